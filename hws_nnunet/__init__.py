@@ -1,0 +1,1 @@
+"""Hardness weighted sampling for nnU-Net."""
