@@ -1,0 +1,197 @@
+"""Settings: one documented model, its checks, and where settings come from."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+MEASURES = ("dice_ce", "dice_present")
+VARIABLE = "HWS_CONFIG"
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; the message lists every fault, one a line, and where they came from."""
+
+    def __init__(self, source: str, faults: list[str]):
+        self.source, self.faults = source, list(faults)
+        lines = "\n".join(f"  - {fault}" for fault in self.faults)
+        super().__init__(f"settings from {source}: {len(self.faults)} fault(s)\n{lines}")
+
+
+class SettingsWarning(UserWarning):
+    """A setting that has no effect."""
+
+
+class Settings(BaseModel):
+    """All settings of hardness weighted sampling. The symbols are those of ``docs/method.md``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    ess: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Smallest effective sample size, as a share of the cases: the setting to choose. 1 is uniform sampling; 0 leaves
+    beta as given."""
+
+    beta: Annotated[float, Field(ge=0, le=1e6)] = 100.0
+    """Upper bound of the robustness parameter. 0 is nnU-Net itself; the larger, the closer to the worst case alone."""
+
+    uniform_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Share g of draws that are uniform, so that no case is lost."""
+
+    cap: Annotated[float, Field(ge=1)] | None = 10.0
+    """No case is drawn more than this many times as often as under uniform sampling; null for no cap."""
+
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    """Exponential smoothing m of losses: new = m * old + (1 - m) * loss. 0 keeps the last loss alone."""
+
+    draw_by: Literal["dice_ce", "dice_present"] = "dice_ce"
+    """What draws go by: the training loss, or soft Dice loss over the classes present in the patch."""
+
+    with_replacement: bool = False
+    """Whether one batch may hold a case twice."""
+
+    in_flight_limit: bool = True
+    """Whether a case waits for its loss before it is drawn again, beyond its share of the draws that are under way."""
+
+    patch_beta: Annotated[float, Field(ge=0, le=1e6)] = 2.0
+    """Robustness parameter b' of patches within a case; 0 is nnU-Net's own choice of position."""
+
+    cells: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Most cells, blocks of patch positions, that a case is divided into; 1 tracks cases alone."""
+
+    importance_weights: bool = False
+    """Weigh each sample's loss by how much harder it is than its tracked value says (the paper's option)."""
+
+    @property
+    def weighs_cases(self) -> bool:
+        """Whether cases are drawn by hardness; otherwise the host draws them."""
+        return self.beta > 0
+
+    @property
+    def weighs_patches(self) -> bool:
+        """Whether positions are drawn by hardness; otherwise the host draws them."""
+        return self.patch_beta > 0 and self.cells > 1
+
+
+def parse_settings(values: Mapping[str, object], source: str) -> Settings:
+    """Return checked settings, or raise with all faults at once; warn of settings without effect.
+
+    Args:
+        values: names and values; what is not given keeps its default.
+        source: where they came from, for messages.
+
+    Raises:
+        SettingsError: unknown names (with the nearest valid one), wrong types, values out of range, combinations that
+            exclude each other.
+    """
+    faults = []
+    given = dict(values)
+    known = list(Settings.model_fields)
+    for name in [name for name in given if name not in known]:
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+        faults.append(f"unknown setting {name!r}{hint}")
+        del given[name]
+    settings = None
+    try:
+        settings = Settings.model_validate(given)
+    except ValidationError as error:
+        faults += [_explain(detail) for detail in error.errors()]
+        wrong = {detail["loc"][0] for detail in error.errors()}
+        # What is left is checked too, so that no fault waits for another to be mended.
+        settings = Settings.model_validate({k: v for k, v in given.items() if k not in wrong})
+    faults += _exclusions(settings)
+    if faults:
+        raise SettingsError(source, faults)
+    for line in _without_effect(settings):
+        warnings.warn(f"settings from {source}: {line}", SettingsWarning, stacklevel=3)
+    return settings
+
+
+def read_settings(path: str | os.PathLike) -> Settings:
+    """Read settings from a YAML file, with the safe loader.
+
+    Raises:
+        SettingsError: the file is missing or no mapping in YAML, or as in :func:`parse_settings`.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(str(path), [f"cannot be read: {error}"]) from error
+    except yaml.YAMLError as error:
+        raise SettingsError(str(path), ["is no valid YAML: " + " ".join(str(error).split())]) from error
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise SettingsError(str(path), [f"expected a mapping of names to values, found {type(values).__name__}"])
+    return parse_settings(values, str(path))
+
+
+def find_settings(attribute: Settings | Mapping[str, object] | str | os.PathLike | None = None) -> tuple[Settings, str]:
+    """Return the settings in force and where they came from; the first found wins.
+
+    1. the file that the environment variable ``HWS_CONFIG`` names;
+    2. ``attribute``, a trainer class's ``hws_settings``: settings, a mapping, or a YAML file's path;
+    3. the defaults.
+    """
+    if path := os.environ.get(VARIABLE):
+        return read_settings(path), f"{path} ({VARIABLE})"
+    if attribute is None:
+        return Settings(), "defaults"
+    source = "the trainer's hws_settings"
+    if isinstance(attribute, Settings):
+        return attribute, source
+    if isinstance(attribute, Mapping):
+        return parse_settings(attribute, source), source
+    return read_settings(attribute), f"{attribute} ({source})"
+
+
+def _explain(detail: dict) -> str:
+    name, given = ".".join(str(part) for part in detail["loc"][:1]), detail["input"]
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    hint = ""
+    if isinstance(given, str) and detail["type"] in ("float_type", "int_type"):
+        hint = " (YAML reads 1e3 as text: write 1.0e+3)" if _is_number(given) else ""
+    return f"{name}: {message}, given: {given!r}{hint}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _exclusions(settings: Settings) -> list[str]:
+    faults = []
+    if settings.importance_weights and not settings.weighs_cases:
+        faults.append("importance_weights needs beta > 0: at beta 0 there is nothing to weigh by")
+    if settings.cap is not None and settings.ess == 0 and settings.cap == 1 and settings.beta > 0:
+        faults.append("cap 1 allows uniform sampling only; with ess 0 and beta > 0 it contradicts itself")
+    return faults
+
+
+def _without_effect(settings: Settings) -> list[str]:
+    given = settings.model_fields_set
+    lines = []
+    if not settings.weighs_cases:
+        idle = [k for k in ("ess", "uniform_fraction", "cap", "with_replacement", "in_flight_limit") if k in given]
+        if idle:
+            lines.append(f"{', '.join(idle)} without effect at beta 0; a beta above 0 weighs cases")
+    else:
+        for name, uniform in (("ess", 1), ("uniform_fraction", 1), ("cap", 1)):
+            if name in given and getattr(settings, name) == uniform:
+                lines.append(f"beta {settings.beta:g} is without effect at {name} {uniform}; beta 0 is uniform sampling")
+    if settings.cells == 1 and "patch_beta" in given and settings.patch_beta > 0:
+        lines.append("patch_beta is without effect with 1 cell; cells 8 divides a case")
+    if settings.patch_beta == 0 and "cells" in given and settings.cells > 1:
+        lines.append("cells only reports at patch_beta 0; a patch_beta above 0 draws by cell")
+    return lines

@@ -1,0 +1,474 @@
+"""The sampler: draws cases and cells by hardness, and learns hardness from the losses that come back."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from hws_nnunet.config import Settings
+from hws_nnunet.sampling.cells import CellGrid
+from hws_nnunet.sampling.distribution import effective_sample_size, exponents, solve_beta, tilt, tilt_limit
+from hws_nnunet.sampling.marks import DrawMarks
+from hws_nnunet.sampling.table import HardnessTable
+
+_ATTEMPTS = 32  # rejections before the draw is made from the eligible cases listed one by one
+_DRIFT = 0.02  # how far total weight and effective sample size may move before all weights are computed anew
+_LARGEST_EXPONENT = 600.0
+
+
+class DrawnCases(NamedTuple):
+    """What :meth:`HardnessWeightedSampler.draw_cases` drew: ids, their probabilities, and the table's version."""
+
+    ids: np.ndarray
+    probabilities: np.ndarray
+    version: int
+
+
+class DrawnCell(NamedTuple):
+    """What :meth:`HardnessWeightedSampler.draw_cell` drew: a cell of the case's grid, and its probability."""
+
+    cell: int
+    probability: float
+
+
+class HardnessWeightedSampler:
+    """Draws cases with probability by hardness (softmax of beta times the tracked loss, with safeguards).
+
+    One object serves both sides. The training process calls :meth:`update`; workers, which hold a copy that shares
+    the table, call :meth:`draw_cases` and :meth:`draw_cell` with generators of their own. ``docs/method.md`` has the
+    formulas; the settings' names and ranges are :class:`~hws_nnunet.config.Settings`'.
+
+    Between two computations of all weights, a new loss changes its own case's weight at once, while the
+    normalisation is kept until total weight or effective sample size have moved by 2 %: the probabilities are
+    those of the closed form at the beta in force up to that share of ``uniform_fraction`` and of ``cap``, and the
+    effective sample size holds to 2 %; :meth:`refresh` makes all exact.
+
+    Args:
+        names: the cases' names; a case's id is its index.
+        settings: the default ones where None.
+        measures: names of the losses tracked for every case; ``settings.draw_by`` has to be among them. Where there is
+            only one, draws go by that.
+        rng: gives the first sweep's order; the numbers' own order where None.
+        context: a ``multiprocessing`` context for the shared memory.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        settings: Settings | None = None,
+        *,
+        measures: Sequence[str] = ("loss",),
+        rng: np.random.Generator | None = None,
+        context: object = None,
+    ):
+        self.settings = Settings() if settings is None else settings
+        draw_by = measures[0] if len(measures) == 1 else self.settings.draw_by
+        self.table = HardnessTable(names, measures=measures, draw_by=draw_by, cells=self.settings.cells, context=context)
+        if rng is not None:
+            self.table.order[:] = rng.permutation(len(self.table))
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Set up what each process holds for itself."""
+        table = self.table
+        self._marks = DrawMarks(table)
+        self._smoothing = self.settings.smoothing  # attributes of the settings model are slower to reach
+        self._hardness = table.words["hardness"]
+        self._cell_hardness = table.words["cell_hardness"]
+        self._visits = table.words["visits"]
+        # The frozen parts of a weight, tilted * exp(min(beta (S - reference), top) - log_sum) + floor: the training
+        # process alone uses them.
+        self._tilted, self._reference, self._top, self._log_sum, self._floor = 1.0, 0.0, math.inf, 0.0, 0.0
+        self._total = self._squares = float(len(table))
+        self._ess = float(len(table))
+
+    def __getstate__(self) -> dict:
+        return {"settings": self.settings, "table": self.table}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._prepare()
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    # ---------------------------------------------------------------- draws (any process)
+
+    def draw_cases(self, size: int, rng: np.random.Generator) -> DrawnCases:
+        """Draw ``size`` cases and mark them as under way.
+
+        Until every case has been seen, cases come in the first sweep's order; then by probability. In one batch
+        no case comes twice (unless ``with_replacement``, or there are too few), and none that has its share of
+        unanswered draws already (``in_flight_limit``); where that leaves nobody, the limit is dropped first.
+
+        Args:
+            size: at least 1.
+            rng: of the calling process; two workers must not share a generator's state.
+
+        Returns:
+            ids ``(size,)``; each one's probability in a single draw ``(size,)``; the table's version.
+        """
+        if size < 1:
+            raise ValueError(f"size has to be at least 1, given: {size}")
+        ids, probabilities, version, patience = self.table.read(lambda: self._draw_batch(size, rng))
+        mark = self._marks.mark
+        for case in ids:
+            mark(case, version, patience)
+        return DrawnCases(np.array(ids), np.array(probabilities), version)
+
+    def _draw_batch(self, size: int, rng: np.random.Generator) -> tuple[list[int], list[float], int, float]:
+        table = self.table
+        version, lag, n = table.version, table.lag, len(table)
+        patience = 2.0 * (lag + 1.0)  # updates after which a mark that was not answered expires
+        if not table.weighted:
+            return self._sweep(size, rng, patience), [1.0 / n] * size, version, patience
+        find, get, random, has_its_share = table.tree.find, table.tree.get, rng.random, self._marks.has_its_share
+        in_flight_limit, with_replacement = self.settings.in_flight_limit, self.settings.with_replacement
+        in_flight = (lag + 1.0) * size  # draws that are out at any time
+        total = table.tree.total
+        ids: list[int] = []
+        probabilities: list[float] = []
+        for _ in range(size):
+            for _ in range(_ATTEMPTS):
+                case = find(random() * total)
+                if case in ids and not with_replacement:
+                    continue
+                p = get(case) / total
+                if not (in_flight_limit and has_its_share(case, p, in_flight, version, patience)):
+                    break
+            else:
+                case, p = self._draw_listed(ids, rng, in_flight, patience)
+            ids.append(case)
+            probabilities.append(p)
+        return ids, probabilities, version, patience
+
+    def _draw_listed(
+        self, taken: list[int], rng: np.random.Generator, in_flight: float, patience: float
+    ) -> tuple[int, float]:
+        """Draw from the eligible cases, all of them looked at; from more of them where there are none."""
+        table = self.table
+        p = table.tree.weights / table.tree.weights.sum()
+        fresh = np.ones(len(table), dtype=bool)
+        if not self.settings.with_replacement:
+            fresh[taken] = False
+        eligible = fresh.copy()
+        if self.settings.in_flight_limit:
+            eligible &= self._marks.waiting(table.version, patience) < self._marks.limits(p, in_flight)
+        for allowed in (eligible, fresh):
+            if (mass := np.where(allowed, p, 0.0)).any():
+                break
+        else:
+            mass = p
+        case = int(rng.choice(len(table), p=mass / mass.sum()))
+        return case, float(p[case])
+
+    def _sweep(self, size: int, rng: np.random.Generator, patience: float) -> list[int]:
+        """Draw the next cases of the first sweep; unseen ones whose draw was lost after it, and then any."""
+        table, n = self.table, len(self.table)
+        order, version = table.words["order"], table.version
+        ids: list[int] = []
+        position = table.position
+        while len(ids) < size and position < n:
+            case = order[position]
+            position += 1
+            if self._visits[case] == 0 and self._marks.unanswered(case, version, patience) == 0:
+                ids.append(case)
+        if position > table.position:
+            table.position = position
+        while len(ids) < size:
+            free = np.ones(n, dtype=bool)
+            free[ids] = False
+            lost = free & (table.visits == 0) & (self._marks.waiting(version, patience) == 0)
+            choice = np.flatnonzero(lost if lost.any() else free if free.any() else ~free)
+            ids.append(int(rng.choice(choice)))
+        return ids
+
+    def draw_cell(
+        self, case: int, grid: CellGrid, rng: np.random.Generator, *, shares: np.ndarray | None = None
+    ) -> DrawnCell:
+        """Draw a cell of a case with probability ``shares * exp(patch_beta * loss) / sum``.
+
+        Args:
+            case: its id.
+            grid: the case's cells, at most as many as the table tracks.
+            rng: of the calling process.
+            shares: ``(grid.cells,)`` prior shares, for instance of a class's voxels; default those of uniform positions.
+
+        Raises:
+            ValueError: for a grid that has more cells than the table, or shares that sum to 0.
+        """
+        p = self.cell_probabilities(case, grid, shares=shares)
+        cell = min(int(np.searchsorted(np.cumsum(p), rng.random(), side="right")), grid.cells - 1)
+        while p[cell] == 0.0:  # rounding at the upper end
+            cell -= 1
+        return DrawnCell(cell, float(p[cell]))
+
+    def cell_probabilities(self, case: int, grid: CellGrid, *, shares: np.ndarray | None = None) -> np.ndarray:
+        """Return the probability of each cell of a case, ``(grid.cells,)``; arguments as in :meth:`draw_cell`."""
+        table = self.table
+        if grid.cells > table.cells:
+            raise ValueError(f"the grid has {grid.cells} cells, the table tracks {table.cells}")
+        shares = grid.shares if shares is None else np.asarray(shares, dtype=np.float64)
+        if shares.shape != (grid.cells,) or not shares.sum() > 0:
+            raise ValueError(f"expected {grid.cells} shares with a positive sum, given: {shares}")
+        hardness = table.cell_hardness[case, : grid.cells]
+        case_hardness = table.hardness[case, table.column]
+        hardness = np.where(np.isnan(hardness), 0.0 if np.isnan(case_hardness) else case_hardness, hardness)
+        # The maximum over possible cells alone, so that an impossible one cannot underflow the others.
+        possible = shares > 0
+        p = np.zeros(grid.cells)
+        p[possible] = shares[possible] * np.exp(exponents(hardness[possible], self.settings.patch_beta))
+        return p / p.sum()
+
+    # ---------------------------------------------------------------- updates (training process)
+
+    def update(
+        self,
+        cases: Sequence[int],
+        cells: Sequence[int] | None,
+        losses: np.ndarray,
+        *,
+        version: int | None = None,
+    ) -> None:
+        """Take in the losses of one training step, in the samples' order.
+
+        Args:
+            cases: ``(B,)`` ids.
+            cells: ``(B,)`` cells; None counts all as cell 0.
+            losses: ``(B,)`` or ``(B, number of measures)``. A value that is not finite counts as a visit and changes
+                nothing else.
+            version: the table's version when the batch was drawn, as the draw returned it; tells how far draws and
+                updates lie apart, on which the in-flight limit rests.
+
+        Raises:
+            ValueError: for lengths that differ, or ids and cells out of range; nothing is changed then.
+        """
+        table = self.table
+        samples = self._checked(cases, cells, losses)
+        weighted, visits, answer = table.weighted, self._visits, self._marks.answer
+        with table.writing():
+            unseen = table.unseen
+            for case, cell, row in samples:
+                if visits[case] == 0:
+                    unseen -= 1
+                visits[case] += 1
+                answer(case)
+                self._take_in(case, cell, row)
+                if weighted:
+                    self._reweigh(case)
+            lag = table.lag
+            if version is not None:
+                # Falls slowly, so that the limits of a pipeline are known from its fullest recent state.
+                lag = max(float(table.version - version), 0.99 * lag)
+            table.count_update(unseen, lag)
+        if unseen == 0 and (not weighted or self._has_drifted()):
+            self.refresh()
+
+    def _checked(
+        self, cases: Sequence[int], cells: Sequence[int] | None, losses: np.ndarray
+    ) -> list[tuple[int, int, list[float]]]:
+        table = self.table
+        cases = _plain(cases)
+        rows = _plain(losses)
+        if rows and not isinstance(rows[0], list):
+            rows = [[row] for row in rows]
+        cells = [0] * len(cases) if cells is None else _plain(cells)
+        n, tracked, measures = len(table), table.cells, len(table.measures)
+        if not len(rows) == len(cells) == len(cases) or any(len(row) != measures for row in rows):
+            raise ValueError(
+                f"{len(cases)} cases, {len(cells)} cells and losses of shape {np.shape(losses)} given; expected as many "
+                f"cells and losses as cases, and {measures} losses each ({', '.join(table.measures)})"
+            )
+        samples = list(zip(cases, cells, rows, strict=True))
+        for case, cell, _ in samples:
+            if not (0 <= case < n and 0 <= cell < tracked):
+                raise ValueError(f"case {case} and cell {cell} given; there are {n} cases with {tracked} cells")
+        return samples
+
+    def _take_in(self, case: int, cell: int, row: list[float]) -> None:
+        table, smoothing, tracked = self.table, self._smoothing, self._hardness
+        index = case * len(row)
+        for value in row:
+            if isfinite(value):
+                old = tracked[index]
+                tracked[index] = value if old != old else smoothing * old + (1.0 - smoothing) * value
+            index += 1
+        value, index, tracked = row[table.column], case * table.cells + cell, self._cell_hardness
+        if isfinite(value):
+            old = tracked[index]
+            tracked[index] = value if old != old else smoothing * old + (1.0 - smoothing) * value
+
+    def _reweigh(self, case: int) -> None:
+        """Compute one case's weight with the parts that are frozen until the next refresh."""
+        hardness = self._hardness[case * len(self.table.measures) + self.table.column]
+        if hardness != hardness:  # visited, without a value yet: it keeps the weight that the last refresh gave it
+            return
+        exponent = min(self.table.beta * (hardness - self._reference), self._top) - self._log_sum
+        if exponent > _LARGEST_EXPONENT:
+            self._total = math.inf  # far beyond the frozen scale: all weights have to be computed anew
+            return
+        weight = self._tilted * math.exp(exponent) + self._floor
+        tree = self.table.tree
+        old = tree.get(case)
+        self._squares += weight * weight - old * old
+        tree.set(case, weight)
+
+    def _has_drifted(self) -> bool:
+        total = self.table.tree.total
+        if not abs(total - self._total) <= _DRIFT * self._total:
+            return True
+        ess = total * total / self._squares if self._squares > 0 else 0.0
+        return not abs(ess - self._ess) <= _DRIFT * self._ess
+
+    def refresh(self) -> None:
+        """Compute beta in force and all weights anew (training process only)."""
+        table, settings, n = self.table, self.settings, len(self.table)
+        hardness = self.ranked_hardness()
+        options = {"uniform_fraction": settings.uniform_fraction, "cap": settings.cap}
+        beta = solve_beta(hardness, settings.beta, settings.ess * n, start=table.beta, **options)
+        exponent = exponents(hardness, beta)
+        self._reference = float(hardness.max())
+        self._top, self._log_sum = tilt(exponent, tilt_limit(n, **options))
+        self._tilted, self._floor = 1.0 - settings.uniform_fraction, settings.uniform_fraction / n
+        weights = self._tilted * np.exp(np.minimum(exponent, self._top) - self._log_sum) + self._floor
+        with table.writing():
+            table.tree.fill(weights)
+            table.set(beta=beta, weighted=True)
+        self._total, self._squares = table.tree.total, float(np.dot(weights, weights))
+        self._ess = self._total**2 / self._squares
+
+    def ranked_hardness(self) -> np.ndarray:
+        """Return what draws go by, ``(n,)``, finite: a case never seen ranks as the hardest.
+
+        One that was seen without ever giving a finite value takes the mean of the others. All are equal where nothing
+        is known.
+        """
+        table = self.table
+        hardness = table.hardness[:, table.column].copy()
+        unknown = np.isnan(hardness)
+        if unknown.all():
+            return np.zeros(len(table))
+        if unknown.any():
+            known = hardness[~unknown]
+            # Half the values at a time: their sum may not fit a float.
+            hardness[unknown] = np.where(table.visits[unknown] == 0, known.max(), (known / known.size).sum())
+        return hardness
+
+    # ---------------------------------------------------------------- evidence
+
+    def probabilities(self) -> np.ndarray:
+        """Return each case's probability in a single draw, ``(n,)``."""
+        weights = self.table.read(lambda: self.table.tree.weights.copy())
+        return weights / weights.sum()
+
+    def effective_sample_size(self) -> float:
+        """Return ``1 / sum(p ** 2)`` of :meth:`probabilities`, between 1 and n."""
+        return effective_sample_size(self.probabilities())
+
+    def check_valid(self) -> tuple[bool, str]:
+        """Return whether sampler and table are consistent, and if not, why (training process)."""
+        valid, reason = self.table.check_valid()
+        if not valid or not self.table.weighted:
+            return valid, reason
+        n, settings = len(self.table), self.settings
+        weights = self.table.tree.weights
+        if abs(np.dot(weights, weights) - self._squares) > 1e-6 * self._squares:
+            return False, f"sum of squared weights is {np.dot(weights, weights)}, tracked as {self._squares}"
+        ess = self.effective_sample_size()
+        if ess < settings.ess * n * (1 - 2 * _DRIFT) - 1e-6:
+            return False, f"effective sample size {ess} is below {settings.ess * n}"
+        if not 0 <= self.table.beta <= settings.beta:
+            return False, f"beta in force {self.table.beta} is not in [0, {settings.beta}]"
+        if settings.cap is not None and (p := self.probabilities().max()) > settings.cap / n * (1 + 2 * _DRIFT):
+            return False, f"a case has probability {p}, above the cap {settings.cap / n}"
+        return True, ""
+
+    # ---------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, object]:
+        """Return all that a resumed run needs: plain numbers, names and tensors, in copies."""
+        table = self.table
+        return {
+            "format": 1,
+            "names": list(table.names),
+            "measures": list(table.measures),
+            "draw_by": table.draw_by,
+            "settings": self.settings.model_dump(),
+            "version": table.version,
+            "weighted": table.weighted,
+            "beta": table.beta,
+            "lag": table.lag,
+            "hardness": torch.from_numpy(table.hardness.copy()),
+            "cell_hardness": torch.from_numpy(table.cell_hardness.copy()),
+            "visits": torch.from_numpy(table.visits.copy()),
+            "order": torch.from_numpy(table.order.copy()),
+        }
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Restore :meth:`state_dict`, case by case by name; draw marks start empty.
+
+        A case that is gone is dropped with a warning; a new one starts unseen, and ranks as the hardest if draws were
+        weighted already. Cells are dropped with a warning where their number or measure is another one.
+
+        Raises:
+            ValueError: for another format, or other measures; nothing is changed then.
+        """
+        table = self.table
+        if state.get("format") != 1:
+            raise ValueError(f"sampler state has format {state.get('format')!r}, expected 1")
+        if list(state["measures"]) != list(table.measures):
+            raise ValueError(f"sampler state tracks {state['measures']}, expected {list(table.measures)}")
+        old = {name: index for index, name in enumerate(state["names"])}
+        gone = sorted(set(old) - set(table.names))
+        if gone:
+            warnings.warn(f"{len(gone)} case(s) of the saved state are not here any more: {_some(gone)}", stacklevel=2)
+        new = [name for name in table.names if name not in old]
+        if new:
+            warnings.warn(f"{len(new)} case(s) are new, and start unseen: {_some(new)}", stacklevel=2)
+        here = np.array([i for i, name in enumerate(table.names) if name in old], dtype=np.int64)
+        there = np.array([old[name] for name in table.names if name in old], dtype=np.int64)
+        hardness, visits, order = (np.asarray(state[key]) for key in ("hardness", "visits", "order"))
+        cell_hardness = np.asarray(state["cell_hardness"])
+        cells_fit = cell_hardness.shape[1] == table.cells and state["draw_by"] == table.draw_by
+        if not cells_fit:
+            warnings.warn(
+                f"the saved state has {cell_hardness.shape[1]} cell(s) a case by {state['draw_by']}, now there are "
+                f"{table.cells} by {table.draw_by}: cells start anew",
+                stacklevel=2,
+            )
+        with table.writing():
+            table.hardness.fill(np.nan)
+            table.cell_hardness.fill(np.nan)
+            table.visits.fill(0)
+            table.hardness[here] = hardness[there]
+            table.visits[here] = visits[there]
+            if cells_fit:
+                table.cell_hardness[here] = cell_hardness[there]
+            rank = np.full(len(table), len(order), dtype=np.int64)
+            rank[here] = np.argsort(order)[there]
+            table.order[:] = np.argsort(rank, kind="stable")
+            table.position = 0
+            self._marks.clear()
+            table.set(
+                version=state["version"],
+                unseen=int((table.visits == 0).sum()),
+                weighted=bool(state["weighted"]),
+                beta=state["beta"],
+                lag=state["lag"],
+            )
+        if table.weighted or table.unseen == 0:
+            self.refresh()
+
+
+def _plain(values: Sequence | np.ndarray | torch.Tensor) -> list:
+    return values.tolist() if hasattr(values, "tolist") else list(values)
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
