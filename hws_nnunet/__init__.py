@@ -1,1 +1,16 @@
-"""Hardness weighted sampling for nnU-Net."""
+"""Hardness weighted sampling for nnU-Net: train for the worst cases, not only the mean."""
+
+from hws_nnunet._version import __version__
+from hws_nnunet.config import Settings, find_settings, parse_settings, read_settings
+from hws_nnunet.sampling import CellGrid, HardnessTable, HardnessWeightedSampler
+
+__all__ = [
+    "CellGrid",
+    "HardnessTable",
+    "HardnessWeightedSampler",
+    "Settings",
+    "__version__",
+    "find_settings",
+    "parse_settings",
+    "read_settings",
+]

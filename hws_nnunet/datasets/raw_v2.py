@@ -30,6 +30,20 @@ def dataset_name(dataset_id: int, name: str) -> str:
     return f"Dataset{dataset_id:03d}_{name}"
 
 
+def check_target(raw_folder: Path, *, dataset_id: int, name: str, overwrite: bool = False) -> Path:
+    """Return the folder that :func:`write_raw_v2` would write, after its checks of it; arguments and errors are its."""
+    raw_folder = Path(raw_folder)
+    target = raw_folder / dataset_name(dataset_id, name)
+    if not raw_folder.is_dir():
+        raise FileNotFoundError(f"nnUNet_raw does not exist: {raw_folder}")
+    others = [p.name for p in raw_folder.glob(f"Dataset{dataset_id:03d}_*") if p != target and _finished(p)]
+    if others:
+        raise FileExistsError(f"data set number {dataset_id} is taken by {', '.join(others)} in {raw_folder}")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists; --overwrite replaces it")
+    return target
+
+
 def write_raw_v2(
     collection: Collection,
     raw_folder: Path,
@@ -56,15 +70,7 @@ def write_raw_v2(
         FileExistsError: the data set exists and ``overwrite`` is off, or another one has this number.
         DatasetError: the files are not ``.nii.gz``.
     """
-    raw_folder = Path(raw_folder)
-    target = raw_folder / dataset_name(dataset_id, name)
-    if not raw_folder.is_dir():
-        raise FileNotFoundError(f"nnUNet_raw does not exist: {raw_folder}")
-    others = [p.name for p in raw_folder.glob(f"Dataset{dataset_id:03d}_*") if p != target and _finished(p)]
-    if others:
-        raise FileExistsError(f"data set number {dataset_id} is taken by {', '.join(others)} in {raw_folder}")
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists; --overwrite replaces it")
+    target = check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)
     wrong = [str(f) for c in collection.cases for f in (*c.images, c.label) if not f.name.endswith(FILE_ENDING)]
     if wrong:
         raise DatasetError(collection.source, [f"expected {FILE_ENDING}: {f}" for f in wrong])

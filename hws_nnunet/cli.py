@@ -1,0 +1,162 @@
+"""The command ``hws-nnunet``. Each subcommand is a function that can be called in process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hws_nnunet import __version__, registration
+from hws_nnunet.datasets import DatasetError, check_target, read_fetal, write_raw_v2
+from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help=f"Hardness weighted sampling for nnU-Net, version {__version__}.\n\n"
+    "First 'hws-nnunet register', then train with nnU-Net's own command:\n\n"
+    "  nnUNetv2_train 501 3d_fullres 0 -tr HardnessWeightedTrainer",
+)
+prepare_app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Turn a downloaded data set into an nnU-Net raw data set.\n\n"
+    "Example: hws-nnunet prepare fetal ~/atlas --dataset-id 501 --name FetalBrain",
+)
+app.add_typer(prepare_app, name="prepare")
+
+
+class Host(str, Enum):
+    """The versions of nnU-Net that there are trainers for."""
+
+    v2 = "v2"
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def register() -> None:
+    """Make the installed nnU-Net find the trainers, and check that it does.
+
+    Writes one small module into nnU-Net's trainer folder; 'hws-nnunet unregister' removes it. Run it again after
+    nnU-Net was installed anew.
+    """
+    path = registration.register()
+    print(f"wrote {path}")
+    print(f"nnU-Net finds {registration.find()}")
+    print("train with: nnUNetv2_train DATASET CONFIGURATION FOLD -tr HardnessWeightedTrainer")
+
+
+@app.command()
+def unregister() -> None:
+    """Remove the module that 'hws-nnunet register' wrote into nnU-Net's trainer folder."""
+    path = registration.unregister()
+    print("nothing was registered" if path is None else f"removed {path}")
+
+
+@app.command("trainers-path")
+def trainers_path(version: Annotated[Host, typer.Argument(help="nnU-Net's version.")] = Host.v2) -> None:
+    """Print the folder of trainers for nnU-Net 2.8 and later, where nnU-Net's own folder cannot be written.
+
+    Example: export nnUNet_extTrainer=$(hws-nnunet trainers-path v2)
+    """
+    print(registration.trainers_path())
+
+
+@prepare_app.command("fetal")
+def prepare_fetal(
+    source: Annotated[Path, typer.Argument(help="Folder of cases: CASE/{srr,mask,parcellation}.nii.gz")],
+    dataset_id: Annotated[int, typer.Option("--dataset-id", help="nnU-Net's number for it, 1 to 999.")],
+    name: Annotated[str, typer.Option("--name", help="nnU-Net's name for it.")] = "FetalBrain",
+    raw: Annotated[Path | None, typer.Option("--raw", help="nnU-Net's raw folder; default: $nnUNet_raw.")] = None,
+    link: Annotated[bool, typer.Option("--link", help="Link to the source's files instead of copying them.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set of this name.")] = False,
+) -> None:
+    """Check fetal brain MRI with eight labels, and write it as a raw data set with subgroups.csv.
+
+    Every problem of the source is reported at once, and nothing is written then. The source stays as it is.
+
+    Example: hws-nnunet prepare fetal ~/fetal_spina_bifida_atlas --dataset-id 501 --name FetalBrain
+    """
+    raw_folder = _raw_folder(raw)
+    check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)  # before the long reading
+    collection = read_fetal(source, progress=True)
+    for warning in collection.warnings:
+        print(f"note: {warning}", file=sys.stderr)
+    target = write_raw_v2(
+        collection, raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite, link=link, progress=True
+    )
+    groups = sorted({case.subgroup["subgroup"] for case in collection.cases})
+    counts = ", ".join(f"{sum(c.subgroup['subgroup'] == group for c in collection.cases)} {group}" for group in groups)
+    print(f"{len(collection.cases)} cases ({counts}) -> {target}")
+    print(f"next: nnUNetv2_plan_and_preprocess -d {dataset_id} --verify_dataset_integrity")
+
+
+@app.command("small-configuration")
+def small_configuration(
+    plans_file: Annotated[Path, typer.Argument(help="$nnUNet_preprocessed/DatasetXXX_Name/nnUNetPlans.json")],
+    name: Annotated[str, typer.Option("--name", help="Of the new configuration.")] = "3d_small",
+    base: Annotated[str, typer.Option("--base", help="Configuration to derive it from.")] = "3d_fullres",
+    patch_size: Annotated[str, typer.Option("--patch-size", help="Voxels, one number an axis.")] = "32,32,32",
+    features: Annotated[str, typer.Option("--features", help="Channels of each stage.")] = "8,16,32",
+    coarser: Annotated[float, typer.Option("--coarser", min=0.1, help="Factor of the voxel size.")] = 2.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a configuration of this name.")] = False,
+) -> None:
+    """Add a small configuration to nnU-Net's plans, to try things out in minutes, on a CPU too.
+
+    Example:
+
+      hws-nnunet small-configuration $nnUNet_preprocessed/Dataset501_FetalBrain/nnUNetPlans.json
+
+      nnUNetv2_preprocess -d 501 -c 3d_small
+    """
+    add_small_configuration(
+        plans_file,
+        name=name,
+        base=base,
+        patch_size=_numbers(patch_size, "--patch-size"),
+        features=_numbers(features, "--features"),
+        coarser=coarser,
+        overwrite=overwrite,
+    )
+    print(f"added {name} to {plans_file}")
+    print(f"next: nnUNetv2_preprocess -d {plans_file.resolve().parent.name[7:10]} -c {name}")
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    try:
+        return [int(part) for part in text.replace("x", ",").split(",")]
+    except ValueError:
+        raise ValueError(f"{option} expects whole numbers with commas between them, given: {text!r}") from None
+
+
+def _raw_folder(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    if not (folder := os.environ.get("nnUNet_raw")):
+        raise ValueError("nnUNet_raw is not set: export nnUNet_raw=FOLDER, or give --raw FOLDER")
+    return Path(folder)
+
+
+def main() -> None:
+    """Run the command; known errors end in one message and exit code 1."""
+    try:
+        app()
+    except (DatasetError, OSError, RuntimeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Where nnU-Net v2 is touched: its version, and every name of it that is replaced for a moment and put back.
+
+Replaced are ``nnUNetDataLoader`` in the modules that build data loaders, while they build them; ``torch.save`` while a
+checkpoint is written, and ``torch.load`` while one is read.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import ModuleType
+
+import torch
+from packaging.version import Version
+
+from hws_nnunet.files import whole_file
+
+OLDEST = Version("2.6")
+_LOADER = "nnUNetDataLoader"
+
+
+def check_version() -> Version:
+    """Return the installed nnU-Net v2's version.
+
+    Raises:
+        RuntimeError: none is installed, or one older than 2.6.
+    """
+    try:
+        found = Version(importlib.metadata.version("nnunetv2"))
+    except importlib.metadata.PackageNotFoundError:
+        raise RuntimeError("nnU-Net v2 is not installed: pip install 'hws-nnunet[v2]'") from None
+    if found < OLDEST:
+        raise RuntimeError(
+            f"nnunetv2 {found} is installed, hardness weighted sampling needs {OLDEST} or newer (its data loader "
+            "differs before that): pip install -U 'hws-nnunet[v2]'"
+        )
+    return found
+
+
+@contextmanager
+def replaced(owner: object, name: str, value: object) -> Iterator[object]:
+    """Replace an attribute inside the block; yield what it was, and put that back at the end."""
+    original = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield original
+    finally:
+        setattr(owner, name, original)
+
+
+@contextmanager
+def replaced_loader(trainer: type, make: Callable[..., object]) -> Iterator[None]:
+    """Have ``make(original class, *args, **kwargs)`` called where the trainer's code makes an ``nnUNetDataLoader``."""
+    with ExitStack() as stack:
+        for module in _loader_modules(trainer):
+            original = getattr(module, _LOADER)
+
+            def build(*args: object, _original: type = original, **kwargs: object) -> object:
+                return make(_original, *args, **kwargs)
+
+            stack.enter_context(replaced(module, _LOADER, build))
+        yield
+
+
+def _loader_modules(trainer: type) -> list[ModuleType]:
+    """Return the modules of the trainer's classes whose ``get_dataloaders`` can name the loader class."""
+    modules = [sys.modules[cls.__module__] for cls in trainer.__mro__ if "get_dataloaders" in vars(cls)]
+    return list(dict.fromkeys(module for module in modules if hasattr(module, _LOADER)))
+
+
+def loader_of(augmenter: object) -> object:
+    """Return the data loader that one of the host's augmenters holds, None where it holds none."""
+    for name in ("generator", "data_loader"):
+        if (loader := getattr(augmenter, name, None)) is not None:
+            return loader
+    return None
+
+
+def stop(*augmenters: object) -> None:
+    """End the workers of the host's augmenters, of those that have any."""
+    for augmenter in augmenters:
+        if hasattr(augmenter, "_finish"):
+            augmenter._finish()
+
+
+@contextmanager
+def extended_checkpoint(filename: str | os.PathLike, extra: dict[str, object]) -> Iterator[None]:
+    """Have the checkpoint that is saved to ``filename`` inside the block hold ``extra``, and appear whole or not at all."""
+
+    def save(checkpoint: object, target: object, *args: object, **kwargs: object) -> None:
+        if not isinstance(target, str | os.PathLike) or os.fspath(target) != os.fspath(filename):
+            original(checkpoint, target, *args, **kwargs)
+            return
+        with whole_file(filename) as partial:
+            original({**checkpoint, **extra}, partial, *args, **kwargs)
+
+    with replaced(torch, "save", save) as original:
+        yield
+
+
+@contextmanager
+def watched_checkpoint(key: str) -> Iterator[list[object]]:
+    """Yield a list that gets what a checkpoint loaded inside the block holds under ``key``, if anything."""
+    found: list[object] = []
+
+    def load(*args: object, **kwargs: object) -> object:
+        checkpoint = original(*args, **kwargs)
+        if isinstance(checkpoint, dict) and key in checkpoint:
+            found.append(checkpoint[key])
+        return checkpoint
+
+    with replaced(torch, "load", load) as original:
+        yield found

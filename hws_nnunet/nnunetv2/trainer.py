@@ -1,0 +1,211 @@
+"""nnU-Net v2's trainer with hardness weighted sampling: hooks only, each calls the host's own."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+
+from hws_nnunet.nnunetv2 import host
+
+host.check_version()  # before anything that older versions lack is imported
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
+
+from hws_nnunet._version import __version__  # noqa: E402
+from hws_nnunet.config import MEASURES, Settings, find_settings  # noqa: E402
+from hws_nnunet.history import summarise  # noqa: E402
+from hws_nnunet.losses import importance_weights, per_sample_dice_bce, per_sample_dice_ce  # noqa: E402
+from hws_nnunet.nnunetv2.loader import DRAWN, HardnessWeightedDataLoader  # noqa: E402
+from hws_nnunet.recorder import LossRecorder  # noqa: E402
+from hws_nnunet.sampling import HardnessWeightedSampler  # noqa: E402
+
+STATE = "hardness_weighted_sampling"
+"""Key of the sampler's state in nnU-Net's checkpoint."""
+
+
+class HardnessWeightingMixin:
+    """Adds hardness weighted sampling to any v2 trainer that uses nnU-Net's own data loader.
+
+    Put it first: ``class Mine(HardnessWeightingMixin, nnUNetTrainerNoMirroring)``. ``hws_settings`` may hold settings,
+    a mapping or a YAML file's path; the file named by ``HWS_CONFIG`` comes before it.
+    """
+
+    hws_settings: Settings | Mapping[str, object] | str | os.PathLike | None = None
+
+    settings: Settings
+    sampler: HardnessWeightedSampler | None = None
+    _saved_state: dict | None = None
+    _training_data: object = None
+
+    def initialize(self) -> None:
+        """Check what can be checked before the long work, then initialise as the host does."""
+        if self.is_ddp:
+            raise NotImplementedError(
+                "hardness weighted sampling on several GPUs (DDP) is not there yet: train with -num_gpus 1"
+            )
+        with self._logged_warnings():
+            self.settings, source = find_settings(type(self).hws_settings)
+        super().initialize()
+        values = ", ".join(f"{name}: {value}" for name, value in self.settings.model_dump().items())
+        self.print_to_log_file(f"Hardness weighted sampling {__version__}, settings from {source}: {values}")
+
+    def _build_loss(self) -> LossRecorder:
+        host_loss = super()._build_loss()
+        return LossRecorder(host_loss, self._measure(getattr(host_loss, "loss", host_loss)))
+
+    def _measure(self, host_loss: torch.nn.Module) -> partial:
+        """Return what tells each sample's losses, weighed as the host weighs Dice and (binary) cross-entropy."""
+        weights = {name: getattr(host_loss, name, 1.0) for name in ("weight_ce", "weight_dice")}
+        ignore = self.label_manager.ignore_label
+        if self.label_manager.has_regions:
+            return partial(_stacked, partial(per_sample_dice_bce, has_ignore=ignore is not None, **weights))
+        return partial(_stacked, partial(per_sample_dice_ce, ignore_label=ignore, **weights))
+
+    def get_tr_and_val_datasets(self) -> tuple:
+        """Return the host's data sets; the sampler's cases are the training one's."""
+        training, validation = super().get_tr_and_val_datasets()
+        # Neutral settings must not use up random numbers that the host would have got.
+        rng = np.random.default_rng(np.random.randint(2**32, size=4)) if self.settings.weighs_cases else None  # noqa: NPY002
+        self.sampler = HardnessWeightedSampler(training.identifiers, self.settings, measures=MEASURES, rng=rng)
+        if self._saved_state is not None:
+            self._restore(self._saved_state)
+            self._saved_state = None
+        self._training_data = training
+        return training, validation
+
+    def get_dataloaders(self) -> tuple:
+        """Return the host's augmenters, the training one over a loader that draws by hardness."""
+        with host.replaced_loader(type(self), self._make_loader):
+            training, validation = super().get_dataloaders()
+        loader = host.loader_of(training)
+        if not isinstance(loader, HardnessWeightedDataLoader) or loader.sampler is not self.sampler:
+            host.stop(training, validation)
+            raise RuntimeError(
+                f"{type(self).__name__} built its training data from {type(loader).__name__}, which does not draw by "
+                "hardness: the mixin works with trainers that use nnU-Net's nnUNetDataLoader"
+            )
+        return training, validation
+
+    def _make_loader(self, original: type, data: object, *args: object, **kwargs: object) -> object:
+        if data is not self._training_data or original is not HardnessWeightedDataLoader.__base__:
+            return original(data, *args, **kwargs)
+        loader = HardnessWeightedDataLoader(data, *args, **kwargs)
+        loader.attach(self.sampler)
+        return loader
+
+    def on_train_epoch_start(self) -> None:
+        """Start counting the epoch's visits and lags."""
+        super().on_train_epoch_start()
+        self._lags: list[int] = []
+        self._visits_before = self.sampler.table.visits.copy()
+
+    def train_step(self, batch: dict) -> dict:
+        """Run the host's step, then hand its per-sample losses to the sampler."""
+        drawn = batch[DRAWN]
+        if self.settings.importance_weights:
+            self.loss.weigh_next(self._importance(drawn["cases"]))
+        result = super().train_step(batch)
+        self._lags.append(self.sampler.table.version - drawn["version"])
+        self.sampler.update(drawn["cases"], drawn["cells"], self.loss.take(), version=drawn["version"])
+        return result
+
+    def _importance(self, cases: np.ndarray) -> partial:
+        table = self.sampler.table
+        return partial(
+            importance_weights,
+            column=table.column,
+            tracked=torch.from_numpy(table.hardness[cases, table.column]),
+            beta=table.beta,
+            smoothing=self.settings.smoothing,
+        )
+
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        """Log what the sampler did, after the host's own figures of the training part."""
+        super().on_train_epoch_end(train_outputs)
+        for line in summarise(self.sampler, lags=self._lags, visits_before=self._visits_before).lines():
+            self.print_to_log_file(line)
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write the host's checkpoint with the sampler's state in it, whole or not at all."""
+        state = self._saved_state if self.sampler is None else self.sampler.state_dict()
+        with host.extended_checkpoint(filename, {} if state is None else {STATE: state}):
+            super().save_checkpoint(filename)
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        """Load the host's checkpoint; the sampler's state waits until there is a table to take it."""
+        with host.watched_checkpoint(STATE) as found:
+            super().load_checkpoint(filename_or_checkpoint)
+        if not found:
+            self.print_to_log_file("The checkpoint holds no state of hardness weighted sampling: it starts anew")
+        elif self.sampler is None:
+            self._saved_state = found[-1]
+        else:
+            self._restore(found[-1])
+
+    def _restore(self, state: dict) -> None:
+        with self._logged_warnings():
+            self.sampler.load_state_dict(state)
+        table = self.sampler.table
+        self.print_to_log_file(
+            f"Hardness weighted sampling goes on after {table.version} steps: {len(table) - table.unseen} of "
+            f"{len(table)} cases seen, beta {table.beta:.3g}"
+        )
+
+    @contextmanager
+    def _logged_warnings(self) -> Iterator[None]:
+        """Send warnings of the block to nnU-Net's log."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        for warning in caught:
+            self.print_to_log_file(f"WARNING: {warning.message}")
+
+
+def _stacked(losses: partial, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the measures of each sample, ``(B, len(MEASURES))``, in their order."""
+    return torch.stack(losses(logits, target), dim=1)
+
+
+class HardnessWeightedTrainer(HardnessWeightingMixin, nnUNetTrainer):
+    """nnU-Net v2's standard trainer with hardness weighted sampling."""
+
+
+class _Epochs:
+    """Changes the number of epochs the way nnU-Net's own variants do: after the host's constructor."""
+
+    epochs: int
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - the host's signature
+    ):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = self.epochs
+
+
+class HardnessWeightedTrainer_5epochs(_Epochs, HardnessWeightedTrainer):
+    """For a quick look: 5 epochs."""
+
+    epochs = 5
+
+
+class HardnessWeightedTrainer_50epochs(_Epochs, HardnessWeightedTrainer):
+    """50 epochs."""
+
+    epochs = 50
+
+
+class HardnessWeightedTrainer_250epochs(_Epochs, HardnessWeightedTrainer):
+    """250 epochs."""
+
+    epochs = 250

@@ -1,0 +1,24 @@
+"""Leads nnU-Net v2 to the trainers of hws-nnunet. Written by ``hws-nnunet register``, removed by ``unregister``.
+
+nnU-Net imports this module whenever it looks for a trainer: nothing is imported until one of these names is asked for.
+"""
+
+_TRAINERS = (
+    "HardnessWeightedTrainer",
+    "HardnessWeightedTrainer_5epochs",
+    "HardnessWeightedTrainer_50epochs",
+    "HardnessWeightedTrainer_250epochs",
+)
+
+
+def __getattr__(name):
+    if name not in _TRAINERS:
+        raise AttributeError(name)
+    try:
+        from hws_nnunet.nnunetv2 import trainer
+    except Exception as error:
+        raise ImportError(
+            f"{name} needs hws-nnunet, which cannot be imported ({type(error).__name__}: {error}). "
+            f"Install it in this environment (pip install 'hws-nnunet[v2]'), or remove {__file__}"
+        ) from error
+    return getattr(trainer, name)
