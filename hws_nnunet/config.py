@@ -189,7 +189,9 @@ def _without_effect(settings: Settings) -> list[str]:
     else:
         for name, uniform in (("ess", 1), ("uniform_fraction", 1), ("cap", 1)):
             if name in given and getattr(settings, name) == uniform:
-                lines.append(f"beta {settings.beta:g} is without effect at {name} {uniform}; beta 0 is uniform sampling")
+                lines.append(
+                    f"beta {settings.beta:g} is without effect at {name} {uniform}; beta 0 is uniform sampling"
+                )
     if settings.cells == 1 and "patch_beta" in given and settings.patch_beta > 0:
         lines.append("patch_beta is without effect with 1 cell; cells 8 divides a case")
     if settings.patch_beta == 0 and "cells" in given and settings.cells > 1:

@@ -63,4 +63,6 @@ def packaged(*parts: str) -> Path:
         candidate = root.joinpath(*parts)
         if candidate.exists():
             return candidate
-    raise FileNotFoundError(f"{'/'.join(parts)} was not found below {here} or {here.parent}: is the installation complete?")
+    raise FileNotFoundError(
+        f"{'/'.join(parts)} was not found below {here} or {here.parent}: is the installation complete?"
+    )

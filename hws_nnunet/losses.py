@@ -113,7 +113,9 @@ def per_sample_dice_bce(
             del part, here
         count = sample.numel() if valid is None else valid.sum().clamp_min(1e-8)
         dice, present = _dice(torch.cat(sums, dim=1), smooth)
-        losses.append((weight_ce * cross_entropy / count - weight_dice * dice.mean(), _present_dice_loss(dice, present)))
+        losses.append(
+            (weight_ce * cross_entropy / count - weight_dice * dice.mean(), _present_dice_loss(dice, present))
+        )
     return _collect(losses, logits)
 
 
@@ -121,7 +123,8 @@ def _check_shapes(logits: Tensor, target: Tensor, channels: int, what: str) -> N
     expected = (logits.shape[0], channels, *logits.shape[2:])
     if tuple(target.shape) != expected:
         raise ValueError(
-            f"target has shape {tuple(target.shape)}, expected {expected} ({what}) for logits of shape {tuple(logits.shape)}"
+            f"target has shape {tuple(target.shape)}, expected {expected} ({what}) for logits of shape "
+            f"{tuple(logits.shape)}"
         )
 
 

@@ -32,7 +32,7 @@ class LossRecorder(nn.Module):
         self._copied: torch.cuda.Event | None = None
 
     def forward(self, output: Tensor | list[Tensor], target: Tensor | list[Tensor]) -> Tensor:
-        """Return the host's loss of a batch; a weighted mean of its loss of each sample inside :meth:`weighing`."""
+        """Return the host's loss of a batch; a weighted mean of its loss of each sample after :meth:`weigh_next`."""
         if not torch.is_grad_enabled():
             return self.host_loss(output, target)
         values = self._measure(_full_resolution(output).detach(), _full_resolution(target))
@@ -44,7 +44,7 @@ class LossRecorder(nn.Module):
         return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).mean()
 
     def weigh_next(self, weigh: Weigh | None) -> None:
-        """Have the following batches' samples weighed by ``weigh(values) -> (B,)``; None returns to the host's own loss."""
+        """Have the following batches' samples weighed by ``weigh(values) -> (B,)``; None is the host's own loss."""
         self._weigh = weigh
 
     def _keep(self, values: Tensor) -> None:

@@ -47,7 +47,9 @@ def read_fetal(source: Path, *, progress: bool = False) -> Collection:
     """
     source = Path(source)
     if not source.is_dir():
-        raise DatasetError(source, ["expected a folder of cases, found " + ("a file" if source.exists() else "nothing")])
+        raise DatasetError(
+            source, ["expected a folder of cases, found " + ("a file" if source.exists() else "nothing")]
+        )
     folders = sorted(p for p in source.iterdir() if p.is_dir() and any((p / name).exists() for name in FILES))
     if not folders:
         raise DatasetError(source, [f"expected sub-folders that hold {', '.join(FILES)}; found none"])

@@ -88,7 +88,7 @@ def stop(*augmenters: object) -> None:
 
 @contextmanager
 def extended_checkpoint(filename: str | os.PathLike, extra: dict[str, object]) -> Iterator[None]:
-    """Have the checkpoint that is saved to ``filename`` inside the block hold ``extra``, and appear whole or not at all."""
+    """Have the checkpoint saved to ``filename`` inside the block hold ``extra``, and appear whole or not at all."""
 
     def save(checkpoint: object, target: object, *args: object, **kwargs: object) -> None:
         if not isinstance(target, str | os.PathLike) or os.fspath(target) != os.fspath(filename):

@@ -27,7 +27,9 @@ class HardnessWeightedDataLoader(nnUNetDataLoader):
     def attach(self, sampler: HardnessWeightedSampler) -> None:
         """Give the loader its sampler, whose cases have to be the loader's, in order."""
         if tuple(self.indices) != sampler.table.names:
-            raise ValueError(f"the loader has {len(self.indices)} cases, the sampler {len(sampler)}, not the same ones in order")
+            raise ValueError(
+                f"the loader has {len(self.indices)} cases, the sampler {len(sampler)}, not the same ones in order"
+            )
         self.sampler = sampler
         self._names = np.array(self.indices)
         self._ids = {name: i for i, name in enumerate(self.indices)}
@@ -41,7 +43,9 @@ class HardnessWeightedDataLoader(nnUNetDataLoader):
         """Return the host's batch, with what was drawn under :data:`DRAWN`."""
         batch = super().generate_train_batch()
         if len(self._cells) != len(self._cases):
-            raise RuntimeError(f"nnU-Net placed {len(self._cells)} patches for {len(self._cases)} cases: unknown version?")
+            raise RuntimeError(
+                f"nnU-Net placed {len(self._cells)} patches for {len(self._cases)} cases: unknown version?"
+            )
         batch[DRAWN] = {"cases": self._cases, "cells": np.array(self._cells), "version": self._version}
         return batch
 
@@ -93,9 +97,7 @@ class HardnessWeightedDataLoader(nnUNetDataLoader):
         if key not in self._grids:
             first = np.array(super().get_bbox(shape, True, _one_voxel(np.full(len(key), -_FAR)))[0])
             last = np.array(key) - first - np.asarray(self.patch_size)  # it pads both sides alike
-            self._grids[key] = CellGrid(
-                key, self.final_patch_size, first, last, max_cells=self.sampler.settings.cells
-            )
+            self._grids[key] = CellGrid(key, self.final_patch_size, first, last, max_cells=self.sampler.settings.cells)
         return self._grids[key]
 
     def _draw_position(

@@ -48,7 +48,9 @@ def add_small_configuration(
     configurations = plans["configurations"]
     planned = configurations.get(base)
     if planned is None or "architecture" not in planned:
-        raise ValueError(f"base {base!r} is not a complete configuration of {plans_file}; there are {list(configurations)}")
+        raise ValueError(
+            f"base {base!r} is not a complete configuration of {plans_file}; there are {list(configurations)}"
+        )
     if name in configurations and not overwrite:
         raise ValueError(f"configuration {name!r} exists in {plans_file}")
     if not re.fullmatch(r"\w+", name):

@@ -16,7 +16,7 @@ import numpy as np
 
 _SMALLEST_SHARE = 1e-12  # of the upper bound: a smaller beta counts as 0
 _WIDEST_GAP = -1e300  # times the largest beta it is still finite
-_LOWEST_EXPONENT = -1e15  # differences stay finite below it, and its exponential is an exact 0
+_LOWEST_EXPONENT = -1e9  # its exponential is an exact 0, and differences near it are still good to 1e-7
 
 
 def effective_sample_size(p: np.ndarray) -> float:
@@ -147,7 +147,7 @@ def _tilted_squares(exponent: np.ndarray, limit: float) -> float:
     """Return the sum of squared probabilities of the capped softmax."""
     weights = np.exp(exponent)
     total = weights.sum()
-    if 1.0 > limit * total:
+    if limit * total < 1.0:
         top, log_sum = tilt(exponent, limit)
         weights, total = np.exp(np.minimum(exponent, top) - log_sum), 1.0
     return float(weights.dot(weights) / (total * total))

@@ -1,8 +1,9 @@
 """Draw marks: which cases wait for their loss, without a lock between the processes.
 
 K draws are unanswered at any time, because workers prefetch. A case of probability p may have at most
-``max(1, ceil(p K))`` of them: its share, so that one that has just become hard does not fill the queue before
-its new loss is back. Workers count draws, the training process counts answers; both write whole words. Two
+``ceil(p K + sqrt(p K))`` of them: its share and one standard deviation of free draws, so that one that has just
+become hard does not fill the queue before its new loss is back. (Its share alone, rounded up, keeps back cases that
+are drawn often: ``docs/method.md``.) Workers count draws, the training process counts answers; both write whole words. Two
 workers that mark one case at the same instant lose a count, which costs a duplicate draw at most. Answers never
 overtake draws, and marks that no answer came for (the host throws its first batch away) expire.
 """
@@ -39,12 +40,14 @@ class DrawMarks:
     @staticmethod
     def limits(p: np.ndarray, in_flight: float) -> np.ndarray:
         """Return how many unanswered draws cases of probabilities p may have when ``in_flight`` draws are out."""
-        return np.maximum(1, np.ceil(p * in_flight))
+        share = p * in_flight
+        return np.maximum(1, np.ceil(share + np.sqrt(share)))
 
     def has_its_share(self, case: int, p: float, in_flight: float, version: int, patience: float) -> bool:
         """Return whether a case of probability p has as many unanswered draws as :meth:`limits` allows."""
         out = self.unanswered(case, version, patience)
-        return out > 0 and out >= math.ceil(p * in_flight)
+        share = p * in_flight
+        return out > 0 and out >= math.ceil(share + math.sqrt(share))
 
     def mark(self, case: int, version: int, patience: float) -> None:
         """Note a draw (workers)."""

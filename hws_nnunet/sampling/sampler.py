@@ -20,6 +20,7 @@ from hws_nnunet.sampling.table import HardnessTable
 _ATTEMPTS = 32  # rejections before the draw is made from the eligible cases listed one by one
 _DRIFT = 0.02  # how far total weight and effective sample size may move before all weights are computed anew
 _LARGEST_EXPONENT = 600.0
+_FROZEN = ("_tilted", "_reference", "_top", "_log_sum", "_floor", "_total", "_squares", "_ess")
 
 
 class DrawnCases(NamedTuple):
@@ -69,7 +70,9 @@ class HardnessWeightedSampler:
     ):
         self.settings = Settings() if settings is None else settings
         draw_by = measures[0] if len(measures) == 1 else self.settings.draw_by
-        self.table = HardnessTable(names, measures=measures, draw_by=draw_by, cells=self.settings.cells, context=context)
+        self.table = HardnessTable(
+            names, measures=measures, draw_by=draw_by, cells=self.settings.cells, context=context
+        )
         if rng is not None:
             self.table.order[:] = rng.permutation(len(self.table))
         self._prepare()
@@ -160,11 +163,10 @@ class HardnessWeightedSampler:
         eligible = fresh.copy()
         if self.settings.in_flight_limit:
             eligible &= self._marks.waiting(table.version, patience) < self._marks.limits(p, in_flight)
-        for allowed in (eligible, fresh):
-            if (mass := np.where(allowed, p, 0.0)).any():
-                break
-        else:
-            mass = p
+        allowed = eligible if eligible.any() else fresh if fresh.any() else ~fresh
+        mass = np.where(allowed, p, 0.0)
+        if not mass.any():  # only cases whose probability is 0 are left
+            mass = allowed.astype(np.float64)
         case = int(rng.choice(len(table), p=mass / mass.sum()))
         return case, float(p[case])
 
@@ -198,7 +200,7 @@ class HardnessWeightedSampler:
             case: its id.
             grid: the case's cells, at most as many as the table tracks.
             rng: of the calling process.
-            shares: ``(grid.cells,)`` prior shares, for instance of a class's voxels; default those of uniform positions.
+            shares: ``(grid.cells,)`` prior shares, for instance of a class's voxels; default the grid's own.
 
         Raises:
             ValueError: for a grid that has more cells than the table, or shares that sum to 0.
@@ -282,8 +284,8 @@ class HardnessWeightedSampler:
         n, tracked, measures = len(table), table.cells, len(table.measures)
         if not len(rows) == len(cells) == len(cases) or any(len(row) != measures for row in rows):
             raise ValueError(
-                f"{len(cases)} cases, {len(cells)} cells and losses of shape {np.shape(losses)} given; expected as many "
-                f"cells and losses as cases, and {measures} losses each ({', '.join(table.measures)})"
+                f"{len(cases)} cases, {len(cells)} cells and losses of shape {np.shape(losses)} given; expected as "
+                f"many cells and losses as cases, and {measures} losses each ({', '.join(table.measures)})"
             )
         samples = list(zip(cases, cells, rows, strict=True))
         for case, cell, _ in samples:
@@ -311,7 +313,7 @@ class HardnessWeightedSampler:
             return
         exponent = min(self.table.beta * (hardness - self._reference), self._top) - self._log_sum
         if exponent > _LARGEST_EXPONENT:
-            self._total = math.inf  # far beyond the frozen scale: all weights have to be computed anew
+            self._total = math.nan  # far beyond the frozen scale: all weights have to be computed anew
             return
         weight = self._tilted * math.exp(exponent) + self._floor
         tree = self.table.tree
@@ -408,6 +410,8 @@ class HardnessWeightedSampler:
             "cell_hardness": torch.from_numpy(table.cell_hardness.copy()),
             "visits": torch.from_numpy(table.visits.copy()),
             "order": torch.from_numpy(table.order.copy()),
+            "weights": torch.from_numpy(table.tree.weights.copy()),
+            "frozen": {name: getattr(self, name) for name in _FROZEN},
         }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
@@ -462,7 +466,12 @@ class HardnessWeightedSampler:
                 beta=state["beta"],
                 lag=state["lag"],
             )
-        if table.weighted or table.unseen == 0:
+        if list(state["names"]) == list(table.names) and state["settings"] == self.settings.model_dump():
+            with table.writing():
+                table.tree.fill(np.asarray(state["weights"]))
+            for name in _FROZEN:
+                setattr(self, name, state["frozen"][name])
+        elif table.weighted or table.unseen == 0:
             self.refresh()
 
 

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from hws_nnunet.sampling import case_distribution, effective_sample_size, solve_beta
+from tests.sampling import naive
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 368])
+@pytest.mark.parametrize("beta", [0.0, 1.0, 8.0, 100.0])
+@pytest.mark.parametrize(("g", "cap"), [(0.0, None), (0.05, None), (0.0, 3.0), (0.05, 10.0), (1.0, 2.0), (0.3, 1.0)])
+def test_equals_the_closed_form(n, beta, g, cap):
+    hardness = np.random.default_rng(n).normal(0, 0.1, n)
+    p = case_distribution(hardness, beta, uniform_fraction=g, cap=cap)
+    assert p == pytest.approx(naive.closed_form(hardness, beta, g, cap), abs=1e-9)
+    assert p.sum() == pytest.approx(1)
+    assert p.min() >= g / n * (1 - 1e-9)
+    if cap is not None:
+        assert p.max() <= max(cap, 1) / n * (1 + 1e-9)
+
+
+def test_is_uniform_at_beta_0_and_the_worst_cases_at_infinity():
+    hardness = np.arange(10.0)
+    assert case_distribution(hardness, 0.0) == pytest.approx(np.full(10, 0.1))
+    assert case_distribution(hardness, 1e6)[9] == 1.0
+    # with a cap, the n / cap hardest in equal shares: the conditional value at risk
+    assert case_distribution(hardness, 1e6, cap=2.5) == pytest.approx([0] * 6 + [0.25] * 4)
+
+
+@pytest.mark.parametrize("beta", [0.0, 1e-300, 1.0, 1e6])
+@pytest.mark.parametrize("scale", [0.0, 1e-300, 1.0, 1e300, 1.7e308])
+@pytest.mark.parametrize("cap", [None, 1.5])
+def test_is_safe_for_any_finite_loss(beta, scale, cap):
+    hardness = np.array([-1.0, 0.0, 0.3, 1.0]) * scale
+    with np.errstate(all="raise", under="ignore"):
+        p = case_distribution(hardness, beta, uniform_fraction=0.01, cap=cap)
+        solved = solve_beta(hardness, beta, 2.0, uniform_fraction=0.01, cap=cap)
+    assert np.isfinite(p).all()
+    assert p.sum() == pytest.approx(1)
+    assert (np.diff(p) >= -1e-12).all()
+    assert 0 <= solved <= beta
+
+
+@pytest.mark.parametrize("start", [None, 0.5, 8.0, 99.0])
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("cap", [None, 10.0])
+def test_solved_beta_is_the_largest_that_meets_the_bound(start, share, cap):
+    hardness = np.random.default_rng(0).normal(1.0, 0.1, 200)
+    options = {"uniform_fraction": 0.05, "cap": cap}
+    beta = solve_beta(hardness, 100.0, share * 200, start=start, **options)
+    assert effective_sample_size(case_distribution(hardness, beta, **options)) >= share * 200 * (1 - 1e-6)
+    if beta < 100.0:
+        above = effective_sample_size(case_distribution(hardness, beta * 1.005, **options))
+        assert above < share * 200
+
+
+def test_bounds_of_the_solution():
+    hardness = np.array([0.0, 1.0, 2.0])
+    assert solve_beta(hardness, 100.0, 0.0) == 100.0  # nothing asked for
+    assert solve_beta(np.ones(3), 100.0, 3.0) == 100.0  # equally hard: any beta is uniform
+    assert solve_beta(hardness, 100.0, 3.0) < 1e-4  # uniform asked for
+    assert solve_beta(hardness, 100.0, 1.0) == 100.0
+
+
+def test_effective_sample_size():
+    assert effective_sample_size(np.full(8, 1 / 8)) == pytest.approx(8)
+    assert effective_sample_size(np.array([1.0, 0, 0])) == 1

@@ -1,0 +1,131 @@
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from hws_nnunet.sampling import HardnessTable
+
+METHODS = [m for m in ("fork", "forkserver", "spawn") if m in multiprocessing.get_all_start_methods()]
+
+
+def _child(table, answers):
+    """Report what is seen, mark a draw, then wait for a change of the training process's."""
+    answers.put((table.names, float(table.hardness[2, 1]), table.version))
+    table.words["drawn"][1] += 5
+    for _ in range(1000):
+        if table.version == 7:
+            break
+        time.sleep(0.01)
+    answers.put((float(table.hardness[2, 1]), table.version))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_is_shared_with_children(method):
+    context = multiprocessing.get_context(method)
+    table = HardnessTable(["a", "b", "c"], measures=("x", "y"), cells=4, context=context)
+    table.hardness[2, 1] = 0.25
+    answers = context.Queue()
+    child = context.Process(target=_child, args=(table, answers), daemon=True)
+    child.start()
+    assert answers.get(timeout=60) == (("a", "b", "c"), 0.25, 0)
+    with table.writing():
+        table.hardness[2, 1] = 0.75
+        table.set(version=7)
+    assert answers.get(timeout=60) == (0.75, 7)
+    child.join(60)
+    assert child.exitcode == 0
+    assert table.drawn.tolist() == [0, 5, 0]
+
+
+def _hold(table, ready):
+    ready.set()
+    time.sleep(600)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="no /dev/shm on this system")
+def test_leaves_nothing_behind_when_killed():
+    context = multiprocessing.get_context("spawn")
+
+    def listing():
+        return {name for name in os.listdir("/dev/shm") if name.startswith(("pym", "psm", "torch"))}
+
+    before = listing()
+    table = HardnessTable([str(i) for i in range(10_000)], context=context)
+    assert listing() == before, "the block must not have a name while it is in use"
+    ready = context.Event()
+    child = context.Process(target=_hold, args=(table, ready), daemon=True)
+    child.start()
+    assert ready.wait(60)
+    os.kill(child.pid, signal.SIGKILL)
+    child.join(60)
+    assert listing() == before
+
+
+def _write_on(table, stop):
+    rng = np.random.default_rng()
+    while not stop.is_set():
+        value = rng.random()
+        with table.writing():
+            table.hardness[:, 0] = value
+            table.tree.fill(np.full(len(table), value))
+
+
+def test_readers_never_see_half_a_write():
+    context = multiprocessing.get_context("fork" if "fork" in METHODS else "spawn")
+    table = HardnessTable([str(i) for i in range(2000)], context=context)
+    with table.writing():
+        table.hardness[:, 0] = 0.5
+        table.tree.fill(np.full(2000, 0.5))
+    stop = context.Event()
+    writer = context.Process(target=_write_on, args=(table, stop), daemon=True)
+    writer.start()
+    try:
+        torn, changes, last = 0, 0, None
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            values, weights = table.read(lambda: (table.hardness[:, 0].copy(), table.tree.weights.copy()))
+            torn += int(values.min() != values.max() or weights.min() != weights.max() or values[0] != weights[0])
+            changes += int(values[0] != last)
+            last = values[0]
+    finally:
+        stop.set()
+        writer.join(60)
+    assert torn == 0
+    assert changes > 10, "the writer never wrote while it was read"
+
+
+def test_check_valid_sees_what_is_wrong():
+    def valid():
+        return table.check_valid()
+
+    table = HardnessTable(["a", "b"], cells=2)
+    assert valid() == (True, "")
+    table.hardness[0, 0] = 1.0
+    assert valid()[1] == "a case without a visit has a loss"
+    table.hardness[0, 0] = np.inf
+    assert valid()[1] == "an infinite loss entered the table"
+    table.hardness[0, 0] = np.nan
+    table.visits[0] = 1
+    assert valid()[1].startswith("unseen is 2")
+    table.visits[0] = 0
+    table.order[:] = 0
+    assert valid()[1] == "the sweep's order is no permutation"
+    table.order[:] = [1, 0]
+    table.tree.weights[0] = 5.0
+    assert valid()[1].startswith("the tree's total is")
+    table.tree.fill(np.array([np.nan, 1.0]))
+    assert valid()[1].startswith("draw weights")
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="at least one case, given: none"):
+        HardnessTable([])
+    with pytest.raises(ValueError, match="given more than once: a"):
+        HardnessTable(["a", "b", "a"])
+    with pytest.raises(ValueError, match="draw_by is 'z', expected one of x, y"):
+        HardnessTable(["a"], measures=("x", "y"), draw_by="z")
+    with pytest.raises(ValueError, match="at least one cell, given: 0"):
+        HardnessTable(["a"], cells=0)
