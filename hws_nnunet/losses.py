@@ -1,7 +1,7 @@
 """Per-sample Dice + cross-entropy, Dice + binary cross-entropy, and Dice over the classes present: pure functions.
 
 Each equals nnU-Net's own compound loss called with one sample at a time (its batch Dice over one sample is the same),
-in float32 whatever the logits' precision, as under nnU-Net's autocast. Samples and blocks of classes are worked through
+in float32 whatever the logits' precision, as under nnU-Net's autocast. Samples, and parts of a sample, are worked through
 one after the other: the extra memory stays below that of two samples' float32 logits.
 """
 
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CLASSES_AT_ONCE = 16
+_PARTS = 4  # of a sample: the temporaries of one part are up to six times its float32 logits
 
 
 class SampleLosses(NamedTuple):
@@ -55,22 +55,20 @@ def per_sample_dice_ce(
         target = target[:, None]
     _check_shapes(logits, target, 1, "class numbers")
     losses = []
-    for sample, reference in zip(logits, target[:, 0], strict=True):
-        log_p = F.log_softmax(sample, dim=0, dtype=torch.float32)
-        valid = None if ignore_label is None else reference != ignore_label
-        sums, cross_entropy = [], log_p.new_zeros(())
-        for block in _blocks(len(log_p)):
-            classes = torch.arange(block.start, block.stop, device=log_p.device).view(-1, *[1] * reference.ndim)
-            here = reference[None] == classes
-            part = log_p[block]
-            cross_entropy = cross_entropy - part.masked_fill(~here, 0.0).sum()
-            sums.append(_dice_sums(part.exp(), here, valid))
-            del here, part
-        voxels = reference.numel() if valid is None else valid.sum()
-        cross_entropy = cross_entropy / (voxels if valid is None else voxels.clamp_min(1))
-        dice, present = _dice(torch.cat(sums, dim=1)[:, 1:], smooth)
+    classes = torch.arange(logits.shape[1], device=logits.device, dtype=target.dtype).view(-1, *[1] * (logits.ndim - 2))
+    for sample, reference in zip(logits, target, strict=True):
+        sums = cross_entropy = voxels = 0
+        for part, labels in _parts(sample, reference):
+            valid = None if ignore_label is None else labels != ignore_label
+            log_p = F.log_softmax(part, dim=0, dtype=torch.float32)
+            here = labels == classes
+            cross_entropy = cross_entropy - (log_p * here).sum()
+            voxels = voxels + (labels.numel() if valid is None else valid.sum())
+            sums = sums + _dice_sums(log_p.exp_(), here, valid)
+            del log_p, here
+        cross_entropy = cross_entropy / (voxels if ignore_label is None else voxels.clamp_min(1))
+        dice, present = _dice(sums[:, 1:], smooth)
         losses.append((weight_ce * cross_entropy - weight_dice * dice.mean(), _present_dice_loss(dice, present)))
-        del log_p
     return _collect(losses, logits)
 
 
@@ -102,20 +100,19 @@ def per_sample_dice_bce(
     _check_shapes(logits, target, regions + has_ignore, "regions" + (" and an ignore mask" if has_ignore else ""))
     losses = []
     for sample, reference in zip(logits, target, strict=True):
-        valid = ~reference[-1].bool() if has_ignore else None
-        sums, cross_entropy = [], torch.zeros((), device=logits.device)
-        for block in _blocks(regions):
-            part, here = sample[block].float(), reference[block].bool()
+        sums = cross_entropy = voxels = 0
+        for part, labels in _parts(sample, reference):
+            part, here = part.float(), labels[:regions].bool()
+            valid = ~labels[-1:].bool() if has_ignore else None
             entropy = F.binary_cross_entropy_with_logits(part, here.float(), reduction="none")
-            cross_entropy = cross_entropy + (entropy if valid is None else entropy.masked_fill_(~valid, 0.0)).sum()
+            cross_entropy = cross_entropy + (entropy if valid is None else entropy.mul_(valid)).sum()
             del entropy
-            sums.append(_dice_sums(part.sigmoid(), here, valid))
+            voxels = voxels + (part.numel() if valid is None else valid.sum())
+            sums = sums + _dice_sums(part.sigmoid(), here, valid)
             del part, here
-        count = sample.numel() if valid is None else valid.sum().clamp_min(1e-8)
-        dice, present = _dice(torch.cat(sums, dim=1), smooth)
-        losses.append(
-            (weight_ce * cross_entropy / count - weight_dice * dice.mean(), _present_dice_loss(dice, present))
-        )
+        cross_entropy = cross_entropy / (voxels.clamp_min(1e-8) if has_ignore else voxels)
+        dice, present = _dice(sums, smooth)
+        losses.append((weight_ce * cross_entropy - weight_dice * dice.mean(), _present_dice_loss(dice, present)))
     return _collect(losses, logits)
 
 
@@ -128,20 +125,21 @@ def _check_shapes(logits: Tensor, target: Tensor, channels: int, what: str) -> N
         )
 
 
-def _blocks(classes: int) -> Iterator[slice]:
-    """Two blocks at least, so that a block's temporaries are half a sample's logits."""
-    size = max(1, min(_CLASSES_AT_ONCE, classes // 2))
-    return (slice(start, min(start + size, classes)) for start in range(0, classes, size))
+def _parts(sample: Tensor, reference: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the sample, ``(C, *spatial)``, and its reference, ``(K, *spatial)``, in parts along the longest axis."""
+    axis = max(range(1, sample.ndim), key=lambda i: sample.shape[i])
+    size = -(-sample.shape[axis] // _PARTS)
+    yield from zip(sample.split(size, axis), reference.split(size, axis), strict=True)
 
 
 def _dice_sums(p: Tensor, here: Tensor, valid: Tensor | None) -> Tensor:
-    """Return sums over voxels of p, reference and their product, ``(3, block)``; changes p."""
+    """Return sums over voxels of p, reference and their product, ``(3, C)``; changes p."""
     spatial = tuple(range(1, p.ndim))
     if valid is not None:
-        p.masked_fill_(~valid, 0.0)
+        p.mul_(valid)
         here = here & valid
     predicted, reference = p.sum(spatial), here.sum(spatial).float()
-    return torch.stack((predicted, reference, p.masked_fill_(~here, 0.0).sum(spatial)))
+    return torch.stack((predicted, reference, p.mul_(here).sum(spatial)))
 
 
 def _dice(sums: Tensor, smooth: float) -> tuple[Tensor, Tensor]:

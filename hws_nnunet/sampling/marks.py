@@ -45,9 +45,11 @@ class DrawMarks:
 
     def has_its_share(self, case: int, p: float, in_flight: float, version: int, patience: float) -> bool:
         """Return whether a case of probability p has as many unanswered draws as :meth:`limits` allows."""
-        out = self.unanswered(case, version, patience)
+        out = self._drawn[case] - self._answered[case]
+        if out <= 0 or version - self._stamp[case] > patience:
+            return False
         share = p * in_flight
-        return out > 0 and out >= math.ceil(share + math.sqrt(share))
+        return out >= math.ceil(share + math.sqrt(share))
 
     def mark(self, case: int, version: int, patience: float) -> None:
         """Note a draw (workers)."""

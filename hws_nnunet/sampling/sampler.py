@@ -18,7 +18,8 @@ from hws_nnunet.sampling.marks import DrawMarks
 from hws_nnunet.sampling.table import HardnessTable
 
 _ATTEMPTS = 32  # rejections before the draw is made from the eligible cases listed one by one
-_DRIFT = 0.02  # how far total weight and effective sample size may move before all weights are computed anew
+_SHORTFALL = 0.02  # of the effective sample size: beyond it all weights are computed anew
+_DRIFT = 0.05  # of it upwards, and of the total weight, likewise
 _LARGEST_EXPONENT = 600.0
 _FROZEN = ("_tilted", "_reference", "_top", "_log_sum", "_floor", "_total", "_squares", "_ess")
 
@@ -45,10 +46,9 @@ class HardnessWeightedSampler:
     the table, call :meth:`draw_cases` and :meth:`draw_cell` with generators of their own. ``docs/method.md`` has the
     formulas; the settings' names and ranges are :class:`~hws_nnunet.config.Settings`'.
 
-    Between two computations of all weights, a new loss changes its own case's weight at once, while the
-    normalisation is kept until total weight or effective sample size have moved by 2 %: the probabilities are
-    those of the closed form at the beta in force up to that share of ``uniform_fraction`` and of ``cap``, and the
-    effective sample size holds to 2 %; :meth:`refresh` makes all exact.
+    Between two computations of all weights, a new loss changes its own case's weight at once, exactly as the closed
+    form has it at the beta in force. What is normalised over all cases waits until it has moved: the effective sample
+    size may be 2 % short of its bound, the uniform share and the cap hold to 5 %. :meth:`refresh` makes all exact.
 
     Args:
         names: the cases' names; a case's id is its index.
@@ -326,7 +326,7 @@ class HardnessWeightedSampler:
         if not abs(total - self._total) <= _DRIFT * self._total:
             return True
         ess = total * total / self._squares if self._squares > 0 else 0.0
-        return not abs(ess - self._ess) <= _DRIFT * self._ess
+        return not (1 - _SHORTFALL) * self._ess <= ess <= (1 + _DRIFT) * self._ess
 
     def refresh(self) -> None:
         """Compute beta in force and all weights anew (training process only)."""
@@ -383,7 +383,7 @@ class HardnessWeightedSampler:
         if abs(np.dot(weights, weights) - self._squares) > 1e-6 * self._squares:
             return False, f"sum of squared weights is {np.dot(weights, weights)}, tracked as {self._squares}"
         ess = self.effective_sample_size()
-        if ess < settings.ess * n * (1 - 2 * _DRIFT) - 1e-6:
+        if ess < settings.ess * n * (1 - _SHORTFALL) - 1e-6:
             return False, f"effective sample size {ess} is below {settings.ess * n}"
         if not 0 <= self.table.beta <= settings.beta:
             return False, f"beta in force {self.table.beta} is not in [0, {settings.beta}]"

@@ -180,8 +180,8 @@ def test_weights_stay_those_of_the_closed_form_under_random_updates(settings):
         assert sampler.check_valid() == (True, "")
         options = sampler.settings
         exact = naive.closed_form(twin, sampler.table.beta, options.uniform_fraction, options.cap)
-        # Between two refreshes the cap and the uniform share are held to 2 %, all else is exact.
-        assert naive.total_variation(sampler.probabilities(), exact) < 0.02
+        # Between two refreshes the cap and the uniform share are held to 5 %, all else is exact.
+        assert naive.total_variation(sampler.probabilities(), exact) < 0.05
     sampler.refresh()
     exact = naive.closed_form(twin, sampler.table.beta, sampler.settings.uniform_fraction, sampler.settings.cap)
     assert sampler.probabilities() == pytest.approx(exact)

@@ -71,6 +71,7 @@ def _write_on(table, stop):
         with table.writing():
             table.hardness[:, 0] = value
             table.tree.fill(np.full(len(table), value))
+        time.sleep(1e-4)
 
 
 def test_readers_never_see_half_a_write():

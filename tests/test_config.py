@@ -1,0 +1,125 @@
+import warnings
+
+import pytest
+import yaml
+
+from hws_nnunet import Settings, find_settings, parse_settings, read_settings
+from hws_nnunet.config import SettingsError, SettingsWarning
+from hws_nnunet.files import packaged
+
+
+def test_the_default_file_holds_every_setting_at_its_default():
+    values = yaml.safe_load(packaged("configs", "default.yaml").read_text())
+    assert list(values) and set(values) == set(Settings.model_fields)
+    assert Settings(**values) == Settings()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_settings(packaged("configs", "default.yaml")) == Settings()
+
+
+def test_every_setting_is_documented():
+    import ast
+    import inspect
+
+    from hws_nnunet import config
+
+    model = next(n for n in ast.parse(inspect.getsource(config)).body if getattr(n, "name", "") == "Settings")
+    for field, text in zip(model.body, model.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign):
+            assert isinstance(text, ast.Expr), f"{field.target.id} has no docstring"
+
+
+def test_all_faults_are_reported_at_once():
+    values = {"betta": 5, "ess": 2, "smoothing": "0.5", "cap": 0.5, "cells": 2.5, "draw_by": "dice", "in_flight": 1}
+    with pytest.raises(SettingsError) as error:
+        parse_settings({**values, "beta": 0, "importance_weights": True}, "my.yaml")
+    text = str(error.value)
+    assert text.startswith("settings from my.yaml: 8 fault(s)")
+    for part in (
+        "unknown setting 'betta'; did you mean 'beta'?",
+        "unknown setting 'in_flight'; did you mean 'in_flight_limit'?",
+        "ess: input should be less than or equal to 1, given: 2",
+        "smoothing: input should be a valid number, given: '0.5'",
+        "cap: input should be greater than or equal to 1, given: 0.5",
+        "cells: input should be a valid integer",
+        "draw_by: input should be 'dice_ce' or 'dice_present', given: 'dice'",
+        "importance_weights needs beta > 0",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"beta": -1}, "beta: input should be greater than or equal to 0, given: -1"),
+        ({"beta": float("nan")}, "beta: input should be a finite number"),
+        ({"beta": 2e6}, "less than or equal to 1000000"),
+        ({"beta": True}, "beta: input should be a valid number, given: True"),
+        ({"smoothing": 1.0}, "smoothing: input should be less than 1, given: 1.0"),
+        ({"zzz": 1}, "unknown setting 'zzz'; there are ess, beta"),
+        ({3: 1}, "unknown setting 3"),
+    ],
+)
+def test_bad_values(values, message):
+    with pytest.raises(SettingsError, match=message.replace("(", r"\(")):
+        parse_settings(values, "here")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"beta": 0, "ess": 0.3, "cap": 5.0}, "ess, cap without effect at beta 0"),
+        ({"ess": 1}, "beta 100 is without effect at ess 1"),
+        ({"uniform_fraction": 1}, "without effect at uniform_fraction 1"),
+        ({"cap": 1}, "without effect at cap 1"),
+        ({"cells": 1, "patch_beta": 3.0}, "patch_beta is without effect with 1 cell"),
+        ({"patch_beta": 0, "cells": 4}, "cells only reports at patch_beta 0"),
+    ],
+)
+def test_settings_without_effect_warn(values, message):
+    with pytest.warns(SettingsWarning, match=message):
+        parse_settings(values, "here")
+
+
+def test_files(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text("ess: 0.3\ncap: null\n")
+    assert read_settings(path) == Settings(ess=0.3, cap=None)
+    path.write_text("")
+    assert read_settings(path) == Settings()
+    for text, message in (
+        ("ess: [1", "is no valid YAML"),
+        ("- ess", "expected a mapping of names to values, found list"),
+        ("beta: 1e3", r"YAML reads 1e3 as text: write 1.0e\+3"),
+        ("!!python/object/apply:os.system ['true']", "is no valid YAML"),
+    ):
+        path.write_text(text)
+        with pytest.raises(SettingsError, match=message):
+            read_settings(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_settings(path)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_settings(tmp_path / "missing.yaml")
+
+
+def test_where_settings_come_from(tmp_path, monkeypatch):
+    path = tmp_path / "my.yaml"
+    path.write_text("ess: 0.3")
+    monkeypatch.delenv("HWS_CONFIG", raising=False)
+    assert find_settings() == (Settings(), "defaults")
+    assert find_settings({"ess": 0.4})[0].ess == 0.4
+    assert find_settings(Settings(ess=0.45)) == (Settings(ess=0.45), "the trainer's hws_settings")
+    assert find_settings(path)[0].ess == 0.3
+    monkeypatch.setenv("HWS_CONFIG", str(path))
+    settings, source = find_settings({"ess": 0.4})
+    assert settings.ess == 0.3
+    assert source == f"{path} (HWS_CONFIG)"
+
+
+def test_levels():
+    assert Settings().weighs_cases
+    assert Settings().weighs_patches
+    assert not Settings(beta=0.0).weighs_cases
+    assert not Settings(cells=1).weighs_patches
+    assert not Settings(patch_beta=0.0).weighs_patches

@@ -1,0 +1,159 @@
+import itertools
+
+import pytest
+import torch
+
+from hws_nnunet.losses import importance_weights, per_sample_dice_bce, per_sample_dice_ce
+
+SHAPES = [(9, 11), (6, 5, 7)]
+compound = pytest.importorskip("nnunetv2.training.loss.compound_losses", reason="nnU-Net v2 is not installed")
+dice = pytest.importorskip("nnunetv2.training.loss.dice")
+
+
+def ce_loss(ignore=None, batch_dice=False, **weights):
+    options = {"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": False, "ddp": False}
+    return compound.DC_and_CE_loss(
+        options, {}, ignore_label=ignore, dice_class=dice.MemoryEfficientSoftDiceLoss, **weights
+    )
+
+
+def bce_loss(ignore=False, **weights):
+    options = {"batch_dice": False, "do_bg": True, "smooth": 1e-5, "ddp": False}
+    return compound.DC_and_BCE_loss(
+        {}, options, use_ignore_label=ignore, dice_class=dice.MemoryEfficientSoftDiceLoss, **weights
+    )
+
+
+def one_by_one(host, logits, target):
+    return torch.stack([host(logits[i : i + 1].float(), target[i : i + 1]) for i in range(len(logits))])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("batch_dice", [False, True])
+@pytest.mark.parametrize(("classes", "shape"), list(itertools.product([2, 3, 9, 40], SHAPES)))
+def test_dice_ce_equals_nnunets(classes, shape, batch_dice, dtype):
+    torch.manual_seed(0)
+    logits = (torch.randn(3, classes, *shape) * 4).to(dtype)
+    target = torch.randint(0, classes, (3, 1, *shape)).to(torch.int16)
+    target[1][target[1] == classes - 1] = 0  # an absent class
+    target[2] = 0  # background alone
+    losses = per_sample_dice_ce(logits, target)
+    assert losses.loss == pytest.approx(one_by_one(ce_loss(batch_dice=batch_dice), logits, target), abs=1e-5)
+    assert losses.loss.shape == losses.dice_present.shape == (3,)
+    assert losses.loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("classes", "shape"), list(itertools.product([2, 5], SHAPES)))
+def test_dice_ce_with_ignored_voxels_equals_nnunets(classes, shape):
+    torch.manual_seed(1)
+    logits = torch.randn(4, classes, *shape) * 4
+    target = torch.randint(0, classes, (4, 1, *shape)).to(torch.int16)
+    target[torch.rand(target.shape) < 0.4] = classes
+    target[3] = classes  # nothing annotated
+    losses = per_sample_dice_ce(logits, target, ignore_label=classes)
+    assert losses.loss == pytest.approx(one_by_one(ce_loss(ignore=classes), logits, target), abs=1e-5)
+    assert torch.isnan(losses.dice_present).tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("ignore", [False, True])
+@pytest.mark.parametrize("as_bool", [False, True])
+@pytest.mark.parametrize(("regions", "shape"), list(itertools.product([1, 3, 20], SHAPES)))
+def test_dice_bce_equals_nnunets(regions, shape, as_bool, ignore, dtype):
+    torch.manual_seed(2)
+    logits = (torch.randn(3, regions, *shape) * 4).to(dtype)
+    target = torch.rand(3, regions + ignore, *shape) < 0.3
+    target[1, 0] = False
+    if ignore:
+        target[2, -1] = True
+    target = target if as_bool else target.to(torch.int16)
+    losses = per_sample_dice_bce(logits, target, has_ignore=ignore)
+    assert losses.loss == pytest.approx(one_by_one(bce_loss(ignore), logits, target), abs=1e-5)
+
+
+def test_weights_are_the_hosts():
+    torch.manual_seed(3)
+    logits, target = torch.randn(2, 3, 8, 8), torch.randint(0, 3, (2, 1, 8, 8))
+    weights = {"weight_ce": 0.3, "weight_dice": 2.0}
+    expected = one_by_one(ce_loss(**weights), logits, target)
+    assert per_sample_dice_ce(logits, target, **weights).loss == pytest.approx(expected, abs=1e-5)
+    regions = torch.rand(2, 3, 8, 8) < 0.5
+    expected = one_by_one(bce_loss(**weights), logits, regions)
+    assert per_sample_dice_bce(logits, regions, **weights).loss == pytest.approx(expected, abs=1e-5)
+
+
+def test_dice_over_present_classes():
+    torch.manual_seed(4)
+    logits = torch.randn(3, 4, 6, 6)
+    target = torch.randint(0, 4, (3, 1, 6, 6))
+    target[1][target[1] == 2] = 0
+    target[2] = 0
+    p = logits.softmax(1)
+    expected = []
+    for sample, reference in zip(p, target[:, 0], strict=True):
+        scores = []
+        for label in (1, 2, 3):
+            here = (reference == label).float()
+            if here.any():
+                scores.append((2 * (sample[label] * here).sum() + 1e-5) / (sample[label].sum() + here.sum() + 1e-5))
+        expected.append(1 - torch.stack(scores).mean() if scores else torch.tensor(float("nan")))
+    got = per_sample_dice_ce(logits, target[:, 0]).dice_present  # without a channel axis, too
+    assert got == pytest.approx(torch.stack(expected), abs=1e-6, nan_ok=True)
+    assert torch.isnan(got[2])
+    perfect = torch.nn.functional.one_hot(target[:2, 0], 4).movedim(-1, 1) * 50.0
+    assert per_sample_dice_ce(perfect, target[:2]).dice_present == pytest.approx(torch.zeros(2), abs=1e-6)
+
+
+def test_no_gradient_is_kept_and_inputs_stay():
+    logits = torch.randn(2, 3, 8, 8, requires_grad=True)
+    target = torch.randint(0, 3, (2, 1, 8, 8))
+    before = logits.detach().clone(), target.clone()
+    losses = per_sample_dice_ce(logits, target)
+    per_sample_dice_bce(logits, torch.rand(2, 3, 8, 8) < 0.5)
+    assert not losses.loss.requires_grad
+    assert torch.equal(before[0], logits.detach())
+    assert torch.equal(before[1], target)
+
+
+def test_empty_batch():
+    assert per_sample_dice_ce(torch.zeros(0, 3, 4, 4), torch.zeros(0, 1, 4, 4)).loss.shape == (0,)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("classes", [2, 3, 16])
+def test_extra_memory_stays_below_two_samples(classes, half):
+    """Counted as the sum of what is alive, by torch's own profiler."""
+    shape = (64, 64, 64)
+    logits = torch.randn(3, classes, *shape)
+    logits = logits.half() if half else logits
+    target = torch.randint(0, classes, (3, 1, *shape)).to(torch.int16)
+    regions = torch.rand(3, classes, *shape) < 0.5
+    allowed = 2 * classes * 4 * 64**3
+    for call in (lambda: per_sample_dice_ce(logits, target), lambda: per_sample_dice_bce(logits, regions)):
+        assert 0 < peak_memory(call) <= allowed * 1.01
+
+
+def peak_memory(call):
+    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        call()
+    alive = peak = 0
+    memory = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    for event in sorted(memory, key=lambda event: event.start_ns()):
+        alive += event.nbytes()
+        peak = max(peak, alive)
+    return peak
+
+
+def test_bad_shapes():
+    with pytest.raises(ValueError, match=r"target has shape \(2, 1, 4, 5\), expected \(2, 1, 4, 4\) \(class numbers\)"):
+        per_sample_dice_ce(torch.zeros(2, 3, 4, 4), torch.zeros(2, 1, 4, 5))
+    with pytest.raises(ValueError, match=r"expected \(2, 4, 4, 4\) \(regions and an ignore mask\)"):
+        per_sample_dice_bce(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), has_ignore=True)
+
+
+def test_importance_weights():
+    values = torch.tensor([[1.0, 0.0], [2.0, 0.0], [9.0, 0.0], [-9.0, 0.0], [float("nan"), 0.0], [1.0, 0.0]])
+    tracked = torch.tensor([1.0, 1.5, 0.0, 0.0, 0.0, float("nan")])
+    weights = importance_weights(values, column=0, tracked=tracked, beta=2.0, smoothing=0.25)
+    expected = [1.0, float(torch.exp(torch.tensor(2.0 * 0.75 * 0.5))), 10.0, 0.1, 1.0, 1.0]
+    assert weights.tolist() == pytest.approx(expected)
