@@ -1,0 +1,49 @@
+"""Trainers of a few steps, found through ``nnUNet_extTrainer``: the commands and all else are the real ones."""
+
+import os
+
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+
+
+class _Short:
+    def __init__(self, plans, configuration, fold, dataset_json, device=None):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = int(os.environ.get("SHORT_EPOCHS", "2"))
+        self.num_iterations_per_epoch = int(os.environ.get("SHORT_STEPS", "10"))
+        self.num_val_iterations_per_epoch = 2
+        self.save_every = 1
+
+
+class ShortStock(_Short, nnUNetTrainer):
+    pass
+
+
+class ShortHardnessWeighted(_Short, HardnessWeightedTrainer):
+    pass
+
+
+class ShortSlowToSave(ShortHardnessWeighted):
+    """Stops in the middle of writing a checkpoint, as often as it takes to be killed there."""
+
+    def save_checkpoint(self, filename):
+        import time
+
+        import torch
+
+        original = torch.save
+
+        def slow(checkpoint, target, *args, **kwargs):
+            original(checkpoint, target, *args, **kwargs)
+            if self.current_epoch >= 1:
+                with open(target, "rb+") as file:
+                    file.truncate(1000)
+                print("HALF WRITTEN", flush=True)
+                time.sleep(600)
+
+        torch.save = slow
+        try:
+            super().save_checkpoint(filename)
+        finally:
+            torch.save = original
