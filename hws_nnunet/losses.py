@@ -1,8 +1,8 @@
 """Per-sample Dice + cross-entropy, Dice + binary cross-entropy, and Dice over the classes present: pure functions.
 
-Each equals nnU-Net's own compound loss called with one sample at a time (its batch Dice over one sample is the same),
-in float32 whatever the logits' precision, as under nnU-Net's autocast. Samples, and parts of a sample, are worked through
-one after the other: the extra memory stays below that of two samples' float32 logits.
+Each equals nnU-Net's own compound loss called with one sample at a time (its batch Dice over one sample is the
+same), in float32 whatever the logits' precision, as under nnU-Net's autocast. Samples, and parts of a sample, are
+worked through one after the other: the extra memory stays below that of two samples' float32 logits.
 """
 
 from __future__ import annotations

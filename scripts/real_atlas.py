@@ -43,7 +43,9 @@ def main() -> None:
     def run(name: str, *command: str) -> str:
         print("$", " ".join(command), flush=True)
         begin = time.monotonic()
-        done = subprocess.run(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
         report["seconds"][name] = round(time.monotonic() - begin, 1)
         (out / f"{name}.log").write_text(done.stdout)
         if done.returncode:

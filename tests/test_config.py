@@ -10,7 +10,7 @@ from hws_nnunet.files import packaged
 
 def test_the_default_file_holds_every_setting_at_its_default():
     values = yaml.safe_load(packaged("configs", "default.yaml").read_text())
-    assert list(values) and set(values) == set(Settings.model_fields)
+    assert set(values) == set(Settings.model_fields)
     assert Settings(**values) == Settings()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

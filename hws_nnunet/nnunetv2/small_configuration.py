@@ -29,7 +29,7 @@ def add_small_configuration(
         name: of the new configuration. Its preprocessed data get a folder of their own.
         base: the configuration to start from, ``3d_fullres`` or ``2d``.
         patch_size: voxels along each axis; each divisible by ``2 ** (len(features) - 1)``.
-        features: channels of each stage of the network.
+        features: channels of each stage of the network, at least 3 stages.
         coarser: voxels become this many times larger along each axis that the patch has.
         batch_size: patches in a batch.
         overwrite: replace a configuration of this name.
@@ -55,6 +55,8 @@ def add_small_configuration(
         raise ValueError(f"configuration {name!r} exists in {plans_file}")
     if not re.fullmatch(r"\w+", name):
         raise ValueError(f"a configuration's name may hold letters, digits and '_', given: {name!r}")
+    if len(features) < 3:  # nnU-Net's deep supervision leaves out the coarsest output: with one output nothing is left
+        raise ValueError(f"{len(features)} stage(s) given (features {list(features)}), expected at least 3")
     dimensions = len(planned["patch_size"])
     step = 2 ** (len(features) - 1)
     if len(patch_size) != dimensions or any(size <= 0 or size % step for size in patch_size):

@@ -3,9 +3,9 @@
 K draws are unanswered at any time, because workers prefetch. A case of probability p may have at most
 ``ceil(p K + sqrt(p K))`` of them: its share and one standard deviation of free draws, so that one that has just
 become hard does not fill the queue before its new loss is back. (Its share alone, rounded up, keeps back cases that
-are drawn often: ``docs/method.md``.) Workers count draws, the training process counts answers; both write whole words. Two
-workers that mark one case at the same instant lose a count, which costs a duplicate draw at most. Answers never
-overtake draws, and marks that no answer came for (the host throws its first batch away) expire.
+are drawn often: ``docs/method.md``.) Workers count draws, the training process counts answers; both write whole
+words. Two workers that mark one case at the same instant lose a count, which costs a duplicate draw at most. Answers
+never overtake draws, and marks that no answer came for (the host throws its first batch away) expire.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def workspace(tmp_path_factory):
     for dataset in (1, 2):
         plans = space.preprocessed(dataset) / "nnUNetPlans.json"
         small = ["hws-nnunet", "small-configuration", plans, "--coarser", 1]
-        space.run(*small, "--name", SMALL, "--patch-size", "16,16,16", "--features", "4,8")
-        space.run(*small, "--name", "2d_small", "--base", "2d", "--patch-size", "16,16", "--features", "4,8")
+        space.run(*small, "--name", SMALL, "--patch-size", "16,16,16", "--features", "4,8,8")
+        space.run(*small, "--name", "2d_small", "--base", "2d", "--patch-size", "16,16", "--features", "4,8,8")
     space.run("nnUNetv2_preprocess", "-d", 1, 2, "-c", SMALL, "2d_small", "-np", 1, 1)
     return space

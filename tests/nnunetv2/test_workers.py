@@ -15,6 +15,8 @@ from hws_nnunet.nnunetv2.loader import DRAWN
 from tests.nnunetv2.fakes import FakeCases, loader_of
 from tests.sampling import naive
 
+# The host's own thread complains when its workers end before it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 CASES = 10
 HARD = 3
 

@@ -351,7 +351,7 @@ def test_cases_are_matched_by_name():
     old = HardnessWeightedSampler(["a", "b", "c"], Settings(smoothing=0.0))
     teach(old, [0.1, 0.2, 0.3])
     new = HardnessWeightedSampler(["d", "c", "a"], Settings(smoothing=0.0))
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="case") as caught:
         new.load_state_dict(old.state_dict())
     assert [str(w.message) for w in caught] == [
         "1 case(s) of the saved state are not here any more: b",

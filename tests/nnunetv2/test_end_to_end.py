@@ -1,0 +1,140 @@
+"""The whole way through nnU-Net's own commands, on made-up data; killed where it hurts most."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+
+pytestmark = pytest.mark.slow
+TRAINER = "ShortHardnessWeighted"
+
+
+def train_command(dataset=1, configuration="3d_small", fold=0, trainer=TRAINER, *more):
+    return ["nnUNetv2_train", str(dataset), configuration, str(fold), "-tr", trainer, "-device", "cpu", *more]
+
+
+def state_of(file):
+    checkpoint = torch.load(file, weights_only=False)
+    return checkpoint["current_epoch"], checkpoint["hardness_weighted_sampling"]
+
+
+def kill_when(workspace, said, command, **env):
+    """Run a command until it says something, then end it and its workers without warning; return what it said."""
+    log = workspace.root / "killed.log"
+    with open(log, "w") as file:
+        process = subprocess.Popen(
+            command,
+            env={**workspace.env, "PYTHONUNBUFFERED": "1", **env},
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    end = time.monotonic() + 300
+    while said not in log.read_text():
+        running = process.poll() is None and time.monotonic() < end
+        assert running, log.read_text()[-3000:]
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return log.read_text()
+
+
+def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
+    fold = workspace.fold(1, TRAINER)
+    steps = {"SHORT_EPOCHS": "3", "SHORT_STEPS": "40"}
+    kill_when(workspace, "Epoch 2", train_command(), **steps)
+    latest = fold / "checkpoint_latest.pth"
+    epoch, state = state_of(latest)
+    assert 1 <= epoch <= 2
+    assert state["version"] == 40 * epoch, "one update a step"
+    log = workspace.run(*train_command(1, "3d_small", 0, TRAINER, "--c"), **steps).stdout
+    assert f"goes on after {40 * epoch} steps" in log
+    assert "settings from defaults: ess: 0.5, beta: 100.0" in log
+    for part in (
+        "Sampling: ESS ",
+        "of 6 cases, beta ",
+        "Hardness: smallest ",
+        "6 of 6 cases seen",
+        "lag ",
+        "Hardest cases: ",
+    ):
+        assert part in log
+    epoch, state = state_of(fold / "checkpoint_final.pth")
+    assert epoch == 3
+    assert state["version"] == 120, "resume loses no step and repeats none"
+    assert state["visits"].sum() == 240
+    assert state["weighted"]
+    assert json.loads((fold / "validation" / "summary.json").read_text())["metric_per_case"]
+    images = workspace.folders["raw"] / "Dataset001_Balls" / "imagesTr"
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "case00_0000.nii.gz").symlink_to(images / "case00_0000.nii.gz")
+    predict = [
+        "nnUNetv2_predict",
+        "-i",
+        new,
+        "-o",
+        tmp_path / "out",
+        "-d",
+        1,
+        "-c",
+        "3d_small",
+        "-f",
+        0,
+        "-tr",
+        TRAINER,
+    ]
+    workspace.run(*predict, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_tta", **steps)
+    predicted = np.asanyarray(nib.load(tmp_path / "out" / "case00.nii.gz").dataobj)
+    assert predicted.any(), "the label map is empty"
+
+
+def test_killed_in_the_middle_of_a_checkpoint(workspace):
+    fold = workspace.fold(1, "ShortSlowToSave", fold=1)
+    kill_when(workspace, "HALF WRITTEN", train_command(1, "3d_small", 1, "ShortSlowToSave"))
+    assert [path.name for path in fold.glob("*.partial")] == ["checkpoint_latest.pth.partial"]
+    epoch, state = state_of(fold / "checkpoint_latest.pth")
+    assert epoch == 1
+    assert state["version"] == 10
+    # the plain trainer goes on from there, in the same folder
+    other = workspace.fold(1, TRAINER, fold=1)
+    other.parent.mkdir(parents=True, exist_ok=True)
+    os.rename(fold, other)
+    log = workspace.run(*train_command(1, "3d_small", 1, TRAINER, "--c")).stdout
+    assert "goes on after 10 steps" in log
+    assert state_of(other / "checkpoint_final.pth")[1]["version"] == 20
+    assert not list(other.glob("*.partial"))
+
+
+@pytest.mark.parametrize(("dataset", "configuration"), [(2, "3d_small"), (1, "2d_small")])
+def test_regions_with_ignore_label_and_2d(workspace, dataset, configuration):
+    workspace.run(*train_command(dataset, configuration))
+    fold = workspace.fold(dataset, TRAINER, configuration)
+    _, state = state_of(fold / "checkpoint_final.pth")
+    assert state["version"] == 20
+    assert torch.isfinite(state["hardness"][state["visits"] > 0][:, 0]).all()
+
+
+def test_cascade(workspace):
+    plans_file = workspace.preprocessed(1) / "nnUNetPlans.json"
+    before = plans_file.read_text()
+    plans = json.loads(before)
+    plans["configurations"]["3d_stage_small"] = {"inherits_from": "3d_small", "next_stage": "3d_cascade_small"}
+    cascade = {"inherits_from": "3d_small", "previous_stage": "3d_stage_small"}
+    plans["configurations"]["3d_cascade_small"] = cascade
+    plans_file.write_text(json.dumps(plans))
+    try:
+        workspace.run(*train_command(1, "3d_stage_small", "all"), SHORT_EPOCHS="1")
+        workspace.run(*train_command(1, "3d_cascade_small", "all"), SHORT_EPOCHS="1")
+    finally:
+        plans_file.write_text(before)
+    fold = workspace.fold(1, TRAINER, "3d_cascade_small", "all")
+    assert state_of(fold / "checkpoint_final.pth")[1]["version"] == 10

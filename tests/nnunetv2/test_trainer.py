@@ -1,0 +1,248 @@
+"""The trainer against nnU-Net's own, in one process under one seed, and its refusals."""
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+
+STEPS = 5
+SCRIPT = Path(__file__).with_name("train_steps.py")
+NEUTRAL = {"beta": 0, "patch_beta": 0}
+
+
+def steps(workspace, trainer, dataset=1, configuration="3d_small", settings=None):
+    out = workspace.root / f"{trainer}_{dataset}_{configuration}_{abs(hash(str(settings)))}.pth"
+    env = {"nnUNet_n_proc_DA": "0", "PYTHONPATH": str(Path(__file__).parents[2])}
+    if settings is not None:
+        file = out.with_suffix(".yaml")
+        file.write_text(yaml.safe_dump(settings))
+        env["HWS_CONFIG"] = str(file)
+    done = workspace.run(sys.executable, SCRIPT, trainer, dataset, configuration, STEPS, out, **env)
+    return torch.load(out, weights_only=True), done.stdout
+
+
+def same(one, other):
+    """Compare everything; return what differs first, or None."""
+    assert all(math.isfinite(batch["loss"]) for batch in one["batches"] + other["batches"])
+    for step, (a, b) in enumerate(zip(one["batches"], other["batches"], strict=True)):
+        if a["keys"] != b["keys"]:
+            return f"keys of step {step}"
+        if not torch.equal(a["data"], b["data"]):
+            return f"data of step {step}"
+        if not all(torch.equal(x, y) for x, y in zip(a["target"], b["target"], strict=True)):
+            return f"target of step {step}"
+        if a["loss"] != b["loss"]:
+            return f"loss of step {step}"
+    for name, weight in one["weights"].items():
+        if not torch.equal(weight, other["weights"][name]):
+            return f"weights {name}"
+    return None if one["random"] == other["random"] else "random numbers left"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dataset", "configuration"), [(1, "3d_small"), (1, "2d_small"), (2, "3d_small")])
+def test_neutral_settings_equal_stock_nnunet_bit_for_bit(workspace, dataset, configuration):
+    stock, _ = steps(workspace, "ShortStock", dataset, configuration)
+    neutral, _ = steps(workspace, "ShortHardnessWeighted", dataset, configuration, NEUTRAL)
+    assert same(stock, neutral) is None
+    assert neutral["state"]["version"] == STEPS, "losses are tracked all the same"
+    assert neutral["state"]["visits"].sum() == sum(len(batch["keys"]) for batch in neutral["batches"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"patch_beta": 0}, {"beta": 0}])
+def test_with_weighting_on_they_differ(workspace, settings):
+    stock, _ = steps(workspace, "ShortStock")
+    weighted, log = steps(workspace, "ShortHardnessWeighted", settings=settings)
+    assert same(stock, weighted) is not None
+    again, _ = steps(workspace, "ShortHardnessWeighted", settings=settings)
+    assert same(again, weighted) is None, "a single process under a seed repeats itself"
+    assert weighted["valid"] == (True, "")
+    assert "settings from" in log
+    # the first batch is thrown away by the host; then each batch is answered before the next is drawn
+    assert [batch["version"] for batch in weighted["batches"]] == list(range(STEPS))
+
+
+@pytest.mark.slow
+def test_recorded_losses_average_to_the_hosts(workspace):
+    """Without batch Dice and deep supervision's lower outputs both speak of the same thing: they move together."""
+    neutral, _ = steps(workspace, "ShortHardnessWeighted", settings={**NEUTRAL, "smoothing": 0.0})
+    hardness = dict(zip(neutral["state"]["names"], neutral["state"]["hardness"][:, 0].tolist(), strict=True))
+    last = neutral["batches"][-1]
+    mean = sum(hardness[key] for key in last["keys"]) / len(last["keys"])
+    assert mean == pytest.approx(last["loss"], abs=0.15)
+
+
+@pytest.mark.slow
+def test_importance_weights_change_the_loss_and_nothing_drawn(workspace):
+    off, _ = steps(workspace, "ShortHardnessWeighted", settings={"smoothing": 0.0, "ess": 0.0, "beta": 3.0})
+    on, _ = steps(
+        workspace,
+        "ShortHardnessWeighted",
+        settings={"smoothing": 0.0, "ess": 0.0, "beta": 3.0, "importance_weights": True},
+    )
+    assert on["batches"][0]["keys"] == off["batches"][0]["keys"]
+    assert on["valid"] == (True, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("betta: 3", "unknown setting 'betta'; did you mean 'beta'?"),
+        ("beta: -1", "beta: input should be greater than or equal to 0, given: -1"),
+        ("beta: [", "is no valid YAML"),
+    ],
+)
+def test_bad_settings_end_the_training_before_it_starts(workspace, text, message):
+    file = workspace.root / "bad.yaml"
+    file.write_text(text)
+    command = ("nnUNetv2_train", 1, "3d_small", 1, "-tr", "ShortHardnessWeighted", "-device", "cpu")
+    done = workspace.run(*command, check=False, HWS_CONFIG=str(file))
+    assert done.returncode != 0
+    assert message in done.stdout
+    assert str(file) in done.stdout
+    fold = workspace.fold(1, "ShortHardnessWeighted", fold=1)
+    assert not list(fold.glob("checkpoint*")), "nothing but nnU-Net's own log is written"
+
+
+def trainer_of(workspace, monkeypatch, cls):
+    """Make a trainer in this process."""
+    import json
+
+    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
+
+    for name in ("nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, workspace.env[name])
+        if not hasattr(getattr(module, name), "is_set"):  # before 2.8 these are plain strings, read on import
+            monkeypatch.setattr(module, name, workspace.env[name])
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    monkeypatch.delenv("HWS_CONFIG", raising=False)
+    folder = workspace.preprocessed(1)
+    plans = json.loads((folder / "nnUNetPlans.json").read_text())
+    plans["continue_training"] = False
+    dataset = json.loads((folder / "dataset.json").read_text())
+    return cls(plans, "3d_small", 0, dataset, torch.device("cpu"))
+
+
+def test_ddp_says_that_it_is_not_there(workspace, monkeypatch):
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.is_ddp = True
+    with pytest.raises(NotImplementedError, match="-num_gpus 1"):
+        trainer.initialize()
+
+
+def test_variants_by_nnunets_convention():
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    from hws_nnunet.nnunetv2 import trainer
+
+    for epochs in (5, 50, 250):
+        cls = getattr(trainer, f"HardnessWeightedTrainer_{epochs}epochs")
+        assert issubclass(cls, trainer.HardnessWeightedTrainer)
+        assert issubclass(cls, nnUNetTrainer)
+        assert cls.epochs == epochs
+    assert "__init__" not in vars(trainer.HardnessWeightingMixin)
+
+
+def test_variant_takes_nnunets_arguments(workspace, monkeypatch):
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer_5epochs
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer_5epochs)
+    assert trainer.num_epochs == 5
+    assert set(trainer.my_init_kwargs) == {"plans", "configuration", "fold", "dataset_json", "device"}
+
+
+def test_a_trainer_with_another_loader_is_refused(workspace, monkeypatch):
+    from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
+
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+
+    class OtherLoader(nnUNetDataLoader):
+        pass
+
+    monkeypatch.setattr(module, "nnUNetDataLoader", OtherLoader)
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize()
+    with pytest.raises(RuntimeError, match="built its training data from OtherLoader, which does not draw by hardness"):
+        trainer.get_dataloaders()
+    assert module.nnUNetDataLoader is OtherLoader, "what is replaced is put back"
+
+
+def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, tmp_path):
+    from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
+
+    from hws_nnunet.nnunetv2.trainer import STATE, HardnessWeightedTrainer
+
+    before = torch.save, torch.load, module.nnUNetDataLoader
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize()
+    trainer.get_dataloaders()
+    file = tmp_path / "checkpoint.pth"
+    trainer.save_checkpoint(str(file))
+    assert (torch.save, torch.load, module.nnUNetDataLoader) == before
+    whole = file.read_bytes()
+
+    def fail(checkpoint, target, *args, **kwargs):
+        Path(target).write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="no space left"):
+        trainer.save_checkpoint(str(file))
+    monkeypatch.undo()
+    assert file.read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pth"]
+    checkpoint = torch.load(file, weights_only=False)
+    assert checkpoint["trainer_name"] == "HardnessWeightedTrainer"
+    assert checkpoint[STATE]["settings"]["ess"] == 0.5
+    torch.save(checkpoint[STATE], tmp_path / "state.pth")
+    torch.load(tmp_path / "state.pth", weights_only=True)
+
+
+def test_the_sampler_resumes_with_the_checkpoint(workspace, monkeypatch, tmp_path):
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+    from tests.sampling.test_sampler import assert_same_state
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize()
+    training, _ = trainer.get_dataloaders()
+    for _ in range(8):
+        trainer._lags = []
+        trainer.train_step(next(training))
+    state = trainer.sampler.state_dict()
+    assert state["weighted"]
+    file = str(tmp_path / "checkpoint.pth")
+    trainer.save_checkpoint(file)
+    resumed = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    resumed.load_checkpoint(file)
+    assert resumed.sampler is None, "the table does not exist yet"
+    resumed.save_checkpoint(str(tmp_path / "again.pth"))  # what waits is not lost
+    again = torch.load(tmp_path / "again.pth", weights_only=False)["hardness_weighted_sampling"]
+    assert_same_state(again, state)
+    resumed.get_dataloaders()
+    assert_same_state(resumed.sampler.state_dict(), state)
+    assert (resumed.sampler.table.drawn - resumed.sampler.table.answered).sum() == 2, "the batch the host throws away"
+
+
+def test_a_stock_checkpoint_starts_the_sampler_anew(workspace, monkeypatch, tmp_path, capsys):
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+
+    stock = trainer_of(workspace, monkeypatch, nnUNetTrainer)
+    stock.initialize()
+    stock.save_checkpoint(str(tmp_path / "stock.pth"))
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.load_checkpoint(str(tmp_path / "stock.pth"))
+    assert "holds no state of hardness weighted sampling" in capsys.readouterr().out
+    trainer.get_dataloaders()
+    assert trainer.sampler.table.unseen == len(trainer.sampler)
