@@ -10,6 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
+
 SMALL = "3d_small"
 
 
@@ -57,18 +59,18 @@ def ball(shape, centre, radius):
     return ((grid - np.asarray(centre)) ** 2).sum(-1) <= radius**2
 
 
-def write_raw(folder: Path, cases: int, labels: dict, *, ignore: int | None = None, shape=(44, 40, 36)):
+def write_raw(folder: Path, cases: int, labels: dict, *, ignore: int | None = None, shape=(30, 28, 26)):
     """Two nested balls somewhere in noise: ``imagesTr``, ``labelsTr`` and ``dataset.json``."""
     rng = np.random.default_rng(0)
     (folder / "imagesTr").mkdir(parents=True)
     (folder / "labelsTr").mkdir()
     for case in range(cases):
-        centre = rng.uniform(14, 22, 3)
-        outer, inner = ball(shape, centre, 10), ball(shape, centre + rng.uniform(-3, 3, 3), 5)
+        centre = rng.uniform(11, 16, 3)
+        outer, inner = ball(shape, centre, 8), ball(shape, centre + rng.uniform(-2, 2, 3), 4)
         label = outer.astype(np.uint8) + inner
         image = rng.normal(100, 10, shape) + 60 * outer + 60 * inner
         if ignore is not None:
-            label[:, :6] = ignore
+            label[:, :5] = ignore
         name = f"case{case:02d}"
         nib.save(nib.Nifti1Image(image.astype(np.float32), np.eye(4)), folder / "imagesTr" / f"{name}_0000.nii.gz")
         nib.save(nib.Nifti1Image(label, np.eye(4)), folder / "labelsTr" / f"{name}.nii.gz")
@@ -88,8 +90,8 @@ def workspace(tmp_path_factory):
     space.run("nnUNetv2_plan_experiment", "-d", 1, 2)
     for dataset in (1, 2):
         plans = space.preprocessed(dataset) / "nnUNetPlans.json"
-        small = ["hws-nnunet", "small-configuration", plans, "--coarser", 1]
-        space.run(*small, "--name", SMALL, "--patch-size", "16,16,16", "--features", "4,8,8")
-        space.run(*small, "--name", "2d_small", "--base", "2d", "--patch-size", "16,16", "--features", "4,8,8")
+        options = {"features": (4, 8, 8), "coarser": 1.0}
+        add_small_configuration(plans, name=SMALL, patch_size=(16, 16, 16), **options)
+        add_small_configuration(plans, name="2d_small", base="2d", patch_size=(16, 16), **options)
     space.run("nnUNetv2_preprocess", "-d", 1, 2, "-c", SMALL, "2d_small", "-np", 1, 1)
     return space

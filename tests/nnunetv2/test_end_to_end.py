@@ -99,7 +99,7 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
 
 def test_killed_in_the_middle_of_a_checkpoint(workspace):
     fold = workspace.fold(1, "ShortSlowToSave", fold=1)
-    kill_when(workspace, "HALF WRITTEN", train_command(1, "3d_small", 1, "ShortSlowToSave"))
+    kill_when(workspace, "HALF WRITTEN", train_command(1, "3d_small", 1, "ShortSlowToSave"), SHORT_EPOCHS="3")
     assert [path.name for path in fold.glob("*.partial")] == ["checkpoint_latest.pth.partial"]
     epoch, state = state_of(fold / "checkpoint_latest.pth")
     assert epoch == 1

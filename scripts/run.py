@@ -1,0 +1,75 @@
+"""Set up what is needed and run the tests: one command on a fresh machine with Python and git.
+
+    python3 scripts/run.py test [pytest's own options]
+    python3 scripts/run.py lint
+    python3 scripts/run.py setup
+
+Outside a virtual environment, one is made in .venv; inside one, that is used. Installing is skipped while
+pyproject.toml and the environment stay what they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+EXTRAS = "v2,dev"
+
+
+def python() -> Path:
+    """Return the interpreter of the environment to use; make one where there is none."""
+    if sys.prefix != sys.base_prefix or os.environ.get("CONDA_PREFIX"):
+        return Path(sys.executable)
+    folder = ROOT / ".venv"
+    found = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not found.exists():
+        print(f"making a virtual environment in {folder}", flush=True)
+        venv.create(folder, with_pip=True, clear=folder.exists())
+    return found
+
+
+def install(interpreter: Path) -> None:
+    """Install this checkout, editable, with nnU-Net v2 and the tools of development."""
+    prefix = subprocess.run(
+        [interpreter, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    stamp = Path(prefix) / ".hws-nnunet-installed"
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print("installing hws-nnunet with nnU-Net v2 (some minutes: PyTorch is large)", flush=True)
+    subprocess.run(
+        [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f".[{EXTRAS}]"],
+        cwd=ROOT,
+        check=True,
+    )
+    stamp.write_text(wanted)
+
+
+def main() -> int:
+    commands = {
+        "setup": [],
+        "test": [["-m", "pytest", *sys.argv[2:]]],
+        "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."]],
+    }
+    if len(sys.argv) < 2 or sys.argv[1] not in commands:
+        print(__doc__)
+        return 2
+    if sys.version_info < (3, 10):  # noqa: UP036 - this file runs before anything is installed
+        print(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}")
+        return 2
+    interpreter = python()
+    install(interpreter)
+    for command in commands[sys.argv[1]]:
+        if code := subprocess.run([interpreter, *command], cwd=ROOT, check=False).returncode:
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
