@@ -48,11 +48,15 @@ def tilt(exponent: np.ndarray, limit: float) -> Tilt:
 
     Args:
         exponent: ``(n,)``, largest 0, as :func:`exponents` returns them.
-        limit: at least ``1 / n``; 1 or more caps nothing.
+        limit: at least ``1 / n``.
     """
-    log_sum = math.log(np.exp(exponent).sum())
-    if limit >= 1 or -log_sum <= math.log(limit):
-        return Tilt(math.inf, log_sum)
+    weights = np.exp(exponent)
+    total = float(weights.sum())
+    if limit * total >= 1.0:
+        return Tilt(math.inf, math.log(total))
+    height = _height(weights, limit)
+    if height is not None:
+        return Tilt(math.log(height), math.log(height / limit))
     n = exponent.shape[0]
     candidates = min(n, math.floor(1 / limit) + 1)  # more than 1 / limit cases cannot reach the limit
     split = np.partition(exponent, n - candidates)
@@ -69,6 +73,25 @@ def tilt(exponent: np.ndarray, limit: float) -> Tilt:
         return Tilt(float(ordered[0]), float(ordered[0]) + math.log(n))
     found = float(log_sums[np.argmax(fits)])
     return Tilt(found + math.log(limit), found)
+
+
+def _height(weights: np.ndarray, limit: float) -> float | None:
+    """Return the height at which to clip weights, so that the largest makes up ``limit`` of their sum.
+
+    The set of clipped weights only grows, so that a few rounds find it. None where plain weights do not suffice: nearly
+    all have to be clipped, or what is left is too small for a float.
+    """
+    height, clipped = limit * float(weights.sum()), 0
+    while True:
+        above = weights > height
+        count = int(np.count_nonzero(above))
+        if count == clipped:
+            return height
+        room = 1.0 - count * limit
+        height = limit * float(weights[~above].sum()) / room if room > 1e-9 else 0.0
+        if height < 1e-200:
+            return None
+        clipped = count
 
 
 def tilt_limit(n: int, uniform_fraction: float, cap: float | None) -> float:
@@ -146,11 +169,15 @@ def solve_beta(
 def _tilted_squares(exponent: np.ndarray, limit: float) -> float:
     """Return the sum of squared probabilities of the capped softmax."""
     weights = np.exp(exponent)
-    total = weights.sum()
+    total = float(weights.sum())
     if limit * total < 1.0:
-        top, log_sum = tilt(exponent, limit)
-        weights, total = np.exp(np.minimum(exponent, top) - log_sum), 1.0
-    return float(weights.dot(weights) / (total * total))
+        height = _height(weights, limit)
+        if height is None:
+            top, log_sum = tilt(exponent, limit)
+            weights, total = np.exp(np.minimum(exponent, top) - log_sum), 1.0
+        else:
+            weights, total = np.minimum(weights, height), height / limit
+    return float(weights.dot(weights)) / (total * total)
 
 
 def _bracket(excess: Callable[[float], float], start: float, low: float, high: float) -> tuple[float, float]:
@@ -187,11 +214,11 @@ def _largest_root(excess: Callable[[float], float], low: float, high: float, tol
         if not low < middle < high:
             middle = math.sqrt(low * high)
         value = excess(middle)
-        if value >= 0:
-            low, at_low = middle, value
-            # One step beyond the tolerance often shows that this is the root.
-            if (above := middle * (1 + tolerance)) < high and (value := excess(above)) < 0:
-                break
-        else:
+        if value < 0:
             high, at_high = middle, value
+            continue
+        slope = (at_low - at_high) / math.log(high / low)
+        low, at_low = middle, value
+        if value <= 0.5 * tolerance * slope:  # by the secant, the root is that close
+            break
     return low

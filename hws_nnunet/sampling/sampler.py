@@ -21,7 +21,7 @@ _ATTEMPTS = 32  # rejections before the draw is made from the eligible cases lis
 _SHORTFALL = 0.02  # of the effective sample size: beyond it all weights are computed anew
 _DRIFT = 0.05  # of it upwards, and of the total weight, likewise
 _LARGEST_EXPONENT = 600.0
-_FROZEN = ("_tilted", "_reference", "_top", "_log_sum", "_floor", "_total", "_squares", "_ess")
+_FROZEN = ("_beta", "_tilted", "_reference", "_top", "_log_sum", "_floor", "_total", "_squares", "_ess")
 
 
 class DrawnCases(NamedTuple):
@@ -81,13 +81,22 @@ class HardnessWeightedSampler:
         """Set up what each process holds for itself."""
         table = self.table
         self._marks = DrawMarks(table)
-        self._smoothing = self.settings.smoothing  # attributes of the settings model are slower to reach
+        # Copies, because attributes of the settings model are slower to reach.
+        self._smoothing = self.settings.smoothing
+        self._in_flight_limit, self._with_replacement = self.settings.in_flight_limit, self.settings.with_replacement
         self._hardness = table.words["hardness"]
         self._cell_hardness = table.words["cell_hardness"]
         self._visits = table.words["visits"]
         # The frozen parts of a weight, tilted * exp(min(beta (S - reference), top) - log_sum) + floor: the training
         # process alone uses them.
-        self._tilted, self._reference, self._top, self._log_sum, self._floor = 1.0, 0.0, math.inf, 0.0, 0.0
+        self._beta, self._tilted, self._reference, self._top, self._log_sum, self._floor = (
+            0.0,
+            1.0,
+            0.0,
+            math.inf,
+            0.0,
+            0.0,
+        )
         self._total = self._squares = float(len(table))
         self._ess = float(len(table))
 
@@ -131,18 +140,18 @@ class HardnessWeightedSampler:
         patience = 2.0 * (lag + 1.0)  # updates after which a mark that was not answered expires
         if not table.weighted:
             return self._sweep(size, rng, patience), [1.0 / n] * size, version, patience
-        find, get, random, has_its_share = table.tree.find, table.tree.get, rng.random, self._marks.has_its_share
-        in_flight_limit, with_replacement = self.settings.in_flight_limit, self.settings.with_replacement
+        find, random, has_its_share = table.tree.find, rng.random, self._marks.has_its_share
+        in_flight_limit, with_replacement = self._in_flight_limit, self._with_replacement
         in_flight = (lag + 1.0) * size  # draws that are out at any time
         total = table.tree.total
         ids: list[int] = []
         probabilities: list[float] = []
         for _ in range(size):
             for _ in range(_ATTEMPTS):
-                case = find(random() * total)
+                case, weight = find(random() * total)
                 if case in ids and not with_replacement:
                     continue
-                p = get(case) / total
+                p = weight / total
                 if not (in_flight_limit and has_its_share(case, p, in_flight, version, patience)):
                     break
             else:
@@ -276,22 +285,19 @@ class HardnessWeightedSampler:
         self, cases: Sequence[int], cells: Sequence[int] | None, losses: np.ndarray
     ) -> list[tuple[int, int, list[float]]]:
         table = self.table
-        cases = _plain(cases)
-        rows = _plain(losses)
+        cases, rows = _plain(cases), _plain(losses)
         if rows and not isinstance(rows[0], list):
             rows = [[row] for row in rows]
         cells = [0] * len(cases) if cells is None else _plain(cells)
-        n, tracked, measures = len(table), table.cells, len(table.measures)
-        if not len(rows) == len(cells) == len(cases) or any(len(row) != measures for row in rows):
+        n, tracked, measures = len(table.names), table.cells, len(table.measures)
+        if not len(rows) == len(cells) == len(cases) or (rows and len(rows[0]) != measures):
             raise ValueError(
                 f"{len(cases)} cases, {len(cells)} cells and losses of shape {np.shape(losses)} given; expected as "
                 f"many cells and losses as cases, and {measures} losses each ({', '.join(table.measures)})"
             )
-        samples = list(zip(cases, cells, rows, strict=True))
-        for case, cell, _ in samples:
-            if not (0 <= case < n and 0 <= cell < tracked):
-                raise ValueError(f"case {case} and cell {cell} given; there are {n} cases with {tracked} cells")
-        return samples
+        if cases and not (min(cases) >= 0 and max(cases) < n and min(cells) >= 0 and max(cells) < tracked):
+            raise ValueError(f"cases {cases} and cells {cells} given; there are {n} cases with {tracked} cells")
+        return list(zip(cases, cells, rows, strict=True))
 
     def _take_in(self, case: int, cell: int, row: list[float]) -> None:
         table, smoothing, tracked = self.table, self._smoothing, self._hardness
@@ -311,7 +317,7 @@ class HardnessWeightedSampler:
         hardness = self._hardness[case * len(self.table.measures) + self.table.column]
         if hardness != hardness:  # visited, without a value yet: it keeps the weight that the last refresh gave it
             return
-        exponent = min(self.table.beta * (hardness - self._reference), self._top) - self._log_sum
+        exponent = min(self._beta * (hardness - self._reference), self._top) - self._log_sum
         if exponent > _LARGEST_EXPONENT:
             self._total = math.nan  # far beyond the frozen scale: all weights have to be computed anew
             return
@@ -335,6 +341,7 @@ class HardnessWeightedSampler:
         options = {"uniform_fraction": settings.uniform_fraction, "cap": settings.cap}
         beta = solve_beta(hardness, settings.beta, settings.ess * n, start=table.beta, **options)
         exponent = exponents(hardness, beta)
+        self._beta = beta
         self._reference = float(hardness.max())
         self._top, self._log_sum = tilt(exponent, tilt_limit(n, **options))
         self._tilted, self._floor = 1.0 - settings.uniform_fraction, settings.uniform_fraction / n
@@ -476,7 +483,7 @@ class HardnessWeightedSampler:
 
 
 def _plain(values: Sequence | np.ndarray | torch.Tensor) -> list:
-    return values.tolist() if hasattr(values, "tolist") else list(values)
+    return values.tolist() if isinstance(values, np.ndarray | torch.Tensor) else list(values)
 
 
 def _some(names: list[str], most: int = 5) -> str:

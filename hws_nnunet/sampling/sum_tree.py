@@ -48,10 +48,10 @@ class SumTree:
         nodes = self._nodes
         node = self.size + index
         nodes[node] = weight
-        node >>= 1
-        while node:
-            nodes[node] = nodes[2 * node] + nodes[2 * node + 1]
+        while node > 1:
+            weight += nodes[node ^ 1]  # the sibling
             node >>= 1
+            nodes[node] = weight
 
     def fill(self, weights: np.ndarray) -> None:
         """Replace all weights, ``(n,)``."""
@@ -62,18 +62,19 @@ class SumTree:
             width >>= 1
             np.add(children[0::2], children[1::2], out=array[width : 2 * width])
 
-    def find(self, mass: float) -> int:
-        """Return the index at which the running sum of weights first exceeds ``mass``, ``0 <= mass < total``."""
+    def find(self, mass: float) -> tuple[int, float]:
+        """Return where the running sum of weights first exceeds ``mass``, 0 to the total, and the weight there."""
         nodes, size = self._nodes, self.size
         node = 1
         while node < size:
-            node *= 2
+            node += node
             left = nodes[node]
             # Rounding can leave a mass beyond the last weight: never step into an empty subtree.
             if mass >= left and nodes[node + 1] > 0.0:
                 mass -= left
                 node += 1
-        return min(node - size, self.n - 1)
+        index = node - size
+        return (index, nodes[node]) if index < self.n else (self.n - 1, nodes[size + self.n - 1])
 
 
 def _leaves(n: int) -> int:

@@ -200,8 +200,8 @@ def test_bad_updates_change_nothing():
     sampler = sampler_of(3, losses=[0.1, 0.2, 0.3])
     before = sampler.state_dict()
     for cases, cells, losses, message in (
-        ([0, 3], [0, 0], [1.0, 1.0], "case 3 and cell 0 given; there are 3 cases"),
-        ([0], [8], [1.0], "case 0 and cell 8 given; there are 3 cases with 8 cells"),
+        ([0, 3], [0, 0], [1.0, 1.0], r"cases \[0, 3\] and cells \[0, 0\] given; there are 3 cases"),
+        ([0], [8], [1.0], r"cells \[8\] given; there are 3 cases with 8 cells"),
         ([0], [0], [1.0, 2.0], "expected as many"),
         ([0, 1], [0, 0], [[1.0, 2.0], [1.0, 2.0]], "1 losses each"),
     ):
