@@ -22,13 +22,14 @@ class DatasetError(ValueError):
 class Case:
     """One case: its image files in channel order, its label file, and what subgroup it belongs to.
 
-    ``subgroup`` holds the columns that ``subgroups.csv`` gets beside the case's name.
+    ``subgroup`` holds the columns that ``subgroups.csv`` gets beside the case's name; ``test`` cases are held out.
     """
 
     name: str
     images: tuple[Path, ...]
     label: Path
     subgroup: dict[str, str] = field(default_factory=dict)
+    test: bool = False
 
 
 @dataclass(frozen=True)

@@ -75,19 +75,18 @@ def write_raw_v2(
     if wrong:
         raise DatasetError(collection.source, [f"expected {FILE_ENDING}: {f}" for f in wrong])
     with whole_folder(target) as folder:
-        (folder / "imagesTr").mkdir()
-        (folder / "labelsTr").mkdir()
         for case in tqdm(collection.cases, desc="writing", unit="case", disable=not progress):
+            part = "Ts" if case.test else "Tr"
             for channel, image in enumerate(case.images):
-                _place(image, folder / "imagesTr" / f"{case.name}_{channel:04d}{FILE_ENDING}", link)
-            _place(case.label, folder / "labelsTr" / f"{case.name}{FILE_ENDING}", link)
+                _place(image, folder / f"images{part}" / f"{case.name}_{channel:04d}{FILE_ENDING}", link)
+            _place(case.label, folder / f"labels{part}" / f"{case.name}{FILE_ENDING}", link)
         _write_subgroups(collection, folder / "subgroups.csv")
         description = {
             "name": name,
             "description": collection.description,
             "channel_names": {str(i): channel for i, channel in enumerate(collection.channels)},
             "labels": collection.labels,
-            "numTraining": len(collection.cases),
+            "numTraining": sum(not case.test for case in collection.cases),
             "file_ending": FILE_ENDING,
         }
         (folder / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
@@ -99,6 +98,7 @@ def _finished(folder: Path) -> bool:
 
 
 def _place(source: Path, target: Path, link: bool) -> None:
+    target.parent.mkdir(exist_ok=True)
     if link:
         os.symlink(source.resolve(), target)
     else:
