@@ -1,13 +1,23 @@
-"""What the sampler did in an epoch, in numbers and in words."""
+"""What the sampler did, epoch by epoch: in words for the log, in tables and a figure for people.
+
+The record travels in the checkpoint, so that a resumed training goes on with the record of its own epoch; the files
+are written anew each time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import numpy as np
+import torch
 
+from hws_nnunet.files import whole_file
 from hws_nnunet.sampling import HardnessWeightedSampler
+
+CASES_FILE, EPOCHS_FILE, FIGURE_FILE = "hardness.csv", "hardness_epochs.csv", "hardness.png"
 
 
 @dataclass(frozen=True)
@@ -23,13 +33,21 @@ class EpochSummary:
     beta_limit: float
     weighted: bool
     smallest: float
+    percentile_10: float
+    median: float
     mean: float
+    percentile_90: float
     largest: float
     seen: int
     visited: int
     median_lag: float
     largest_lag: float
     hardest: tuple[tuple[str, float], ...]
+
+    def values(self) -> dict[str, float]:
+        """Return the figures for a logger of numbers, by names like ``hardness/ess``; what is unknown is left out."""
+        numbers = {name: float(getattr(self, name)) for name in _NUMBERS}
+        return {f"hardness/{name}": value for name, value in numbers.items() if not np.isnan(value)}
 
     def lines(self) -> list[str]:
         """Return the summary as lines for a log."""
@@ -72,7 +90,10 @@ def summarise(
         beta_limit=sampler.settings.beta,
         weighted=weighted,
         smallest=float(values.min()),
+        percentile_10=float(np.percentile(values, 10)),
+        median=float(np.median(values)),
         mean=float(values.mean()),
+        percentile_90=float(np.percentile(values, 90)),
         largest=float(values.max()),
         seen=int((table.visits > 0).sum()),
         visited=int((table.visits > visits_before).sum()),
@@ -80,3 +101,129 @@ def summarise(
         largest_lag=float(max(lags, default=float("nan"))),
         hardest=tuple((table.names[i], float(hardness[i])) for i in order),
     )
+
+
+_NUMBERS = tuple(field.name for field in fields(EpochSummary) if field.name != "hardest")
+
+
+class Record:
+    """All epochs' summaries and all cases' hardness at the end of each epoch.
+
+    Attributes:
+        names: the cases'.
+        epochs: numbers of the epochs, in order.
+        hardness: one ``(n,)`` array an epoch, by the measure that draws go by; NaN where nothing is known.
+        summaries: one an epoch.
+        last_seen: ``(n,)``, the last epoch in which a case was seen, -1 for never.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self.names = tuple(names)
+        self.epochs: list[int] = []
+        self.hardness: list[np.ndarray] = []
+        self.summaries: list[EpochSummary] = []
+        self.last_seen = np.full(len(self.names), -1, dtype=np.int64)
+
+    def append(
+        self, epoch: int, sampler: HardnessWeightedSampler, summary: EpochSummary, visits_before: np.ndarray
+    ) -> None:
+        """Add an epoch from the sampler's state at its end."""
+        self.epochs.append(int(epoch))
+        self.hardness.append(sampler.table.hardness[:, sampler.table.column].astype(np.float32))
+        self.summaries.append(summary)
+        self.last_seen[sampler.table.visits > visits_before] = epoch
+
+    def state_dict(self) -> dict[str, object]:
+        """Return the record as names and tensors."""
+        rows = [[float(getattr(summary, name)) for name in _NUMBERS] for summary in self.summaries]
+        return {
+            "names": list(self.names),
+            "epochs": list(self.epochs),
+            "columns": list(_NUMBERS),
+            "rows": torch.tensor(rows, dtype=torch.float64).reshape(-1, len(_NUMBERS)),
+            "hardness": torch.from_numpy(np.array(self.hardness, dtype=np.float32).reshape(-1, len(self.names))),
+            "last_seen": torch.from_numpy(self.last_seen.copy()),
+        }
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Restore a record; cases are matched by name, those that are gone are left out."""
+        old = {name: i for i, name in enumerate(state["names"])}
+        here = [i for i, name in enumerate(self.names) if name in old]
+        there = [old[self.names[i]] for i in here]
+        self.epochs = list(state["epochs"])
+        self.hardness = []
+        for saved in np.asarray(state["hardness"]):
+            row = np.full(len(self.names), np.nan, dtype=np.float32)
+            row[here] = saved[there]
+            self.hardness.append(row)
+        self.last_seen = np.full(len(self.names), -1, dtype=np.int64)
+        self.last_seen[here] = np.asarray(state["last_seen"])[there]
+        types = {field.name: field.type for field in fields(EpochSummary)}
+        self.summaries = [
+            EpochSummary(hardest=(), **{k: _typed(v, types[k]) for k, v in zip(state["columns"], row, strict=True)})
+            for row in state["rows"].tolist()
+        ]
+
+    def write(self, folder: Path, sampler: HardnessWeightedSampler) -> None:
+        """Write both tables and the figure into a folder, each whole or not at all."""
+        folder = Path(folder)
+        table, probabilities = sampler.table, sampler.probabilities()
+        if not sampler.settings.weighs_cases:
+            probabilities = np.full(len(table), 1 / len(table))
+        hardness = table.hardness[:, table.column]
+        order = np.argsort(-np.nan_to_num(hardness, nan=-np.inf), kind="stable")
+        cases = [
+            {
+                "case": table.names[i],
+                "hardness": _number(hardness[i]),
+                "probability": _number(probabilities[i]),
+                "visits": int(table.visits[i]),
+                "last_epoch_seen": int(self.last_seen[i]) if self.last_seen[i] >= 0 else "",
+            }
+            for i in order
+        ]
+        _write_table(folder / CASES_FILE, cases)
+        epochs = []
+        for epoch, summary in zip(self.epochs, self.summaries, strict=True):
+            row = {key: _number(value) for key, value in asdict(summary).items() if key in _NUMBERS}
+            epochs.append({"epoch": epoch, **row})
+        _write_table(folder / EPOCHS_FILE, epochs)
+        from hws_nnunet.figures import plot_record  # matplotlib is slow to import, and needed here alone
+
+        with whole_file(folder / FIGURE_FILE) as partial:
+            plot_record(self, probabilities, table.visits, partial)
+
+
+def read_cases(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of a fold's ``hardness.csv``, hardest first.
+
+    Raises:
+        FileNotFoundError: the folder has none.
+    """
+    path = Path(folder) / CASES_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no {CASES_FILE} in {folder}: expected a fold's folder of a HardnessWeightedTrainer, for instance "
+            "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
+        )
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_table(path: Path, rows: Iterable[dict]) -> None:
+    rows = list(rows)
+    with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _number(value: float | bool) -> float | int | str:
+    """Six digits are enough for people; nothing is an empty field."""
+    if isinstance(value, bool | int):
+        return int(value)
+    return "" if np.isnan(value) else float(f"{value:.6g}")
+
+
+def _typed(value: float, kind: str) -> float | int | bool:
+    return bool(value) if kind == "bool" else int(value) if kind == "int" else value

@@ -86,6 +86,16 @@ def stop(*augmenters: object) -> None:
             augmenter._finish()
 
 
+def log_beside(logger: object, values: dict[str, float], epoch: int) -> None:
+    """Send values to the loggers that nnU-Net 2.7 and later keep beside their local one, such as Weights & Biases.
+
+    The local logger takes nnU-Net's own names only.
+    """
+    for other in getattr(logger, "loggers", []):
+        for name, value in values.items():
+            other.log(name, value, epoch)
+
+
 @contextmanager
 def extended_checkpoint(filename: str | os.PathLike, extra: dict[str, object]) -> Iterator[None]:
     """Have the checkpoint saved to ``filename`` inside the block hold ``extra``, and appear whole or not at all."""

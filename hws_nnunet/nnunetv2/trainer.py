@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa:
 
 from hws_nnunet._version import __version__  # noqa: E402
 from hws_nnunet.config import MEASURES, Settings, find_settings  # noqa: E402
-from hws_nnunet.history import summarise  # noqa: E402
+from hws_nnunet.history import Record, summarise  # noqa: E402
 from hws_nnunet.losses import importance_weights, per_sample_dice_bce, per_sample_dice_ce  # noqa: E402
 from hws_nnunet.nnunetv2.loader import DRAWN, HardnessWeightedDataLoader  # noqa: E402
 from hws_nnunet.recorder import LossRecorder  # noqa: E402
@@ -40,6 +41,7 @@ class HardnessWeightingMixin:
 
     settings: Settings
     sampler: HardnessWeightedSampler | None = None
+    record: Record
     _saved_state: dict | None = None
     _training_data: object = None
 
@@ -73,6 +75,7 @@ class HardnessWeightingMixin:
         # Neutral settings must not use up random numbers that the host would have got.
         rng = np.random.default_rng(np.random.randint(2**32, size=4)) if self.settings.weighs_cases else None  # noqa: NPY002
         self.sampler = HardnessWeightedSampler(training.identifiers, self.settings, measures=MEASURES, rng=rng)
+        self.record = Record(self.sampler.table.names)
         if self._saved_state is not None:
             self._restore(self._saved_state)
             self._saved_state = None
@@ -128,12 +131,25 @@ class HardnessWeightingMixin:
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Log what the sampler did, after the host's own figures of the training part."""
         super().on_train_epoch_end(train_outputs)
-        for line in summarise(self.sampler, lags=self._lags, visits_before=self._visits_before).lines():
+        summary = summarise(self.sampler, lags=self._lags, visits_before=self._visits_before)
+        for line in summary.lines():
             self.print_to_log_file(line)
+        self.record.append(self.current_epoch, self.sampler, summary, self._visits_before)
+        host.log_beside(self.logger, summary.values(), self.current_epoch)
+
+    def on_epoch_end(self) -> None:
+        """Let the host end its epoch, checkpoints included; then write the record beside its ``progress.png``."""
+        super().on_epoch_end()
+        try:
+            self.record.write(Path(self.output_folder), self.sampler)
+        except Exception as error:  # a full disk or a font that is missing must not end a training of days
+            self.print_to_log_file(f"WARNING: the record was not written: {type(error).__name__}: {error}")
 
     def save_checkpoint(self, filename: str) -> None:
         """Write the host's checkpoint with the sampler's state in it, whole or not at all."""
-        state = self._saved_state if self.sampler is None else self.sampler.state_dict()
+        state = self._saved_state
+        if self.sampler is not None:
+            state = {**self.sampler.state_dict(), "record": self.record.state_dict()}
         with host.extended_checkpoint(filename, {} if state is None else {STATE: state}):
             super().save_checkpoint(filename)
 
@@ -151,6 +167,8 @@ class HardnessWeightingMixin:
     def _restore(self, state: dict) -> None:
         with self._logged_warnings():
             self.sampler.load_state_dict(state)
+        if "record" in state:
+            self.record.load_state_dict(state["record"])
         table = self.sampler.table
         self.print_to_log_file(
             f"Hardness weighted sampling goes on after {table.version} steps: {len(table) - table.unseen} of "

@@ -1,0 +1,128 @@
+"""The figure of a training's hardness: readable at a glance, for 10 cases and for 1,000."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from hws_nnunet.history import Record
+
+_MOST_LINES = 40  # more cases than this are shown as bands
+_MOST_BARS = 15
+_NAMED = 5
+_COLOURS = ("#c1272d", "#e07a1f", "#b59410", "#8a2f8f", "#5b3fa0")
+_CROWD, _INK = "#7a8ca3", "#1f2a3a"
+
+
+def plot_record(record: Record, probabilities: np.ndarray, visits: np.ndarray, path: Path) -> None:
+    """Draw hardness over epochs, the hardest cases, ESS and beta, and visits; write a PNG file.
+
+    Args:
+        record: at least one epoch.
+        probabilities: ``(n,)``, of a single draw.
+        visits: ``(n,)``.
+        path: the file to write, whatever its ending.
+    """
+    figure = Figure(figsize=(15, 10), layout="constrained")
+    FigureCanvasAgg(figure)
+    over_epochs, now, spread, seen = figure.subplots(2, 2).ravel()
+    hardness = np.array(record.hardness, dtype=np.float64)
+    last = hardness[-1]
+    known = np.flatnonzero(np.isfinite(last))
+    hardest = known[np.argsort(-last[known], kind="stable")]
+    _plot_hardness(over_epochs, record, hardness, hardest[:_NAMED])
+    _plot_hardest(now, record, last, hardest[:_MOST_BARS], probabilities)
+    _plot_spread(spread, record)
+    _plot_visits(seen, record, last, known, visits, hardest[:_NAMED])
+    figure.suptitle(
+        f"Hardness of {len(record.names)} training cases after epoch {record.epochs[-1]}", fontsize=15, color=_INK
+    )
+    figure.savefig(path, dpi=90, format="png")
+
+
+def _plot_hardness(axes: Axes, record: Record, hardness: np.ndarray, hardest: np.ndarray) -> None:
+    epochs = record.epochs
+    marker = "o" if len(epochs) == 1 else None
+    if hardness.shape[1] <= _MOST_LINES:
+        axes.plot(epochs, hardness, color=_CROWD, alpha=0.5, linewidth=1, marker=marker)
+    else:
+        seen = hardness[:, np.isfinite(hardness).any(axis=0)]
+        levels = np.array(
+            [np.nanpercentile(row, (5, 25, 50, 75, 95)) if np.isfinite(row).any() else [np.nan] * 5 for row in seen]
+        ).T
+        axes.fill_between(epochs, levels[0], levels[4], color=_CROWD, alpha=0.25, label="5 to 95 % of the cases")
+        axes.fill_between(epochs, levels[1], levels[3], color=_CROWD, alpha=0.45, label="25 to 75 %")
+        axes.plot(epochs, levels[2], color=_INK, label="median", marker=marker)
+    for case, colour in zip(hardest, _COLOURS, strict=False):
+        axes.plot(epochs, hardness[:, case], color=colour, linewidth=2, marker=marker, label=_short(record.names[case]))
+    axes.set(title="Hardness over epochs, the hardest now in colour", xlabel="epoch", ylabel="hardness (smoothed loss)")
+    _whole_epochs(axes)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, loc="upper right")
+
+
+def _plot_hardest(axes: Axes, record: Record, last: np.ndarray, hardest: np.ndarray, probabilities: np.ndarray) -> None:
+    places = np.arange(len(hardest))
+    low = np.nanmin(last) if len(hardest) else 0.0  # losses can be negative: bars start at the easiest case
+    colours = [_COLOURS[i] if i < _NAMED else _CROWD for i in places]
+    axes.barh(places, last[hardest] - low, left=low, color=colours)
+    axes.set_yticks(places, [_short(record.names[case]) for case in hardest], fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(x=0.14)
+    for place, case in zip(places, hardest, strict=True):
+        share = probabilities[case] * len(record.names)
+        axes.annotate(
+            f"{share:.1f}x", (last[case], place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    axes.set(
+        title="Who is hard now; 2.0x: drawn twice as often as uniformly", xlabel="hardness, from the easiest case on"
+    )
+
+
+def _plot_spread(axes: Axes, record: Record) -> None:
+    n = len(record.names)
+    marker = "o" if len(record.epochs) == 1 else None
+    ess = [summary.ess / n for summary in record.summaries]
+    (left,) = axes.plot(record.epochs, ess, color=_INK, label="effective sample size", marker=marker)
+    axes.set(ylim=(0, 1.05), xlabel="epoch", ylabel="effective sample size, share of the cases")
+    other = axes.twinx()
+    beta = [summary.beta if summary.weighted else math.nan for summary in record.summaries]
+    (right,) = other.plot(record.epochs, beta, color=_COLOURS[0], label="beta in force", marker=marker)
+    other.set_ylabel("beta in force", color=_COLOURS[0])
+    other.set_ylim(bottom=0)
+    axes.legend(handles=[left, right], fontsize=8, loc="lower right")
+    axes.set_title("How uneven the draws are")
+    _whole_epochs(axes)
+
+
+def _plot_visits(
+    axes: Axes, record: Record, last: np.ndarray, known: np.ndarray, visits: np.ndarray, hardest: np.ndarray
+) -> None:
+    size = 36 if len(record.names) <= _MOST_LINES else 10
+    axes.scatter(last[known], visits[known], s=size, color=_CROWD, alpha=0.6, linewidths=0)
+    for case, colour in zip(hardest, _COLOURS, strict=False):
+        axes.scatter(last[case], visits[case], s=size * 1.5, color=colour)
+    axes.axhline(visits.mean(), color=_INK, linewidth=1, linestyle=":")
+    axes.annotate(
+        "mean", (0.99, visits.mean()), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
+    )
+    unseen = int((visits == 0).sum())
+    title = "Visits so far" + (f"; {unseen} case(s) not seen yet" if unseen else "")
+    axes.set(title=title, xlabel="hardness", ylabel="visits")
+    axes.set_ylim(bottom=0)
+
+
+def _whole_epochs(axes: Axes) -> None:
+    axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _short(name: str, most: int = 28) -> str:
+    return name if len(name) <= most else name[: most // 2 - 1] + "…" + name[-most // 2 :]
