@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
 import sys
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +15,10 @@ import typer
 
 from hws_nnunet import __version__, registration
 from hws_nnunet.datasets import DatasetError, check_target, read_fetal, write_raw_v2
+from hws_nnunet.demo import run_demo
+from hws_nnunet.doctor import examine
+from hws_nnunet.history import read_cases
+from hws_nnunet.nnunetv2.export import export_model
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
 app = typer.Typer(
@@ -36,6 +43,14 @@ class Host(str, Enum):
     """The versions of nnU-Net that there are trainers for."""
 
     v2 = "v2"
+
+
+class Device(str, Enum):
+    """Where nnU-Net trains."""
+
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
 
 
 @app.callback(invoke_without_command=True)
@@ -134,6 +149,87 @@ def small_configuration(
     print(f"next: nnUNetv2_preprocess -d {plans_file.resolve().parent.name[7:10]} -c {name}")
 
 
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for all that it makes.")] = Path("hws-nnunet-demo"),
+    device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.cpu,
+    seed: Annotated[int, typer.Option("--seed", help="Of the made-up data.")] = 0,
+    compare: Annotated[bool, typer.Option("--compare", help="Also train with uniform sampling.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do away with an earlier demonstration.")] = False,
+) -> None:
+    """See it work in minutes: made-up brains, nnU-Net's own commands, a table of Dice and figures.
+
+    Every command is printed, so that you can repeat it.
+
+    Example: hws-nnunet demo --out ~/hws-demo --compare
+    """
+    run_demo(out, device=device.value, seed=seed, compare=compare, overwrite=overwrite)
+
+
+@app.command()
+def hardness(
+    fold: Annotated[Path, typer.Argument(help="A fold's folder: .../HardnessWeightedTrainer__.../fold_0")],
+    top: Annotated[int, typer.Option("--top", min=1, help="How many of the hardest cases.")] = 20,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print all columns as CSV.")] = False,
+) -> None:
+    """Print a training's hardest cases, hardest first, from its record.
+
+    Example: hws-nnunet hardness $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0 --top 10
+    """
+    rows = read_cases(fold)
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[:top])
+        return
+    width = max(len("case"), *(len(row["case"]) for row in rows[:top]))
+    print(f"{'case':<{width}} {'hardness':>10} {'drawn':>7} {'visits':>7} {'last epoch seen':>16}")
+    for row in rows[:top]:
+        value = f"{float(row['hardness']):.4f}" if row["hardness"] else "-"
+        times = f"{float(row['probability']) * len(rows):.1f}x"
+        print(f"{row['case']:<{width}} {value:>10} {times:>7} {row['visits']:>7} {row['last_epoch_seen'] or '-':>16}")
+    print(f"\n{min(top, len(rows))} of {len(rows)} cases; drawn 2.0x: twice as often as under uniform sampling")
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check the installation: one line a check, each failure with its mend.
+
+    Ends with exit code 0 only if all that is required holds.
+
+    Example: hws-nnunet doctor
+    """
+    checks = examine()
+    failed = sum(check.required and not check.ok for check in checks)
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        print("\n".join(check.line() for check in checks))
+        print("all that is required holds" if not failed else f"{failed} required check(s) failed")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def export(
+    model_folder: Annotated[Path, typer.Argument(help="nnUNet_results/DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION")],
+    out: Annotated[Path, typer.Argument(help="The folder to make.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace it.")] = False,
+) -> None:
+    """Copy a trained model so that people with nnU-Net alone predict with it.
+
+    Example:
+
+      hws-nnunet export $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__nnUNetPlans__3d_fullres model
+
+      nnUNetv2_predict_from_modelfolder -i IN -o OUT -m model -f 0
+    """
+    for checkpoint in export_model(model_folder, out, overwrite=overwrite):
+        print(f"wrote {checkpoint}")
+    print(f"next, anywhere: nnUNetv2_predict_from_modelfolder -i IN -o OUT -m {out} -f FOLD")
+
+
 def _numbers(text: str, option: str) -> list[int]:
     try:
         return [int(part) for part in text.replace("x", ",").split(",")]
@@ -153,6 +249,9 @@ def main() -> None:
     """Run the command; known errors end in one message and exit code 1."""
     try:
         app()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except (DatasetError, OSError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

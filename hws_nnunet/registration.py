@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from packaging.version import Version
+
 from hws_nnunet.files import packaged, whole_file
 from hws_nnunet.nnunetv2.host import check_version
 
@@ -21,14 +23,8 @@ _MODULE = "hws_nnunet_trainers.py"
 _MARK = "hws-nnunet register"  # in the module's docstring: tells ours from somebody else's file
 
 _FIND = f"""
-import os, nnunetv2
-try:
-    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name as find
-    found = find({TRAINER!r})
-except ImportError:
-    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class as find
-    folder = os.path.join(nnunetv2.__path__[0], "training", "nnUNetTrainer")
-    found = find(folder, {TRAINER!r}, "nnunetv2.training.nnUNetTrainer")
+from hws_nnunet.nnunetv2.host import find_trainer
+found = find_trainer({TRAINER!r})
 print("found", found.__module__, found.__qualname__)
 """
 
@@ -40,6 +36,11 @@ class RegistrationError(RuntimeError):
 def trainers_path() -> Path:
     """Return the folder for ``nnUNet_extTrainer``."""
     return packaged(*_FOLDER)
+
+
+def needs_registering() -> bool:
+    """Return whether the installed nnU-Net v2 knows no other folders of trainers than its own (before 2.8)."""
+    return check_version() < Version("2.8")
 
 
 def trainer_folder() -> Path:

@@ -49,7 +49,7 @@ class Anatomy:
 
 
 def make_case(
-    rng: np.random.Generator, *, rare: bool, shape: tuple[int, int, int] = (56, 64, 56)
+    rng: np.random.Generator, *, rare: bool, shape: tuple[int, int, int] = (48, 56, 48)
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a made-up scan and its labels.
 
@@ -118,7 +118,7 @@ def make_phantom(
     rare: int = 2,
     test_cases: int = 6,
     rare_test_cases: int = 3,
-    shape: tuple[int, int, int] = (56, 64, 56),
+    shape: tuple[int, int, int] = (48, 56, 48),
     seed: int = 0,
     progress: bool = False,
 ) -> Collection:

@@ -40,6 +40,31 @@ def check_version() -> Version:
     return found
 
 
+def find_trainer(name: str) -> type:
+    """Return the trainer class of a name, by nnU-Net's own finder.
+
+    Raises:
+        ValueError: it finds none.
+    """
+    import nnunetv2
+
+    try:
+        from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name as find
+    except ImportError:  # before 2.8
+        from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+        folder = os.path.join(nnunetv2.__path__[0], "training", "nnUNetTrainer")
+        found = recursive_find_python_class(folder, name, "nnunetv2.training.nnUNetTrainer")
+    else:
+        try:
+            found = find(name)
+        except RuntimeError:
+            found = None
+    if found is None:
+        raise ValueError(f"nnU-Net finds no trainer {name}: hws-nnunet register")
+    return found
+
+
 @contextmanager
 def replaced(owner: object, name: str, value: object) -> Iterator[object]:
     """Replace an attribute inside the block; yield what it was, and put that back at the end."""

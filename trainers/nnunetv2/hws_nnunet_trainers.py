@@ -9,16 +9,20 @@ _TRAINERS = (
     "HardnessWeightedTrainer_50epochs",
     "HardnessWeightedTrainer_250epochs",
 )
+_DEMO = ("HardnessWeightedTrainer_demo", "nnUNetTrainer_demo")
 
 
 def __getattr__(name):
-    if name not in _TRAINERS:
+    if name not in _TRAINERS + _DEMO:
         raise AttributeError(name)
     try:
-        from hws_nnunet.nnunetv2 import trainer
+        if name in _DEMO:
+            from hws_nnunet.nnunetv2 import demo_trainers as trainers
+        else:
+            from hws_nnunet.nnunetv2 import trainer as trainers
     except Exception as error:
         raise ImportError(
             f"{name} needs hws-nnunet, which cannot be imported ({type(error).__name__}: {error}). "
             f"Install it in this environment (pip install 'hws-nnunet[v2]'), or remove {__file__}"
         ) from error
-    return getattr(trainer, name)
+    return getattr(trainers, name)

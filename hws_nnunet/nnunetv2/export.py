@@ -1,0 +1,68 @@
+"""A trained model for people who have nnU-Net alone."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from hws_nnunet.files import whole_folder
+from hws_nnunet.nnunetv2.host import check_version, find_trainer
+
+_NEEDED = ("plans.json", "dataset.json")
+_WELCOME = ("dataset_fingerprint.json", "postprocessing.pkl", "postprocessing.json")
+
+
+def export_model(model_folder: Path, out: Path, *, overwrite: bool = False) -> list[Path]:
+    """Copy a model folder so that stock nnU-Net v2 predicts with it: its checkpoints name nnU-Net's own trainer.
+
+    Weights, plans and all that prediction uses stay as they are; the sampler's state is left out.
+
+    Args:
+        model_folder: ``nnUNet_results/DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION``; is not changed.
+        out: the folder to make.
+        overwrite: replace ``out``.
+
+    Returns:
+        The checkpoints written.
+
+    Raises:
+        FileNotFoundError: no model folder, or one without plans or checkpoints.
+        FileExistsError: ``out`` exists.
+        ValueError: a checkpoint's trainer builds on none of nnU-Net's own.
+    """
+    check_version()
+    model_folder, out = Path(model_folder), Path(out)
+    missing = [name for name in _NEEDED if not (model_folder / name).is_file()]
+    checkpoints = sorted(model_folder.glob("fold_*/checkpoint_*.pth"))
+    if missing or not checkpoints:
+        lacks = ", ".join([*missing, *([] if checkpoints else ["fold_*/checkpoint_*.pth"])])
+        raise FileNotFoundError(f"{model_folder} is no trained nnU-Net v2 model: it has no {lacks}")
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists; --overwrite replaces it")
+    with whole_folder(out) as partial:
+        for name in (*_NEEDED, *_WELCOME):
+            if (model_folder / name).is_file():
+                shutil.copyfile(model_folder / name, partial / name)
+        for file in checkpoints:
+            # The host's own format, which holds more than plain tensors: load what you trust, as nnU-Net does itself.
+            checkpoint = torch.load(file, map_location="cpu", weights_only=False)
+            checkpoint = {key: value for key, value in checkpoint.items() if key != "hardness_weighted_sampling"}
+            checkpoint["trainer_name"] = stock_name(checkpoint["trainer_name"])
+            target = partial / file.relative_to(model_folder)
+            target.parent.mkdir(exist_ok=True)
+            torch.save(checkpoint, target)
+    return [out / file.relative_to(model_folder) for file in checkpoints]
+
+
+def stock_name(trainer_name: str) -> str:
+    """Return the name of nnU-Net's own trainer that one builds on, its own name where it is nnU-Net's.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for cls in find_trainer(trainer_name).__mro__:
+        if cls.__module__.split(".")[0] == "nnunetv2":
+            return cls.__name__
+    raise ValueError(f"{trainer_name} builds on none of nnU-Net's own trainers")

@@ -1,0 +1,155 @@
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from hws_nnunet import HardnessWeightedSampler, Settings, cli
+from hws_nnunet.figures import plot_record
+from hws_nnunet.history import Record, summarise
+
+run = CliRunner().invoke
+
+
+def trained(n, epochs, *, names=None, settings=None, steps=None):
+    """A sampler and its record after some epochs of made-up losses."""
+    rng = np.random.default_rng(0)
+    sampler = HardnessWeightedSampler(names or [f"case{i:03d}" for i in range(n)], settings, rng=rng)
+    losses = rng.normal(0.5, 0.1, n)
+    record = Record(sampler.table.names)
+    for epoch in range(epochs):
+        add_epoch(record, sampler, losses, rng, epoch, steps or n)
+    return sampler, record, losses, rng
+
+
+def add_epoch(record, sampler, losses, rng, epoch, steps):
+    before = sampler.table.visits.copy()
+    for _ in range(steps):
+        drawn = sampler.draw_cases(1, rng)
+        sampler.update(drawn.ids, None, losses[drawn.ids] - 0.01 * epoch, version=drawn.version)
+    record.append(epoch, sampler, summarise(sampler, lags=[1, 2, 6], visits_before=before), before)
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_tables_say_what_the_sampler_did(tmp_path):
+    sampler, record, _, _ = trained(12, 3)
+    record.write(tmp_path, sampler)
+    cases = rows(tmp_path / "hardness.csv")
+    assert [float(c["hardness"]) for c in cases] == sorted((float(c["hardness"]) for c in cases), reverse=True)
+    ids = [sampler.table.names.index(c["case"]) for c in cases]
+    assert [float(c["probability"]) for c in cases] == pytest.approx(sampler.probabilities()[ids], rel=1e-4)
+    assert [int(c["visits"]) for c in cases] == sampler.table.visits[ids].tolist()
+    for case, i in zip(cases, ids, strict=True):
+        assert int(case["last_epoch_seen"]) == record.last_seen[i]
+    epochs = rows(tmp_path / "hardness_epochs.csv")
+    assert [int(e["epoch"]) for e in epochs] == [0, 1, 2]
+    assert float(epochs[-1]["ess"]) == pytest.approx(sampler.effective_sample_size(), rel=1e-4)
+    assert float(epochs[-1]["median_lag"]) == 2
+    assert float(epochs[-1]["largest_lag"]) == 6
+    assert float(epochs[-1]["largest"]) == pytest.approx(sampler.table.hardness.max(), rel=1e-4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hardness.csv", "hardness.png", "hardness_epochs.csv"]
+
+
+@pytest.mark.parametrize(("n", "epochs"), [(1, 1), (10, 1), (10, 20), (41, 2), (1000, 3)])
+def test_figure_for_any_number_of_cases(tmp_path, n, epochs):
+    sampler, record, _, _ = trained(n, epochs, steps=max(3, n // 2))
+    plot_record(record, sampler.probabilities(), sampler.table.visits, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "a.png").stat().st_size > 20_000
+
+
+def test_nothing_known_yet(tmp_path):
+    sampler, record, _, _ = trained(3, 0)
+    sampler.update([0], [0], [float("nan")])
+    record.append(0, sampler, summarise(sampler, lags=[], visits_before=np.zeros(3)), np.zeros(3))
+    record.write(tmp_path, sampler)
+    assert [case["hardness"] for case in rows(tmp_path / "hardness.csv")] == ["", "", ""]
+    assert rows(tmp_path / "hardness_epochs.csv")[0]["mean"] == ""
+    assert record.summaries[0].values()["hardness/seen"] == 1
+    assert "hardness/mean" not in record.summaries[0].values()
+
+
+def test_a_resumed_record_goes_on_as_if_nothing_had_happened(tmp_path):
+    sampler, record, losses, rng = trained(6, 2)
+    torch.save(record.state_dict(), tmp_path / "record.pth")
+    for epoch in (2, 3):  # what is lost when the training is killed after its checkpoint
+        add_epoch(record, sampler, losses, rng, epoch, 6)
+    resumed = Record(sampler.table.names)
+    resumed.load_state_dict(torch.load(tmp_path / "record.pth", weights_only=True))
+    assert resumed.epochs == [0, 1], "cut to the checkpoint's epoch"
+    for one, other in zip(resumed.summaries, record.summaries[:2], strict=True):
+        assert dataclasses.replace(one, hardest=()) == dataclasses.replace(other, hardest=())
+    assert np.array_equal(resumed.hardness, record.hardness[:2])
+    add_epoch(resumed, sampler, losses, rng, 2, 6)
+    resumed.write(tmp_path, sampler)
+    assert [int(e["epoch"]) for e in rows(tmp_path / "hardness_epochs.csv")] == [0, 1, 2]
+
+
+def test_a_resumed_record_matches_cases_by_name():
+    _, record, _, _ = trained(3, 2, names=["a", "b", "c"])
+    other = Record(["c", "new", "a"])
+    other.load_state_dict(record.state_dict())
+    assert other.hardness[1][[0, 2]].tolist() == record.hardness[1][[2, 0]].tolist()
+    assert np.isnan(other.hardness[1][1])
+    assert other.last_seen.tolist() == [record.last_seen[2], -1, record.last_seen[0]]
+
+
+def test_neutral_draws_are_reported_as_uniform(tmp_path):
+    sampler, record, _, _ = trained(4, 1, settings=Settings(beta=0.0))
+    assert record.summaries[0].lines()[0] == "Sampling: draws are uniform"
+    record.write(tmp_path, sampler)
+    assert {case["probability"] for case in rows(tmp_path / "hardness.csv")} == {"0.25"}
+
+
+def test_log_lines():
+    _, record, _, _ = trained(12, 1)
+    first, second, third = record.summaries[0].lines()
+    assert first.startswith("Sampling: ESS 6.0 of 12 cases, beta ")
+    assert "12 of 12 cases seen, 12 in this epoch; lag 2 (median), 6 (largest) steps" in second
+    assert third.count("case") == 5 + 1
+    _, record, _, _ = trained(12, 1, steps=5)
+    assert record.summaries[0].lines()[0] == "Sampling: first sweep, draws are not weighted yet"
+
+
+def test_the_command_prints_the_hardest(tmp_path):
+    sampler, record, _, _ = trained(30, 2)
+    record.write(tmp_path, sampler)
+    names = [case["case"] for case in rows(tmp_path / "hardness.csv")]
+    text = run(cli.app, ["hardness", str(tmp_path), "--top", "3"]).output
+    assert [line.split()[0] for line in text.splitlines()[1:4]] == names[:3]
+    assert "3 of 30 cases" in text
+    table = run(cli.app, ["hardness", str(tmp_path), "--csv", "--top", "100"]).output
+    assert table == (tmp_path / "hardness.csv").read_text()
+    missing = run(cli.app, ["hardness", str(tmp_path / "nothing")])
+    assert isinstance(missing.exception, FileNotFoundError)
+    assert "expected a fold's folder of a HardnessWeightedTrainer" in str(missing.exception)
+
+
+def test_values_reach_the_loggers_beside_the_local_one():
+    from hws_nnunet.nnunetv2.host import log_beside
+
+    class Local:
+        def log(self, *args):
+            raise AssertionError("the local logger takes nnU-Net's own names only")
+
+    class Other:
+        def __init__(self):
+            self.seen = {}
+
+        def log(self, key, value, step):
+            self.seen[key] = (value, step)
+
+    class Meta:
+        def __init__(self):
+            self.local_logger, self.loggers = Local(), [Other()]
+
+    logger = Meta()
+    log_beside(logger, {"hardness/ess": 6.0}, 4)
+    assert logger.loggers[0].seen == {"hardness/ess": (6.0, 4)}
+    log_beside(Local(), {"hardness/ess": 6.0}, 4)  # before 2.7 there is only the local one
