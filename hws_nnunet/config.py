@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 MEASURES = ("dice_ce", "dice_present")
 VARIABLE = "HWS_CONFIG"
@@ -68,6 +68,14 @@ class Settings(BaseModel):
     importance_weights: bool = False
     """Weigh each sample's loss by how much harder it is than its tracked value says (the paper's option)."""
 
+    @model_validator(mode="after")
+    def _combinations(self) -> Settings:
+        if self.importance_weights and not self.weighs_cases:
+            raise ValueError("importance_weights needs beta > 0: at beta 0 there is nothing to weigh by")
+        if self.cap == 1 and self.ess == 0 and self.weighs_cases:
+            raise ValueError("cap 1 allows uniform sampling only; with ess 0 and beta > 0 it contradicts itself")
+        return self
+
     @property
     def weighs_cases(self) -> bool:
         """Whether cases are drawn by hardness; otherwise the host draws them."""
@@ -98,19 +106,20 @@ def parse_settings(values: Mapping[str, object], source: str) -> Settings:
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
         faults.append(f"unknown setting {name!r}{hint}")
         del given[name]
-    settings = None
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
         faults += [_explain(detail) for detail in error.errors()]
-        wrong = {detail["loc"][0] for detail in error.errors()}
         # What is left is checked too, so that no fault waits for another to be mended.
-        settings = Settings.model_validate({k: v for k, v in given.items() if k not in wrong})
-    faults += _exclusions(settings)
+        wrong = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
+        if wrong:
+            try:
+                Settings.model_validate({k: v for k, v in given.items() if k not in wrong})
+            except ValidationError as rest:
+                faults += [_explain(detail) for detail in rest.errors()]
     if faults:
         raise SettingsError(source, faults)
-    for line in _without_effect(settings):
-        warnings.warn(f"settings from {source}: {line}", SettingsWarning, stacklevel=3)
+    _warn_without_effect(settings, source)
     return settings
 
 
@@ -147,13 +156,21 @@ def find_settings(attribute: Settings | Mapping[str, object] | str | os.PathLike
         return Settings(), "defaults"
     source = "the trainer's hws_settings"
     if isinstance(attribute, Settings):
+        _warn_without_effect(attribute, source)
         return attribute, source
     if isinstance(attribute, Mapping):
         return parse_settings(attribute, source), source
     return read_settings(attribute), f"{attribute} ({source})"
 
 
+def _warn_without_effect(settings: Settings, source: str) -> None:
+    for line in _without_effect(settings):
+        warnings.warn(f"settings from {source}: {line}", SettingsWarning, stacklevel=4)
+
+
 def _explain(detail: dict) -> str:
+    if not detail["loc"]:  # a combination
+        return str(detail["ctx"]["error"])
     name, given = ".".join(str(part) for part in detail["loc"][:1]), detail["input"]
     message = detail["msg"][0].lower() + detail["msg"][1:]
     hint = ""
@@ -170,15 +187,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _exclusions(settings: Settings) -> list[str]:
-    faults = []
-    if settings.importance_weights and not settings.weighs_cases:
-        faults.append("importance_weights needs beta > 0: at beta 0 there is nothing to weigh by")
-    if settings.cap is not None and settings.ess == 0 and settings.cap == 1 and settings.beta > 0:
-        faults.append("cap 1 allows uniform sampling only; with ess 0 and beta > 0 it contradicts itself")
-    return faults
-
-
 def _without_effect(settings: Settings) -> list[str]:
     given = settings.model_fields_set
     lines = []
@@ -192,6 +200,8 @@ def _without_effect(settings: Settings) -> list[str]:
                 lines.append(
                     f"beta {settings.beta:g} is without effect at {name} {uniform}; beta 0 is uniform sampling"
                 )
+    if not settings.weighs_cases and not settings.weighs_patches and "draw_by" in given:
+        lines.append("draw_by is without effect where nothing is weighed; a beta above 0 weighs cases")
     if settings.cells == 1 and "patch_beta" in given and settings.patch_beta > 0:
         lines.append("patch_beta is without effect with 1 cell; cells 8 divides a case")
     if settings.patch_beta == 0 and "cells" in given and settings.cells > 1:

@@ -34,9 +34,8 @@ class Check:
     def line(self) -> str:
         """Return the finding as a line for people."""
         mark = "ok  " if self.ok else "FAIL" if self.required else "note"
-        return f"{mark}  {self.name}: {self.found}" + (
-            f"\n      mend: {self.mend}" if self.mend and not self.ok else ""
-        )
+        mend = f"\n      mend: {self.mend}" if self.mend and not self.ok else ""
+        return f"{mark}  {self.name}: {self.found}{mend}"
 
 
 def examine() -> list[Check]:

@@ -147,6 +147,7 @@ class Record:
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Restore a record; cases are matched by name, those that are gone are left out."""
+        state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
         old = {name: i for i, name in enumerate(state["names"])}
         here = [i for i, name in enumerate(self.names) if name in old]
         there = [old[self.names[i]] for i in here]

@@ -62,7 +62,7 @@ def per_sample_dice_ce(
             valid = None if ignore_label is None else labels != ignore_label
             log_p = F.log_softmax(part, dim=0, dtype=torch.float32)
             here = labels == classes
-            cross_entropy = cross_entropy - (log_p * here).sum()
+            cross_entropy = cross_entropy - log_p.masked_fill(~here, 0.0).sum()
             voxels = voxels + (labels.numel() if valid is None else valid.sum())
             sums = sums + _dice_sums(log_p.exp_(), here, valid)
             del log_p, here

@@ -73,12 +73,22 @@ def test_bad_values(values, message):
         ({"uniform_fraction": 1}, "without effect at uniform_fraction 1"),
         ({"cap": 1}, "without effect at cap 1"),
         ({"cells": 1, "patch_beta": 3.0}, "patch_beta is without effect with 1 cell"),
+        ({"beta": 0, "patch_beta": 0, "draw_by": "dice_present"}, "draw_by is without effect"),
         ({"patch_beta": 0, "cells": 4}, "cells only reports at patch_beta 0"),
     ],
 )
 def test_settings_without_effect_warn(values, message):
     with pytest.warns(SettingsWarning, match=message):
         parse_settings(values, "here")
+
+
+def test_combinations_that_exclude_each_other():
+    with pytest.raises(SettingsError, match="importance_weights needs beta > 0"):
+        parse_settings({"beta": 0, "importance_weights": True}, "here")
+    with pytest.raises(ValueError, match="cap 1 allows uniform sampling only"):
+        Settings(cap=1.0, ess=0.0)
+    with pytest.warns(SettingsWarning, match="without effect at ess 1"):
+        find_settings(Settings(ess=1.0))
 
 
 def test_files(tmp_path):

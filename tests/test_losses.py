@@ -115,6 +115,12 @@ def test_no_gradient_is_kept_and_inputs_stay():
     assert torch.equal(before[1], target)
 
 
+def test_a_class_that_is_ruled_out_is_no_nan():
+    logits, target = torch.randn(1, 3, 6, 6), torch.zeros(1, 1, 6, 6)
+    logits[:, 2] = -torch.inf
+    assert per_sample_dice_ce(logits, target).loss == pytest.approx(one_by_one(ce_loss(), logits, target), abs=1e-5)
+
+
 def test_empty_batch():
     assert per_sample_dice_ce(torch.zeros(0, 3, 4, 4), torch.zeros(0, 1, 4, 4)).loss.shape == (0,)
 

@@ -53,10 +53,13 @@ def same_geometry(one: nib.Nifti1Image, other: nib.Nifti1Image, *, tolerance: fl
 
     ``tolerance`` is in millimetres, for each entry of the affine.
     """
-    if one.shape[:3] != other.shape[:3]:
-        return f"shapes {one.shape[:3]} and {other.shape[:3]} differ"
+    for image in (one, other):
+        if len(image.shape) != 3:
+            return f"an image of shape {image.shape} is not three-dimensional"
+    if one.shape != other.shape:
+        return f"shapes {one.shape} and {other.shape} differ"
     difference = float(np.abs(one.affine - other.affine).max())
-    if difference > tolerance:
+    if not difference <= tolerance:  # NaN is no grid either
         return f"affines differ by up to {difference:.4g} mm (allowed: {tolerance:g})"
     return None
 

@@ -75,15 +75,17 @@ def _check_case(folder: Path) -> tuple[list[str], list[str]]:
         return [f"{folder.name}: missing {', '.join(missing)}"], []
     try:
         image, mask, label = (nib.load(folder / name) for name in FILES)
+        different = {name: same_geometry(image, other) for name, other in ((FILES[1], mask), (FILES[2], label))}
+        problems = [
+            f"{folder.name}: {FILES[0]} and {name} are not on one grid: {difference}"
+            for name, difference in different.items()
+            if difference
+        ]
         voxels = label_values(label)
         inside = np.asanyarray(mask.dataobj) > 0
         finite = bool(np.isfinite(np.asanyarray(image.dataobj)).all())
     except Exception as error:  # nibabel, zlib and the file system each raise their own
         return [f"{folder.name}: {error}"], []
-    problems = []
-    for other, name in ((mask, FILES[1]), (label, FILES[2])):
-        if difference := same_geometry(image, other):
-            problems.append(f"{folder.name}: {FILES[0]} and {name} are not on one grid: {difference}")
     unknown = sorted(set(np.unique(voxels).tolist()) - set(LABELS.values()))
     if unknown:
         problems.append(f"{folder.name}: {FILES[2]} holds {unknown}, expected labels 0 to {max(LABELS.values())}")

@@ -7,11 +7,10 @@ checkpoint is written, and ``torch.load`` while one is read.
 from __future__ import annotations
 
 import importlib.metadata
+import inspect
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from types import ModuleType
 
 import torch
 from packaging.version import Version
@@ -80,20 +79,27 @@ def replaced(owner: object, name: str, value: object) -> Iterator[object]:
 def replaced_loader(trainer: type, make: Callable[..., object]) -> Iterator[None]:
     """Have ``make(original class, *args, **kwargs)`` called where the trainer's code makes an ``nnUNetDataLoader``."""
     with ExitStack() as stack:
-        for module in _loader_modules(trainer):
-            original = getattr(module, _LOADER)
+        for names in _loader_names(trainer):
+            original = names[_LOADER]
 
             def build(*args: object, _original: type = original, **kwargs: object) -> object:
                 return make(_original, *args, **kwargs)
 
-            stack.enter_context(replaced(module, _LOADER, build))
+            names[_LOADER] = build
+            stack.callback(names.__setitem__, _LOADER, original)
         yield
 
 
-def _loader_modules(trainer: type) -> list[ModuleType]:
-    """Return the modules of the trainer's classes whose ``get_dataloaders`` can name the loader class."""
-    modules = [sys.modules[cls.__module__] for cls in trainer.__mro__ if "get_dataloaders" in vars(cls)]
-    return list(dict.fromkeys(module for module in modules if hasattr(module, _LOADER)))
+def _loader_names(trainer: type) -> list[dict[str, object]]:
+    """Return the global names of those ``get_dataloaders`` of the trainer's classes that can name the loader class.
+
+    By the function, not by the module: nnU-Net forgets the modules of external trainers after it has found one.
+    """
+    methods = [
+        inspect.unwrap(vars(cls)["get_dataloaders"]) for cls in trainer.__mro__ if "get_dataloaders" in vars(cls)
+    ]
+    names = {id(method.__globals__): method.__globals__ for method in methods}
+    return [found for found in names.values() if _LOADER in found]
 
 
 def loader_of(augmenter: object) -> object:

@@ -25,14 +25,15 @@ class HardnessWeightedDataLoader(nnUNetDataLoader):
     sampler: HardnessWeightedSampler
 
     def attach(self, sampler: HardnessWeightedSampler) -> None:
-        """Give the loader its sampler, whose cases have to be the loader's, in order."""
-        if tuple(self.indices) != sampler.table.names:
+        """Give the loader its sampler, whose cases have to be the loader's, in order, each once."""
+        names = tuple(dict.fromkeys(self.indices))
+        if names != sampler.table.names:
             raise ValueError(
-                f"the loader has {len(self.indices)} cases, the sampler {len(sampler)}, not the same ones in order"
+                f"the loader has {len(names)} cases, the sampler {len(sampler)}, not the same ones in order"
             )
         self.sampler = sampler
-        self._names = np.array(self.indices)
-        self._ids = {name: i for i, name in enumerate(self.indices)}
+        self._names = np.array(names)
+        self._ids = {name: i for i, name in enumerate(names)}
         self._grids: dict[tuple[int, ...], CellGrid] = {}
         self._generator: tuple[int, np.random.Generator] | None = None
         self._cases: np.ndarray = np.zeros(0, dtype=np.int64)

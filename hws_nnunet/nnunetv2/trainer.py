@@ -45,6 +45,13 @@ class HardnessWeightingMixin:
     _saved_state: dict | None = None
     _training_data: object = None
 
+    def __new__(cls, *args: object, **kwargs: object) -> HardnessWeightingMixin:
+        """Check the settings before the host's constructor makes a folder."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they go to the log, once there is one
+            find_settings(cls.hws_settings)
+        return super().__new__(cls)
+
     def initialize(self) -> None:
         """Check what can be checked before the long work, then initialise as the host does."""
         if self.is_ddp:
@@ -74,7 +81,13 @@ class HardnessWeightingMixin:
         training, validation = super().get_tr_and_val_datasets()
         # Neutral settings must not use up random numbers that the host would have got.
         rng = np.random.default_rng(np.random.randint(2**32, size=4)) if self.settings.weighs_cases else None  # noqa: NPY002
-        self.sampler = HardnessWeightedSampler(training.identifiers, self.settings, measures=MEASURES, rng=rng)
+        names = list(dict.fromkeys(training.identifiers))
+        if len(names) < len(training.identifiers):
+            self.print_to_log_file(
+                f"WARNING: the split lists {len(training.identifiers) - len(names)} case(s) more than once; draws by "
+                "hardness count each case once"
+            )
+        self.sampler = HardnessWeightedSampler(names, self.settings, measures=MEASURES, rng=rng)
         self.record = Record(self.sampler.table.names)
         if self._saved_state is not None:
             self._restore(self._saved_state)

@@ -27,10 +27,13 @@ def effective_sample_size(p: np.ndarray) -> float:
 
 def exponents(hardness: np.ndarray, beta: float) -> np.ndarray:
     """Return ``beta * (hardness - max)``, ``(n,)``: 0 at the hardest case, finite for finite input."""
+    return np.maximum(_gaps(hardness) * beta, _LOWEST_EXPONENT)
+
+
+def _gaps(hardness: np.ndarray) -> np.ndarray:
     hardness = np.asarray(hardness, dtype=np.float64)
     with np.errstate(over="ignore"):
-        gap = np.maximum(hardness - hardness.max(), _WIDEST_GAP)
-    return np.maximum(gap * beta, _LOWEST_EXPONENT)
+        return np.maximum(hardness - hardness.max(), _WIDEST_GAP)
 
 
 class Tilt(NamedTuple):
@@ -89,7 +92,7 @@ def _height(weights: np.ndarray, limit: float) -> float | None:
             return height
         room = 1.0 - count * limit
         height = limit * float(weights[~above].sum()) / room if room > 1e-9 else 0.0
-        if height < 1e-200:
+        if height < 1e-140:
             return None
         clipped = count
 
@@ -145,7 +148,7 @@ def solve_beta(
     """
 
     n = len(hardness)
-    gap = exponents(hardness, 1.0)
+    gap = _gaps(hardness)
     limit = tilt_limit(n, uniform_fraction, cap)
 
     def excess(candidate: float) -> float:
@@ -177,7 +180,8 @@ def _tilted_squares(exponent: np.ndarray, limit: float) -> float:
             weights, total = np.exp(np.minimum(exponent, top) - log_sum), 1.0
         else:
             weights, total = np.minimum(weights, height), height / limit
-    return float(weights.dot(weights)) / (total * total)
+    weights = weights / total  # before squaring, which small numbers do not survive
+    return float(weights.dot(weights))
 
 
 def _bracket(excess: Callable[[float], float], start: float, low: float, high: float) -> tuple[float, float]:

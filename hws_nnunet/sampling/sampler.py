@@ -264,7 +264,7 @@ class HardnessWeightedSampler:
         samples = self._checked(cases, cells, losses)
         weighted, visits, answer = table.weighted, self._visits, self._marks.answer
         with table.writing():
-            unseen = table.unseen
+            before = unseen = table.unseen
             for case, cell, row in samples:
                 if visits[case] == 0:
                     unseen -= 1
@@ -273,13 +273,14 @@ class HardnessWeightedSampler:
                 self._take_in(case, cell, row)
                 if weighted:
                     self._reweigh(case)
-            lag = table.lag
+            newly_seen, lag = unseen < before, table.lag
             if version is not None:
                 # Falls slowly, so that the limits of a pipeline are known from its fullest recent state.
                 lag = max(float(table.version - version), 0.99 * lag)
             table.count_update(unseen, lag)
-        if unseen == 0 and (not weighted or self._has_drifted()):
-            self.refresh()
+            # Before any reader sees weights that a jump has thrown out of scale.
+            if self._has_drifted() or (unseen == 0 and newly_seen) if weighted else unseen == 0:
+                self._compute_weights()
 
     def _checked(
         self, cases: Sequence[int], cells: Sequence[int] | None, losses: np.ndarray
@@ -336,6 +337,10 @@ class HardnessWeightedSampler:
 
     def refresh(self) -> None:
         """Compute beta in force and all weights anew (training process only)."""
+        with self.table.writing():
+            self._compute_weights()
+
+    def _compute_weights(self) -> None:
         table, settings, n = self.table, self.settings, len(self.table)
         hardness = self.ranked_hardness()
         options = {"uniform_fraction": settings.uniform_fraction, "cap": settings.cap}
@@ -346,9 +351,8 @@ class HardnessWeightedSampler:
         self._top, self._log_sum = tilt(exponent, tilt_limit(n, **options))
         self._tilted, self._floor = 1.0 - settings.uniform_fraction, settings.uniform_fraction / n
         weights = self._tilted * np.exp(np.minimum(exponent, self._top) - self._log_sum) + self._floor
-        with table.writing():
-            table.tree.fill(weights)
-            table.set(beta=beta, weighted=True)
+        table.tree.fill(weights)
+        table.set(beta=beta, weighted=True)
         self._total, self._squares = table.tree.total, float(np.dot(weights, weights))
         self._ess = self._total**2 / self._squares
 
@@ -431,6 +435,8 @@ class HardnessWeightedSampler:
             ValueError: for another format, or other measures; nothing is changed then.
         """
         table = self.table
+        # The host loads its checkpoints to the device that it trains on.
+        state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
         if state.get("format") != 1:
             raise ValueError(f"sampler state has format {state.get('format')!r}, expected 1")
         if list(state["measures"]) != list(table.measures):

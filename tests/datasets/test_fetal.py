@@ -81,12 +81,17 @@ def test_every_problem_at_once_and_nothing_written(source, raw):
     save(np.full((8, 9, 7), 9, dtype=np.uint8), write_case(source / "unknown") / NAMES[2])
     save(np.full((8, 9, 7), 1.5, dtype=np.float32), write_case(source / "fractions") / NAMES[2])
     save(np.full((8, 9, 7), np.nan, dtype=np.float32), write_case(source / "nan") / NAMES[0])
+    save(np.zeros((8, 9, 7, 2), dtype=np.float32), write_case(source / "channels") / NAMES[0])
+    save(np.ones((8, 9, 7, 2), dtype=np.uint8), write_case(source / "twice") / NAMES[1])
+    lost = np.eye(4)
+    lost[1, 3] = np.nan
+    save(np.ones((8, 9, 7), dtype=np.uint8), write_case(source / "lost") / NAMES[2], lost)
     (write_case(source / "broken") / NAMES[0]).write_bytes(b"no image")
     result = run(cli.app, ["prepare", "fetal", str(source), "--dataset-id", "7", "--raw", str(raw)])
     text = str(result.exception)
     assert isinstance(result.exception, DatasetError)
     for part in (
-        "8 problem(s), nothing was written",
+        "12 problem(s), nothing was written",
         "control: missing parcellation.nii.gz",
         "shifted: srr.nii.gz and parcellation.nii.gz are not on one grid: affines differ by up to 0.5 mm",
         "shifted: parcellation.nii.gz has no foreground",
@@ -95,6 +100,9 @@ def test_every_problem_at_once_and_nothing_written(source, raw):
         "fractions: labels have to be whole numbers, found",
         "nan: srr.nii.gz holds values that are not finite",
         "broken: ",
+        "channels: srr.nii.gz and mask.nii.gz are not on one grid: an image of shape (8, 9, 7, 2)",
+        "twice: ",
+        "lost: ",
     ):
         assert part in text
     assert not list(raw.iterdir())

@@ -95,6 +95,29 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     workspace.run(*predict, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_tta", **steps)
     predicted = np.asanyarray(nib.load(tmp_path / "out" / "case00.nii.gz").dataobj)
     assert predicted.any(), "the label map is empty"
+    epochs = (fold / "hardness_epochs.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in epochs] == ["epoch", "0", "1", "2"], "the record is cut to the checkpoint's"
+    assert len((fold / "hardness.csv").read_text().splitlines()) == 7
+    assert (fold / "hardness.png").stat().st_size > 20_000
+    predict_without_this_package(workspace, fold.parent, tmp_path, predicted)
+
+
+def predict_without_this_package(workspace, model, tmp_path, expected):
+    """Export the model, and predict where hws_nnunet cannot be imported and nnU-Net knows no trainer of ours."""
+    trainers = workspace.env["nnUNet_extTrainer"]
+    workspace.run("hws-nnunet", "export", model, tmp_path / "model", nnUNet_extTrainer=trainers)
+    (tmp_path / "gone" / "hws_nnunet").mkdir(parents=True)
+    (tmp_path / "gone" / "hws_nnunet" / "__init__.py").write_text("raise ImportError('not here')")
+    command = ["nnUNetv2_predict_from_modelfolder", "-i", tmp_path / "new", "-o", tmp_path / "stock", "-f", 0]
+    command += ["-m", tmp_path / "model", "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_tta"]
+    workspace.run(*command, PYTHONPATH=str(tmp_path / "gone"), nnUNet_extTrainer=str(tmp_path))
+    assert np.array_equal(np.asanyarray(nib.load(tmp_path / "stock" / "case00.nii.gz").dataobj), expected)
+    again = workspace.run("hws-nnunet", "export", model, tmp_path / "model", check=False)
+    assert again.returncode == 1
+    assert "exists; --overwrite replaces it" in again.stdout
+    nothing = workspace.run("hws-nnunet", "export", tmp_path, tmp_path / "other", check=False)
+    assert "is no trained nnU-Net v2 model: it has no plans.json" in nothing.stdout
+    assert not (tmp_path / "other").exists()
 
 
 def test_killed_in_the_middle_of_a_checkpoint(workspace):
@@ -108,9 +131,9 @@ def test_killed_in_the_middle_of_a_checkpoint(workspace):
     other = workspace.fold(1, TRAINER, fold=1)
     other.parent.mkdir(parents=True, exist_ok=True)
     os.rename(fold, other)
-    log = workspace.run(*train_command(1, "3d_small", 1, TRAINER, "--c")).stdout
+    log = workspace.run(*train_command(1, "3d_small", 1, TRAINER, "--c"), SHORT_EPOCHS="3").stdout
     assert "goes on after 10 steps" in log
-    assert state_of(other / "checkpoint_final.pth")[1]["version"] == 20
+    assert state_of(other / "checkpoint_final.pth")[1]["version"] == 30
     assert not list(other.glob("*.partial"))
 
 

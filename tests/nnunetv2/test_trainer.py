@@ -102,13 +102,13 @@ def test_a_single_process_repeats_itself_under_a_seed(steps):
 
 
 @pytest.mark.slow
-def test_recorded_losses_are_the_samples_of_the_hosts_loss(steps):
-    """The host adds coarser outputs, so that its loss is not quite the mean of the recorded ones."""
+def test_recorded_losses_average_to_the_hosts(steps):
+    """With three stages the host weighs its full resolution alone, and these plans have no batch Dice."""
     state = steps(settings=PAPER)["state"]
     hardness = dict(zip(state["names"], state["hardness"][:, 0].tolist(), strict=True))
     last = steps(settings=PAPER)["batches"][-1]
     mean = sum(hardness[key] for key in last["keys"]) / len(last["keys"])
-    assert mean == pytest.approx(last["loss"], abs=0.15)
+    assert mean == pytest.approx(last["loss"], abs=1e-4)
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ def test_bad_settings_end_the_command_before_it_trains(workspace):
     assert f"settings from {file}: 2 fault(s)" in done.stdout
     assert "unknown setting 'betta'; did you mean 'beta'?" in done.stdout
     fold = workspace.fold(1, "ShortHardnessWeighted", fold=2)
-    assert not list(fold.glob("checkpoint*")), "nothing but nnU-Net's own log is written"
+    assert not fold.exists(), "nothing is written"
 
 
 def trainer_of(workspace, monkeypatch, cls):
@@ -197,6 +197,35 @@ def test_a_trainer_with_another_loader_is_refused(workspace, monkeypatch):
     with pytest.raises(RuntimeError, match="built its training data from OtherLoader, which does not draw by hardness"):
         trainer.get_dataloaders()
     assert module.nnUNetDataLoader is OtherLoader, "what is replaced is put back"
+
+
+def test_a_trainer_that_wraps_get_dataloaders_in_a_forgotten_module(workspace, monkeypatch):
+    """nnU-Net 2.8 drops external trainers' modules from sys.modules once it has found them."""
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+
+    code = "class Mine(Base):\n    def get_dataloaders(self):\n        return super().get_dataloaders()\n"
+    names = {"Base": HardnessWeightedTrainer, "__name__": "a_module_that_is_gone"}
+    exec(code, names)
+    trainer = trainer_of(workspace, monkeypatch, names["Mine"])
+    trainer.initialize()
+    training, _ = trainer.get_dataloaders()
+    assert "hws_drawn" in next(training)
+
+
+def test_a_case_listed_twice_counts_once(workspace, monkeypatch, capsys):
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize()
+    split = trainer.do_split()
+    trainer.do_split = lambda: ([*split[0], split[0][0], split[0][0]], split[1])
+    training, _ = trainer.get_dataloaders()
+    assert "lists 2 case(s) more than once" in capsys.readouterr().out
+    assert trainer.sampler.table.names == tuple(split[0])
+    for _ in range(len(split[0])):
+        trainer._lags = []
+        trainer.train_step(next(training))
+    assert trainer.sampler.table.weighted
 
 
 def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, tmp_path):

@@ -110,6 +110,29 @@ def test_the_in_flight_rule_keeps_draws_close(workers, size):
     assert naive.total_variation(counts / counts.sum(), naive.inclusion(sampler.probabilities(), size)) <= 0.05
 
 
+@pytest.mark.parametrize("workers", [2, 12])
+def test_the_in_flight_rule_binds_across_workers(workers):
+    """Marks made in one worker restrain the others: how far a case is above its limit, with the rule on and off."""
+
+    def excess(in_flight_limit):
+        settings = Settings(smoothing=0.0, in_flight_limit=in_flight_limit)
+        loader = loader_of(FakeCases(CASES, shape=(10, 10, 10)), settings, size=1, patch=(4, 4, 4))
+        table, losses, worst = loader.sampler.table, np.full(CASES, 0.5), []
+        losses[HARD] = 1.0
+        with pipeline(loader, workers) as augmenter:
+            train(augmenter, loader.sampler, 100, losses)
+            for _ in range(1500):
+                train(augmenter, loader.sampler, 1, losses)
+                share = loader.sampler.probabilities()[HARD] * (table.lag + 1)
+                worst.append((table.drawn - table.answered)[HARD] - np.ceil(share + np.sqrt(share)))
+        return np.array(worst)
+
+    on, off = excess(True), excess(False)
+    assert (on > 0).mean() < 0.05, "the lag, and so the limit, moves a little while draws are out"
+    assert on.max() <= 2
+    assert (off > 0).mean() > 2 * (on > 0).mean() + 0.02
+
+
 @pytest.mark.parametrize("in_flight_limit", [False, True])
 def test_without_the_shared_table_neither_holds(in_flight_limit):
     sampler, batches = hard_run(2, in_flight_limit=in_flight_limit, steps=1500, size=1, shared=False)

@@ -40,6 +40,21 @@ def test_is_safe_for_any_finite_loss(beta, scale, cap):
     assert 0 <= solved <= beta
 
 
+@pytest.mark.parametrize("n", [12, 368])
+def test_is_safe_with_an_outlier_of_any_size(n):
+    """A wrong label far above the rest: what is left beside it is tiny, and has to be capped."""
+    hardness = np.random.default_rng(0).normal(0.8, 0.1, n)
+    for outlier in np.concatenate((np.linspace(1, 12, 200), np.logspace(1.1, 300, 50))):
+        hardness[3] = outlier
+        options = {"uniform_fraction": 0.05, "cap": 10.0}
+        for beta in (100.0, 1e6):
+            p = case_distribution(hardness, beta, **options)
+            assert p.sum() == pytest.approx(1)
+            assert p.max() <= 10 / n * (1 + 1e-6)
+            solved = solve_beta(hardness, beta, 0.5 * n, **options)
+            assert effective_sample_size(case_distribution(hardness, solved, **options)) >= 0.5 * n * (1 - 1e-6)
+
+
 @pytest.mark.parametrize("start", [None, 0.5, 8.0, 99.0])
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("cap", [None, 10.0])

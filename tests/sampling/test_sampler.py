@@ -364,6 +364,62 @@ def test_cases_are_matched_by_name():
     assert new.check_valid() == (True, "")
 
 
+@pytest.mark.parametrize(("kept", "new"), [(1, 40), (40, 40), (40, 3)])
+def test_a_resume_with_new_cases_never_loses_its_balance(kept, new):
+    losses = np.random.default_rng(0).normal(1.0, 0.1, kept + new)
+    old = sampler_of(kept, losses=losses[:kept])
+    sampler = HardnessWeightedSampler([f"case{i}" for i in range(kept + new)])
+    with pytest.warns(UserWarning, match="are new"):
+        sampler.load_state_dict(old.state_dict())
+    rng, waiting = np.random.default_rng(1), []
+    for _ in range(20 * (kept + new)):
+        waiting.append(sampler.draw_cases(2, rng))
+        if len(waiting) > 10:
+            drawn = waiting.pop(0)
+            sampler.update(drawn.ids, None, losses[drawn.ids], version=drawn.version)
+            assert sampler.check_valid() == (True, "")
+    assert sampler.table.unseen == 0
+
+
+def test_readers_never_see_weights_thrown_out_of_scale(monkeypatch):
+    """What a jump does to the weights is mended before the table is given free."""
+    sampler = sampler_of(100, losses=np.random.default_rng(0).normal(1, 0.1, 100), smoothing=0.0)
+    lock, seen = sampler.table._integers, []
+    original = type(sampler.table.writing()).__exit__
+
+    def watched(self, *exception):
+        original(self, *exception)
+        assert lock[0] % 2 == 0
+        seen.append((sampler.probabilities().max(), sampler.effective_sample_size()))
+
+    monkeypatch.setattr(type(sampler.table.writing()), "__exit__", watched)
+    for loss in (2.0, 5.0, 1000.0, -5.0, 1e300):
+        sampler.update([3], [0], [loss])
+    assert len(seen) == 5
+    for largest, ess in seen:
+        assert largest <= 10 / 100 * 1.05
+        assert ess >= 50 * 0.98
+
+
+def test_a_new_case_without_a_value_leaves_the_top():
+    sampler = sampler_of(3, losses=[0.0, 0.5, 1.0], ess=0.0, beta=3.0)
+    more = HardnessWeightedSampler([f"case{i}" for i in range(4)], Settings(ess=0.0, beta=3.0))
+    with pytest.warns(UserWarning, match="are new"):
+        more.load_state_dict(sampler.state_dict())
+    assert more.probabilities()[3] == pytest.approx(more.probabilities()[2])
+    more.update([3], [0], [math.nan])
+    assert more.probabilities()[3] == pytest.approx(more.probabilities()[1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_state_loads_from_the_device_that_the_host_put_it_on():
+    sampler = sampler_of(3, losses=[0.0, 0.5, 1.0])
+    state = {k: v.cuda() if isinstance(v, torch.Tensor) else v for k, v in sampler.state_dict().items()}
+    resumed = sampler_of(3)
+    resumed.load_state_dict(state)
+    assert_same_state(resumed.state_dict(), sampler.state_dict())
+
+
 def test_cells_of_another_kind_are_dropped():
     old = sampler_of(2, cells=4, losses=[0.1, 0.2])
     new = sampler_of(2, cells=8)
