@@ -1,0 +1,81 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from hws_nnunet import cli, doctor, registration
+
+run = CliRunner().invoke
+
+
+@pytest.fixture
+def sound(tmp_path, monkeypatch):
+    """An installation in which everything that is required holds."""
+    for name in doctor.FOLDERS:
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.delenv("HWS_CONFIG", raising=False)
+    monkeypatch.setattr(doctor, "check_version", lambda: "2.8.1")
+    monkeypatch.setattr(registration, "find", lambda: "hws_nnunet.nnunetv2.trainer.HardnessWeightedTrainer")
+    return tmp_path
+
+
+def failures(result):
+    return [line.removeprefix("FAIL").strip() for line in result.output.splitlines() if line.startswith("FAIL")]
+
+
+def test_a_sound_installation(sound):
+    result = run(cli.app, ["doctor"])
+    assert result.exit_code == 0, result.output
+    assert failures(result) == []
+    assert "all that is required holds" in result.output
+
+
+def test_json(sound):
+    checks = json.loads(run(cli.app, ["doctor", "--json"]).output)
+    assert {"name", "ok", "found", "mend", "required"} == set(checks[0])
+    assert [check["name"] for check in checks][:3] == ["Python", "torch", "nnunetv2"]
+
+
+def test_every_failure_has_its_mend(sound, monkeypatch):
+    def not_found():
+        raise registration.RegistrationError("nnU-Net does not find HardnessWeightedTrainer")
+
+    def too_old():
+        raise RuntimeError("nnunetv2 2.5.2 is installed, hardness weighted sampling needs 2.6 or newer")
+
+    monkeypatch.setattr(registration, "find", not_found)
+    monkeypatch.setattr(doctor, "check_version", too_old)
+    monkeypatch.delenv("nnUNet_raw")
+    monkeypatch.setenv("nnUNet_results", str(sound / "nowhere"))
+    bad = sound / "bad.yaml"
+    bad.write_text("betta: 1")
+    monkeypatch.setenv("HWS_CONFIG", str(bad))
+    result = run(cli.app, ["doctor"])
+    assert result.exit_code == 1
+    assert [line.split(":")[0] for line in failures(result)] == [
+        "nnunetv2",
+        "discovery",
+        "nnUNet_raw",
+        "nnUNet_results",
+        "settings",
+    ]
+    assert result.output.count("mend: ") >= 5
+    for mend in (
+        "hws-nnunet register",
+        "export nnUNet_raw=FOLDER",
+        f"mkdir -p {sound / 'nowhere'}",
+        "unset HWS_CONFIG",
+    ):
+        assert mend in result.output
+    assert "5 required check(s) failed" in result.output
+
+
+def test_no_shared_memory(sound, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(doctor, "HardnessTable", refuse)
+    result = run(cli.app, ["doctor"])
+    assert result.exit_code == 1
+    assert "docker run --shm-size" in result.output
