@@ -21,6 +21,8 @@ _ATTEMPTS = 32  # rejections before the draw is made from the eligible cases lis
 _SHORTFALL = 0.02  # of the effective sample size: beyond it all weights are computed anew
 _DRIFT = 0.05  # of it upwards, and of the total weight, likewise
 _LARGEST_EXPONENT = 600.0
+_LAG_RATE = 0.05  # of the running mean
+_PATIENCE = 3.0  # mean lags until a mark that was not answered expires: twice what a full pipeline takes
 _FROZEN = ("_beta", "_tilted", "_reference", "_top", "_log_sum", "_floor", "_total", "_squares", "_ess")
 
 
@@ -137,7 +139,7 @@ class HardnessWeightedSampler:
     def _draw_batch(self, size: int, rng: np.random.Generator) -> tuple[list[int], list[float], int, float]:
         table = self.table
         version, lag, n = table.version, table.lag, len(table)
-        patience = 2.0 * (lag + 1.0)  # updates after which a mark that was not answered expires
+        patience = _PATIENCE * (lag + 1.0)
         if not table.weighted:
             return self._sweep(size, rng, patience), [1.0 / n] * size, version, patience
         find, random, has_its_share = table.tree.find, rng.random, self._marks.has_its_share
@@ -275,8 +277,8 @@ class HardnessWeightedSampler:
                     self._reweigh(case)
             newly_seen, lag = unseen < before, table.lag
             if version is not None:
-                # Falls slowly, so that the limits of a pipeline are known from its fullest recent state.
-                lag = max(float(table.version - version), 0.99 * lag)
+                # By Little's law the mean lag is the mean number of batches under way.
+                lag += _LAG_RATE * (table.version - version - lag)
             table.count_update(unseen, lag)
             # Before any reader sees weights that a jump has thrown out of scale.
             if self._has_drifted() or (unseen == 0 and newly_seen) if weighted else unseen == 0:

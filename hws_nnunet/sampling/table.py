@@ -133,7 +133,7 @@ class HardnessTable:
 
     @property
     def lag(self) -> float:
-        """Recent largest number of updates between a draw and the update that answered it."""
+        """Running mean of the number of updates between a draw and the update that answers it."""
         return self._reals[1]
 
     @property

@@ -278,6 +278,7 @@ def test_the_sampler_resumes_with_the_checkpoint(workspace, monkeypatch, tmp_pat
     assert resumed.sampler is None, "the table does not exist yet"
     resumed.save_checkpoint(str(tmp_path / "again.pth"))  # what waits is not lost
     again = torch.load(tmp_path / "again.pth", weights_only=False)["hardness_weighted_sampling"]
+    assert again.pop("record")["epochs"] == []
     assert_same_state(again, state)
     resumed.get_dataloaders()
     assert_same_state(resumed.sampler.state_dict(), state)

@@ -112,7 +112,7 @@ def test_the_in_flight_rule_keeps_draws_close(workers, size):
 
 @pytest.mark.parametrize("workers", [2, 12])
 def test_the_in_flight_rule_binds_across_workers(workers):
-    """Marks made in one worker restrain the others: how far a case is above its limit, with the rule on and off."""
+    """Marks made in one worker restrain the others: how far any case is above its limit, with the rule on and off."""
 
     def excess(in_flight_limit):
         settings = Settings(smoothing=0.0, in_flight_limit=in_flight_limit)
@@ -123,14 +123,14 @@ def test_the_in_flight_rule_binds_across_workers(workers):
             train(augmenter, loader.sampler, 100, losses)
             for _ in range(1500):
                 train(augmenter, loader.sampler, 1, losses)
-                share = loader.sampler.probabilities()[HARD] * (table.lag + 1)
-                worst.append((table.drawn - table.answered)[HARD] - np.ceil(share + np.sqrt(share)))
+                share = loader.sampler.probabilities() * (table.lag + 1)
+                worst.append((table.drawn - table.answered - np.ceil(share + np.sqrt(share))).max())
         return np.array(worst)
 
     on, off = excess(True), excess(False)
-    assert (on > 0).mean() < 0.05, "the lag, and so the limit, moves a little while draws are out"
+    # The measured lag, and so the limit, moves a little while draws are out.
+    assert (off > 0).mean() > (on > 0).mean() + 0.05
     assert on.max() <= 2
-    assert (off > 0).mean() > 2 * (on > 0).mean() + 0.02
 
 
 @pytest.mark.parametrize("in_flight_limit", [False, True])

@@ -114,7 +114,7 @@ def test_a_draw_lost_in_the_sweep_is_repeated():
     for _ in range(2):
         drawn = sampler.draw_cases(2, rng)
         sampler.update(drawn.ids, None, [1.0, 1.0], version=drawn.version)
-    for _ in range(6):  # what waits expires after twice the lag, in updates
+    for _ in range(8):  # what waits expires
         drawn = sampler.draw_cases(2, rng)
         sampler.update(drawn.ids, None, [1.0, 1.0], version=drawn.version)
         if sampler.table.weighted:
@@ -258,7 +258,7 @@ def test_marks_that_nobody_answers_expire():
     rng = np.random.default_rng(0)
     thrown_away = [int(sampler.draw_cases(1, rng).ids[0]) for _ in range(3)]
     assert thrown_away == [1, 1, 0], "its share, and then another"
-    for _ in range(3):
+    for _ in range(4):
         sampler.update([0], [0], [0.0], version=sampler.table.version)
     assert sampler.draw_cases(1, rng).ids.tolist() == [1]
 
