@@ -207,10 +207,13 @@ class HardnessWeightedTrainer(HardnessWeightingMixin, nnUNetTrainer):
     """nnU-Net v2's standard trainer with hardness weighted sampling."""
 
 
-class _Epochs:
-    """Changes the number of epochs the way nnU-Net's own variants do: after the host's constructor."""
+class OtherLength:
+    """Changes how long a trainer trains the way nnU-Net's own variants do: after the host's constructor."""
 
     epochs: int
+    steps: int | None = None
+    """Of an epoch; None is the host's number."""
+    validation_steps: int | None = None
 
     def __init__(
         self,
@@ -222,21 +225,23 @@ class _Epochs:
     ):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = self.epochs
+        self.num_iterations_per_epoch = self.steps or self.num_iterations_per_epoch
+        self.num_val_iterations_per_epoch = self.validation_steps or self.num_val_iterations_per_epoch
 
 
-class HardnessWeightedTrainer_5epochs(_Epochs, HardnessWeightedTrainer):
+class HardnessWeightedTrainer_5epochs(OtherLength, HardnessWeightedTrainer):
     """For a quick look: 5 epochs."""
 
     epochs = 5
 
 
-class HardnessWeightedTrainer_50epochs(_Epochs, HardnessWeightedTrainer):
+class HardnessWeightedTrainer_50epochs(OtherLength, HardnessWeightedTrainer):
     """50 epochs."""
 
     epochs = 50
 
 
-class HardnessWeightedTrainer_250epochs(_Epochs, HardnessWeightedTrainer):
+class HardnessWeightedTrainer_250epochs(OtherLength, HardnessWeightedTrainer):
     """250 epochs."""
 
     epochs = 250

@@ -60,7 +60,3 @@ class DrawMarks:
         """Note an answer (training process)."""
         if self._answered[case] < self._drawn[case]:
             self._answered[case] += 1
-
-    def clear(self) -> None:
-        """Forget all draws: nothing is under way."""
-        self._table.answered[:] = self._table.drawn

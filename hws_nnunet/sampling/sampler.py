@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from math import isfinite
 from typing import NamedTuple
@@ -408,22 +407,10 @@ class HardnessWeightedSampler:
 
     def state_dict(self) -> dict[str, object]:
         """Return all that a resumed run needs: plain numbers, names and tensors, in copies."""
-        table = self.table
         return {
-            "format": 1,
-            "names": list(table.names),
-            "measures": list(table.measures),
-            "draw_by": table.draw_by,
+            **self.table.state_dict(),
             "settings": self.settings.model_dump(),
-            "version": table.version,
-            "weighted": table.weighted,
-            "beta": table.beta,
-            "lag": table.lag,
-            "hardness": torch.from_numpy(table.hardness.copy()),
-            "cell_hardness": torch.from_numpy(table.cell_hardness.copy()),
-            "visits": torch.from_numpy(table.visits.copy()),
-            "order": torch.from_numpy(table.order.copy()),
-            "weights": torch.from_numpy(table.tree.weights.copy()),
+            "weights": torch.from_numpy(self.table.tree.weights.copy()),
             "frozen": {name: getattr(self, name) for name in _FROZEN},
         }
 
@@ -436,51 +423,10 @@ class HardnessWeightedSampler:
         Raises:
             ValueError: for another format, or other measures; nothing is changed then.
         """
-        table = self.table
         # The host loads its checkpoints to the device that it trains on.
         state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
-        if state.get("format") != 1:
-            raise ValueError(f"sampler state has format {state.get('format')!r}, expected 1")
-        if list(state["measures"]) != list(table.measures):
-            raise ValueError(f"sampler state tracks {state['measures']}, expected {list(table.measures)}")
-        old = {name: index for index, name in enumerate(state["names"])}
-        gone = sorted(set(old) - set(table.names))
-        if gone:
-            warnings.warn(f"{len(gone)} case(s) of the saved state are not here any more: {_some(gone)}", stacklevel=2)
-        new = [name for name in table.names if name not in old]
-        if new:
-            warnings.warn(f"{len(new)} case(s) are new, and start unseen: {_some(new)}", stacklevel=2)
-        here = np.array([i for i, name in enumerate(table.names) if name in old], dtype=np.int64)
-        there = np.array([old[name] for name in table.names if name in old], dtype=np.int64)
-        hardness, visits, order = (np.asarray(state[key]) for key in ("hardness", "visits", "order"))
-        cell_hardness = np.asarray(state["cell_hardness"])
-        cells_fit = cell_hardness.shape[1] == table.cells and state["draw_by"] == table.draw_by
-        if not cells_fit:
-            warnings.warn(
-                f"the saved state has {cell_hardness.shape[1]} cell(s) a case by {state['draw_by']}, now there are "
-                f"{table.cells} by {table.draw_by}: cells start anew",
-                stacklevel=2,
-            )
-        with table.writing():
-            table.hardness.fill(np.nan)
-            table.cell_hardness.fill(np.nan)
-            table.visits.fill(0)
-            table.hardness[here] = hardness[there]
-            table.visits[here] = visits[there]
-            if cells_fit:
-                table.cell_hardness[here] = cell_hardness[there]
-            rank = np.full(len(table), len(order), dtype=np.int64)
-            rank[here] = np.argsort(order)[there]
-            table.order[:] = np.argsort(rank, kind="stable")
-            table.position = 0
-            self._marks.clear()
-            table.set(
-                version=state["version"],
-                unseen=int((table.visits == 0).sum()),
-                weighted=bool(state["weighted"]),
-                beta=state["beta"],
-                lag=state["lag"],
-            )
+        table = self.table
+        table.load_state_dict(state)
         if list(state["names"]) == list(table.names) and state["settings"] == self.settings.model_dump():
             with table.writing():
                 table.tree.fill(np.asarray(state["weights"]))
@@ -492,7 +438,3 @@ class HardnessWeightedSampler:
 
 def _plain(values: Sequence | np.ndarray | torch.Tensor) -> list:
     return values.tolist() if isinstance(values, np.ndarray | torch.Tensor) else list(values)
-
-
-def _some(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

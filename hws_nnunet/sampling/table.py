@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
+import torch
 
 from hws_nnunet.sampling.sum_tree import SumTree
 
@@ -16,6 +18,7 @@ T = TypeVar("T")
 _WORD = 8  # bytes; every entry is one aligned 64-bit word, which one process writes whole
 _INTEGERS = ("lock", "version", "weighted", "unseen", "position")
 _REALS = ("beta", "lag")
+_SAVED = ("hardness", "cell_hardness", "visits", "order")
 
 
 class HardnessTable:
@@ -187,6 +190,72 @@ class HardnessTable:
             if attempts > 10:
                 time.sleep(2e-5)
 
+    def state_dict(self) -> dict[str, object]:
+        """Return what is tracked, in copies; draw marks are left out, since a resumed run has nothing under way."""
+        arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in _SAVED}
+        return {
+            "format": 1,
+            "names": list(self.names),
+            "measures": list(self.measures),
+            "draw_by": self.draw_by,
+            "version": self.version,
+            "weighted": self.weighted,
+            "beta": self.beta,
+            "lag": self.lag,
+            **arrays,
+        }
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Restore :meth:`state_dict` by the cases' names; draw weights stay as they are (training process only).
+
+        Raises:
+            ValueError: for another format, or other measures; nothing is changed then.
+        """
+        if state.get("format") != 1:
+            raise ValueError(f"sampler state has format {state.get('format')!r}, expected 1")
+        if list(state["measures"]) != list(self.measures):
+            raise ValueError(f"sampler state tracks {state['measures']}, expected {list(self.measures)}")
+        old = {name: index for index, name in enumerate(state["names"])}
+        here = np.array([i for i, name in enumerate(self.names) if name in old], dtype=np.int64)
+        there = np.array([old[name] for name in self.names if name in old], dtype=np.int64)
+        hardness, cell_hardness, visits, order = (np.asarray(state[name]) for name in _SAVED)
+        cells_fit = cell_hardness.shape[1] == self.cells and state["draw_by"] == self.draw_by
+        self._warn_of_changes(old, state, None if cells_fit else cell_hardness.shape[1])
+        with self.writing():
+            self.hardness.fill(np.nan)
+            self.cell_hardness.fill(np.nan)
+            self.visits.fill(0)
+            self.hardness[here] = hardness[there]
+            self.visits[here] = visits[there]
+            if cells_fit:
+                self.cell_hardness[here] = cell_hardness[there]
+            rank = np.full(len(self), len(order), dtype=np.int64)
+            rank[here] = np.argsort(order)[there]
+            self.order[:] = np.argsort(rank, kind="stable")
+            self.position = 0
+            self.answered[:] = self.drawn
+            self.set(
+                version=state["version"],
+                unseen=int((self.visits == 0).sum()),
+                weighted=bool(state["weighted"]),
+                beta=state["beta"],
+                lag=state["lag"],
+            )
+
+    def _warn_of_changes(self, old: dict[str, int], state: dict[str, object], other_cells: int | None) -> None:
+        gone = sorted(set(old) - set(self.names))
+        new = [name for name in self.names if name not in old]
+        if gone:
+            warnings.warn(f"{len(gone)} case(s) of the saved state are not here any more: {_some(gone)}", stacklevel=4)
+        if new:
+            warnings.warn(f"{len(new)} case(s) are new, and start unseen: {_some(new)}", stacklevel=4)
+        if other_cells is not None:
+            warnings.warn(
+                f"the saved state has {other_cells} cell(s) a case by {state['draw_by']}, now there are {self.cells} "
+                f"by {self.draw_by}: cells start anew",
+                stacklevel=4,
+            )
+
     def check_valid(self) -> tuple[bool, str]:
         """Return whether the table is consistent, and if not, why."""
         if self._integers[0] & 1:
@@ -205,6 +274,10 @@ class HardnessTable:
         if abs(weights.sum() - self.tree.total) > 1e-9 * self.tree.total:
             return False, f"the tree's total is {self.tree.total}, its weights sum to {weights.sum()}"
         return True, ""
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class _Writing:
