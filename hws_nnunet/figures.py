@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import matplotlib.style
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -31,6 +32,12 @@ def plot_record(record: Record, probabilities: np.ndarray, visits: np.ndarray, p
         visits: ``(n,)``.
         path: the file to write, whatever its ending.
     """
+    # nnU-Net changes matplotlib's global style for its own figure.
+    with matplotlib.style.context("default", after_reset=True):
+        _plot(record, probabilities, visits, path)
+
+
+def _plot(record: Record, probabilities: np.ndarray, visits: np.ndarray, path: Path) -> None:
     figure = Figure(figsize=(15, 10), layout="constrained")
     FigureCanvasAgg(figure)
     over_epochs, now, spread, seen = figure.subplots(2, 2).ravel()

@@ -64,6 +64,17 @@ def test_figure_for_any_number_of_cases(tmp_path, n, epochs):
     assert (tmp_path / "a.png").stat().st_size > 20_000
 
 
+def test_figure_is_the_same_whatever_the_host_did_to_the_style(tmp_path):
+    import matplotlib
+
+    sampler, record, _, _ = trained(10, 2)
+    plot_record(record, sampler.probabilities(), sampler.table.visits, tmp_path / "a.png")
+    with matplotlib.rc_context({"font.size": 40, "axes.labelsize": 40, "axes.facecolor": "red"}):
+        plot_record(record, sampler.probabilities(), sampler.table.visits, tmp_path / "b.png")
+        assert matplotlib.rcParams["font.size"] == 40, "the host's style stays the host's"
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
 def test_nothing_known_yet(tmp_path):
     sampler, record, _, _ = trained(3, 0)
     sampler.update([0], [0], [float("nan")])
