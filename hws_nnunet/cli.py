@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import sys
+import tempfile
+from collections import Counter
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import Annotated
 import typer
 
 from hws_nnunet import __version__, registration
-from hws_nnunet.datasets import DatasetError, check_target, read_fetal, write_raw_v2
+from hws_nnunet.datasets import Collection, DatasetError, check_target, make_phantom, read_fetal, write_raw_v2
 from hws_nnunet.demo import run_demo
 from hws_nnunet.doctor import examine
 from hws_nnunet.history import read_cases
@@ -66,6 +69,8 @@ def register() -> None:
 
     Writes one small module into nnU-Net's trainer folder; 'hws-nnunet unregister' removes it. Run it again after
     nnU-Net was installed anew.
+
+    Example: hws-nnunet register
     """
     path = registration.register()
     print(f"wrote {path}")
@@ -75,7 +80,10 @@ def register() -> None:
 
 @app.command()
 def unregister() -> None:
-    """Remove the module that 'hws-nnunet register' wrote into nnU-Net's trainer folder."""
+    """Remove the module that 'hws-nnunet register' wrote into nnU-Net's trainer folder.
+
+    Example: hws-nnunet unregister
+    """
     path = registration.unregister()
     print("nothing was registered" if path is None else f"removed {path}")
 
@@ -112,10 +120,42 @@ def prepare_fetal(
     target = write_raw_v2(
         collection, raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite, link=link, progress=True
     )
-    groups = sorted({case.subgroup["subgroup"] for case in collection.cases})
-    counts = ", ".join(f"{sum(c.subgroup['subgroup'] == group for c in collection.cases)} {group}" for group in groups)
-    print(f"{len(collection.cases)} cases ({counts}) -> {target}")
-    print(f"next: nnUNetv2_plan_and_preprocess -d {dataset_id} --verify_dataset_integrity")
+    _say_written(collection, target, dataset_id)
+
+
+@prepare_app.command("phantom")
+def prepare_phantom(
+    dataset_id: Annotated[int, typer.Option("--dataset-id", help="nnU-Net's number for it, 1 to 999.")],
+    name: Annotated[str, typer.Option("--name", help="nnU-Net's name for it.")] = "Phantom",
+    cases: Annotated[int, typer.Option("--cases", min=1, help="Training cases, the rare ones among them.")] = 20,
+    rare: Annotated[int, typer.Option("--rare", min=0, help="Training cases of other anatomy.")] = 2,
+    test_cases: Annotated[int, typer.Option("--test-cases", min=0, help="Held-out cases, half of them rare.")] = 6,
+    shape: Annotated[str, typer.Option("--shape", help="Voxels, one number an axis.")] = "48,56,48",
+    seed: Annotated[int, typer.Option("--seed", help="Of all randomness.")] = 0,
+    raw: Annotated[Path | None, typer.Option("--raw", help="nnU-Net's raw folder; default: $nnUNet_raw.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set of this name.")] = False,
+) -> None:
+    """Make up brain scans with labels, a few of them with another anatomy, as a raw data set with subgroups.csv.
+
+    Example: hws-nnunet prepare phantom --dataset-id 990 --cases 40 --rare 4
+    """
+    raw_folder = _raw_folder(raw)
+    check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)
+    with tempfile.TemporaryDirectory() as folder:
+        collection = make_phantom(
+            Path(folder),
+            cases=cases,
+            rare=rare,
+            test_cases=test_cases,
+            rare_test_cases=test_cases // 2,
+            shape=tuple(_numbers(shape, "--shape")),
+            seed=seed,
+            progress=True,
+        )
+        target = write_raw_v2(
+            collection, raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite, progress=True
+        )
+    _say_written(collection, target, dataset_id)
 
 
 @app.command("small-configuration")
@@ -230,6 +270,13 @@ def export(
     print(f"next, anywhere: nnUNetv2_predict_from_modelfolder -i IN -o OUT -m {out} -f FOLD")
 
 
+def _say_written(collection: Collection, target: Path, dataset_id: int) -> None:
+    groups = Counter(case.subgroup["subgroup"] for case in collection.cases)
+    counts = ", ".join(f"{count} {group}" for group, count in sorted(groups.items()))
+    print(f"{len(collection.cases)} cases ({counts}) -> {target}")
+    print(f"next: nnUNetv2_plan_and_preprocess -d {dataset_id} --verify_dataset_integrity")
+
+
 def _numbers(text: str, option: str) -> list[int]:
     try:
         return [int(part) for part in text.replace("x", ",").split(",")]
@@ -246,7 +293,8 @@ def _raw_folder(given: Path | None) -> Path:
 
 
 def main() -> None:
-    """Run the command; known errors end in one message and exit code 1."""
+    """Run the command; known errors end in one message and exit code 1, an interrupt or a termination in 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that commands under way are ended, too
     try:
         app()
     except KeyboardInterrupt:

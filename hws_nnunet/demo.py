@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,7 @@ from hws_nnunet.files import whole_file
 from hws_nnunet.nnunetv2.host import check_version
 
 DATASET, NAME, CONFIGURATION = 990, "Phantom", "3d_small"
+_HOST = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 TRAINERS = {"hardness weighted": "HardnessWeightedTrainer_demo", "uniform": "nnUNetTrainer_demo"}
 
 
@@ -60,7 +63,43 @@ def run_demo(out: Path, *, device: str = "cpu", seed: int = 0, compare: bool = F
     check_version()
     out = Path(out).resolve()
     _make_room(out, overwrite)
+    try:
+        folders = _prepare(out, seed)
+        rows, figures = [], []
+        for label in list(TRAINERS)[: 2 if compare else 1]:
+            print(f"\n# training with {label} sampling", flush=True)
+            fold = _train(folders, TRAINERS[label], device)
+            figures += [path for path in (fold / "hardness.png", fold / "progress.png") if path.exists()]
+            rows += _score(label, folders.predictions / TRAINERS[label], folders.raw)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {out} is not complete; --overwrite does away with it and starts anew", flush=True)
+        raise
+    table = _table(rows)
+    with whole_file(out / "dice.md") as partial:
+        partial.write_text(table + "\n", encoding="utf-8")
+    print(f"\n# Dice of held-out cases, after {time.monotonic() - begin:.0f} s\n{table}\n")
+    if compare:
+        print("One short training of each shows how it works; which one is better takes several of each.\n")
+    for path in [*figures, out / "dice.md"]:
+        print(path)
+
+
+@dataclass(frozen=True)
+class _Folders:
+    """The demonstration's data set in nnU-Net's three folders, and the environment that names them."""
+
+    raw: Path
+    preprocessed: Path
+    results: Path
+    predictions: Path
+    env: dict[str, str]
+
+
+def _prepare(out: Path, seed: int) -> _Folders:
+    """Make the data, plan and preprocess them."""
     env, exports = _environment(out)
+    folders = [out / name / dataset_name(DATASET, NAME) for name in _HOST]
+    folders = _Folders(*folders, out / "predictions", env)
     print("# nnU-Net's folders and a trainer that it finds; to repeat a command, set these first", flush=True)
     for line in exports:
         print(f"export {line}")
@@ -68,59 +107,50 @@ def run_demo(out: Path, *, device: str = "cpu", seed: int = 0, compare: bool = F
         print("$ hws-nnunet register", flush=True)
         registration.register()
     print(f"\n# a made-up data set of brains, a few of them with another anatomy (seed {seed})", flush=True)
-    _make_data(out / "nnUNet_raw", seed)
-    plans = out / "nnUNet_preprocessed" / dataset_name(DATASET, NAME) / "nnUNetPlans.json"
-    hws = [sys.executable, "-m", "hws_nnunet.cli"]
-    _run(["nnUNetv2_extract_fingerprint", "-d", DATASET, "-np", 2], env)
-    _run(["nnUNetv2_plan_experiment", "-d", DATASET], env)
-    small = ["small-configuration", plans, "--name", CONFIGURATION, "--coarser", "1", "--features", "8,16,32"]
-    _run([*hws, *small], env, shown=["hws-nnunet", *small])
+    _make_data(folders.raw.parent, seed)
+    _run(["nnUNetv2_plan_and_preprocess", "-d", DATASET, "-npfp", 2, "--verify_dataset_integrity", "--no_pp"], env)
+    small = ["small-configuration", folders.preprocessed / "nnUNetPlans.json", "--name", CONFIGURATION]
+    small += ["--coarser", "1", "--features", "8,16,32"]
+    _run([sys.executable, "-m", "hws_nnunet.cli", *small], env, shown=["hws-nnunet", *small])
     _run(["nnUNetv2_preprocess", "-d", DATASET, "-c", CONFIGURATION, "-np", 2], env)
-    _split(plans.parent, out / "nnUNet_raw" / dataset_name(DATASET, NAME) / "labelsTr")
-    rows: list[GroupDice] = []
-    figures = []
-    for label, trainer in TRAINERS.items():
-        if label == "uniform" and not compare:
-            continue
-        print(f"\n# training with {label} sampling", flush=True)
-        _run(["nnUNetv2_train", DATASET, CONFIGURATION, 0, "-tr", trainer, "-device", device], env, quiet=_QUIET)
-        raw = out / "nnUNet_raw" / dataset_name(DATASET, NAME)
-        predictions = out / "predictions" / trainer
-        predict = ["nnUNetv2_predict", "-i", raw / "imagesTs", "-o", predictions, "-d", DATASET, "-c", CONFIGURATION]
-        _run([*predict, "-f", 0, "-tr", trainer, "-device", device, "-npp", 1, "-nps", 1, "--disable_tta"], env)
-        rows += _score(label, predictions, raw)
-        results = out / "nnUNet_results" / dataset_name(DATASET, NAME)
-        fold = results / f"{trainer}__nnUNetPlans__{CONFIGURATION}" / "fold_0"
-        figures += [path for path in (fold / "hardness.png", fold / "progress.png") if path.exists()]
-    table = _table(rows)
-    with whole_file(out / "dice.md") as partial:
-        partial.write_text(table + "\n", encoding="utf-8")
-    print(f"\n# Dice of held-out cases, after {time.monotonic() - begin:.0f} s\n{table}\n")
-    if compare:
-        print("One short training of each says how it works, not which is better: seeds differ by as much.\n")
-    for path in [*figures, out / "dice.md"]:
-        print(path)
+    _split(folders.preprocessed, folders.raw / "labelsTr")
+    return folders
 
 
+def _train(folders: _Folders, trainer: str, device: str) -> Path:
+    """Train, predict the held-out cases, and return the fold's folder."""
+    _run(["nnUNetv2_train", DATASET, CONFIGURATION, 0, "-tr", trainer, "-device", device], folders.env)
+    predict = ["nnUNetv2_predict", "-i", folders.raw / "imagesTs", "-o", folders.predictions / trainer]
+    predict += ["-d", DATASET, "-c", CONFIGURATION, "-f", 0, "-tr", trainer, "-device", device]
+    _run([*predict, "-npp", 1, "-nps", 1, "--disable_tta"], folders.env)
+    return folders.results / f"{trainer}__nnUNetPlans__{CONFIGURATION}" / "fold_0"
+
+
+_BAR = re.compile(r"\d+%\|")
 _QUIET = (
     "perform_everything_on_device",
     "Please cite",
     "Isensee",
     "nnU-Net: a self",
     "####",
-    "INFO: You are using the old nnU-Net default plans",
+    "INFO: You are using the old nnU-Net default",
     "Nature methods",
     "This is the configuration",
     "Configuration name",
-    " {'",
+    "{'",
     "These are the global",
     "plot network architecture",
     "No module named 'hiddenlayer'",
+    "FutureWarning",
+    "warnings.warn(",
+    "Searching ",
+    "Inspecting module",
 )
+"""What nnU-Net says at length and a demonstration does without."""
 
 
 def _make_room(out: Path, overwrite: bool) -> None:
-    ours = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results", "predictions", "dice.md")
+    ours = (*_HOST, "predictions", "dice.md")
     there = [name for name in ours if (out / name).exists()]
     if there and not overwrite:
         raise DemoError(f"{out} holds {', '.join(there)} of an earlier demonstration; --overwrite does away with them")
@@ -130,15 +160,14 @@ def _make_room(out: Path, overwrite: bool) -> None:
     for name in there:
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for name in ours[:3]:
+    for name in _HOST:
         (out / name).mkdir(parents=True)
 
 
 def _environment(out: Path) -> tuple[dict[str, str], list[str]]:
     """Return the environment of nnU-Net's commands, and what differs in it, for people to repeat."""
-    processes = str(min(2, os.cpu_count() or 1))
-    ours = {name: str(out / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
-    ours |= {"nnUNet_n_proc_DA": processes, "nnUNet_def_n_proc": "1"}
+    ours = {name: str(out / name) for name in _HOST}
+    ours |= {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1"}
     if not registration.needs_registering():
         ours["nnUNet_extTrainer"] = str(registration.trainers_path())
     env = {**os.environ, **ours, "PYTHONUNBUFFERED": "1"}
@@ -159,34 +188,64 @@ def _make_data(raw_folder: Path, seed: int) -> None:
 
 
 def _split(folder: Path, labels: Path) -> None:
-    """Keep two cases for nnU-Net's own validation; the held-out ones are predicted afterwards."""
+    """Keep one case for nnU-Net's own validation; the held-out ones are predicted afterwards."""
     names = sorted(path.name.removesuffix(".nii.gz") for path in labels.glob("*.nii.gz"))
     with whole_file(folder / "splits_final.json") as partial:
-        partial.write_text(json.dumps([{"train": names[:-2], "val": names[-2:]}]), encoding="utf-8")
-    print(f"# wrote {folder / 'splits_final.json'}: fold 0 trains on all cases but the last two")
+        partial.write_text(json.dumps([{"train": names[:-1], "val": names[-1:]}]), encoding="utf-8")
+    print(f"# wrote {folder / 'splits_final.json'}: fold 0 trains on all cases but the last")
 
 
-def _run(command: list, env: dict[str, str], *, shown: list | None = None, quiet: tuple[str, ...] = ()) -> None:
-    """Run a command, shown so that it can be repeated, and pass on what it says."""
+def _run(command: list, env: dict[str, str], *, shown: list | None = None) -> None:
+    """Run a command, shown so that it can be repeated, and pass on what it says.
+
+    It runs in a process group of its own, so that an interrupt here ends its workers too.
+    """
     command = [str(part) for part in command]
     print(f"$ {shlex.join([str(part) for part in shown or command])}", flush=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     try:
-        process = subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=env, start_new_session=True, **pipes)
     except FileNotFoundError:
         raise DemoError(f"{command[0]} was not found: is nnU-Net v2 installed in this environment?") from None
     said: list[str] = []
     try:
         for line in process.stdout:
             said.append(line)
-            if line.strip() and not any(part in line for part in quiet):
-                print("  " + line.rstrip("\n"), flush=True)
+            _show(line)
+        process.wait()
     except BaseException:
-        process.terminate()
+        _end(process)
         raise
-    finally:
-        code = process.wait()
-    if code:
-        raise DemoError(f"{command[0]} ended with {code}; it said last:\n{''.join(said[-15:])}")
+    if process.returncode:
+        raise DemoError(f"{command[0]} ended with {process.returncode}; it said last:\n{''.join(said[-15:])}")
+
+
+def _show(line: str) -> None:
+    """Print a line of a command; a progress bar stays on one line of a terminal, and elsewhere only its end shows."""
+    line = line.rstrip("\n")
+    if _BAR.search(line):
+        if sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns - 3
+            print("\r  " + line[:width], end="\n" if "100%|" in line else "", flush=True)
+        elif "100%|" in line:
+            print("  " + line, flush=True)
+    elif line.strip() and not any(part in line for part in _QUIET):
+        print("  " + line, flush=True)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a command and its workers."""
+    for ending in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+        try:
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, ending)
+            else:
+                process.send_signal(ending)
+            process.wait(timeout=5)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def _score(label: str, predictions: Path, raw: Path) -> list[GroupDice]:

@@ -1,6 +1,7 @@
-"""Set up what is needed and run the tests: one command on a fresh machine with Python and git.
+"""Set up what is needed and run the demonstration or the tests: one command on a fresh machine with Python and git.
 
-    python3 scripts/run.py test [pytest's own options]
+    python3 scripts/run.py demo [options of hws-nnunet demo]
+    python3 scripts/run.py test [options of pytest]
     python3 scripts/run.py lint
     python3 scripts/run.py setup
 
@@ -54,7 +55,9 @@ def install(interpreter: Path) -> None:
 def main() -> int:
     commands = {
         "setup": [],
-        "test": [["-m", "pytest", *sys.argv[2:]]],
+        "demo": [["-m", "hws_nnunet.cli", "demo", *sys.argv[2:]]],
+        # Two processes: what shares a planned data set stays together, the rest fills the other one.
+        "test": [["-m", "pytest", "-n", "2", "--dist", "loadgroup", *sys.argv[2:]]],
         "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."]],
     }
     if len(sys.argv) < 2 or sys.argv[1] not in commands:

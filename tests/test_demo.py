@@ -1,3 +1,9 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
@@ -55,10 +61,46 @@ def test_table():
 
 
 def test_a_command_that_fails_says_what_it_said(tmp_path):
-    import os
-    import sys
-
     with pytest.raises(demo.DemoError, match=r"ended with 3; it said last:\nno luck"):
         demo._run([sys.executable, "-c", "print('no luck'); raise SystemExit(3)"], dict(os.environ))
     with pytest.raises(demo.DemoError, match="was not found: is nnU-Net v2 installed"):
         demo._run([tmp_path / "nothing"], dict(os.environ))
+
+
+def test_progress_bars_show_their_end_only_where_there_is_no_terminal(capsys):
+    bars = "".join(f"work: {p}%|#####| {p}/100 [00:01<00:00, 9it/s]\\r" for p in (1, 50, 100))
+    demo._run([sys.executable, "-c", f"print('hello'); print('{bars}')"], dict(os.environ))
+    shown = capsys.readouterr().out.splitlines()[1:]
+    assert shown == ["  hello", "  work: 100%|#####| 100/100 [00:01<00:00, 9it/s]"]
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_command_and_its_workers(ending):
+    """As ``main`` runs it: a command with a worker that would outlive it."""
+    worker = "import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
+    code = (
+        "import os, signal, sys; from hws_nnunet import cli, demo\n"
+        f"cli.app = lambda: demo._run([sys.executable, '-c', {worker!r}], dict(os.environ))\n"
+        "cli.main()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process.stdout.readline()  # the command
+    pid = int(process.stdout.readline())
+    os.kill(pid, 0)
+    process.send_signal(ending)
+    assert process.wait(timeout=60) == 130
+    for _ in range(50):
+        if not alive(pid):
+            break
+        time.sleep(0.1)
+    assert not alive(pid)
+
+
+def alive(pid):
+    """Whether a process runs; one that has ended and that nobody has asked for does not."""
+    try:
+        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("needs ps")
+    return state.stdout.strip()[:1] not in ("", "Z")

@@ -25,7 +25,7 @@ LABELS = {
     "cerebellum": 5,
     "brainstem": 6,
 }
-_INTENSITY = np.array([0.02, 0.55, 0.42, 0.95, 1.0, 0.36, 0.48])  # T2-weighted: fluid is bright
+_INTENSITY = np.array([0.02, 0.62, 0.46, 0.95, 1.0, 0.26, 0.36])  # T2-weighted: fluid is bright
 COMMON, RARE = "common", "rare"
 
 
@@ -44,7 +44,7 @@ class Anatomy:
         size = rng.uniform(0.92, 1.05)
         brain = tuple(size * half * rng.uniform(0.96, 1.04) for half in (0.68, 0.82, 0.66))
         if rare:
-            return cls(brain, rng.uniform(2.0, 2.6), rng.uniform(0.45, 0.62), rng.uniform(0.08, 0.13))
+            return cls(brain, rng.uniform(2.0, 2.6), rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.16))
         return cls(brain, rng.uniform(0.8, 1.1), rng.uniform(0.9, 1.1), rng.uniform(-0.02, 0.02))
 
 
@@ -86,10 +86,10 @@ def _label(place: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> np.
     labels[radius < 0.74 + 0.13 * folds] = LABELS["white_matter"]
     scale = anatomy.ventricles ** (1 / 2)
     for side in (-1, 1):
-        labels[_inside(place, (side * 0.17 * scale, 0.02, -0.05), (0.09, 0.30, 0.10), scale)] = LABELS["ventricles"]
-    labels[_inside(place, (0.0, 0.14, 0.38), (0.11, 0.11, 0.30), 1.0)] = LABELS["brainstem"]
+        labels[_inside(place, (side * 0.17 * scale, 0.02, -0.05), (0.10, 0.32, 0.12), scale)] = LABELS["ventricles"]
+    labels[_inside(place, (0.0, 0.10, 0.38), (0.20, 0.18, 0.34), 1.0)] = LABELS["brainstem"]
     low = 0.36 + anatomy.cerebellum_low
-    labels[_inside(place, (0.0, 0.42, low), (0.34, 0.20, 0.17), anatomy.cerebellum)] = LABELS["cerebellum"]
+    labels[_inside(place, (0.0, 0.45, low), (0.40, 0.24, 0.22), anatomy.cerebellum)] = LABELS["cerebellum"]
     return labels
 
 

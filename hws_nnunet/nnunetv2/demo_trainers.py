@@ -8,14 +8,14 @@ from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer, OtherLength
 
 
 class _Demo(OtherLength):
-    epochs = 10
-    steps = 60
+    epochs = 7
+    steps = 100
     validation_steps = 5
 
 
 class HardnessWeightedTrainer_demo(_Demo, HardnessWeightedTrainer):
-    """10 epochs of 60 steps, drawn by hardness."""
+    """7 epochs of 100 steps, drawn by hardness."""
 
 
 class nnUNetTrainer_demo(_Demo, nnUNetTrainer):
-    """10 epochs of 60 steps, as nnU-Net draws them."""
+    """7 epochs of 100 steps, as nnU-Net draws them."""

@@ -4,9 +4,13 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from hws_nnunet import cli
 from hws_nnunet.datasets import make_phantom, write_raw_v2
 from hws_nnunet.datasets.phantom import LABELS, make_case
+
+run = CliRunner().invoke
 
 
 def volumes(rare, count=4):
@@ -75,3 +79,18 @@ def test_bad_numbers(tmp_path):
     with pytest.raises(ValueError, match="5 rare of 4 cases"):
         make_phantom(tmp_path, cases=4, rare=5)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_a_raw_data_set(tmp_path):
+    command = ["prepare", "phantom", "--dataset-id", "990", "--raw", str(tmp_path), "--cases", "3", "--rare", "1"]
+    command += ["--test-cases", "2", "--shape", "20,24,20"]
+    result = run(cli.app, command)
+    assert result.exit_code == 0, result.output
+    assert "5 cases (3 common, 2 rare)" in result.stdout
+    target = tmp_path / "Dataset990_Phantom"
+    assert len(list((target / "imagesTr").iterdir())) == 3
+    assert len(list((target / "labelsTs").iterdir())) == 2
+    before = (target / "dataset.json").stat().st_mtime_ns
+    assert run(cli.app, command).exit_code != 0
+    assert (target / "dataset.json").stat().st_mtime_ns == before
+    assert run(cli.app, [*command, "--overwrite"]).exit_code == 0

@@ -15,6 +15,13 @@ from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 SMALL = "3d_small"
 
 
+def pytest_collection_modifyitems(items):
+    """Keep the tests that need the planned data sets in one process, so that they are planned once."""
+    for item in items:
+        if "workspace" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("workspace"))
+
+
 class Workspace:
     """nnU-Net's folders, an environment that names them, and its commands."""
 
@@ -86,8 +93,7 @@ def workspace(tmp_path_factory):
     write_raw(raw / "Dataset001_Balls", 8, {"labels": {"background": 0, "outer": 1, "inner": 2}})
     regions = {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3}
     write_raw(raw / "Dataset002_Regions", 6, {"labels": regions, "regions_class_order": [1, 2]}, ignore=3)
-    space.run("nnUNetv2_extract_fingerprint", "-d", 1, 2, "-np", 1, "--verify_dataset_integrity")
-    space.run("nnUNetv2_plan_experiment", "-d", 1, 2)
+    space.run("nnUNetv2_plan_and_preprocess", "-d", 1, 2, "-npfp", 1, "--verify_dataset_integrity", "--no_pp")
     for dataset in (1, 2):
         plans = space.preprocessed(dataset) / "nnUNetPlans.json"
         options = {"features": (4, 8, 8), "coarser": 1.0}
