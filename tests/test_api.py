@@ -36,7 +36,7 @@ def test_all_is_sorted_and_true(name):
         assert hasattr(module, key)
 
 
-@pytest.mark.parametrize(("name", "function"), list(public_functions()), ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize(("name", "function"), [pytest.param(*found, id=found[0]) for found in public_functions()])
 def test_functions_have_docstrings_and_keyword_only_options(name, function):
     assert inspect.getdoc(function), name
     for parameter in inspect.signature(function).parameters.values():
