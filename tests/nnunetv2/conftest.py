@@ -15,6 +15,7 @@ from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 SMALL = "3d_small"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Keep the tests that need the planned data sets in one process, so that they are planned once."""
     for item in items:
