@@ -56,8 +56,8 @@ def main() -> int:
     commands = {
         "setup": [],
         "demo": [["-m", "hws_nnunet.cli", "demo", *sys.argv[2:]]],
-        # Two processes: what shares a planned data set stays together, the rest fills the other one.
-        "test": [["-m", "pytest", "-n", "2", "--dist", "loadgroup", *sys.argv[2:]]],
+        # Two processes: the trainings through nnU-Net's commands in one, most of the others beside them.
+        "test": [["-m", "pytest", "-n", "2", "--dist", "loadfile", *sys.argv[2:]]],
         "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."]],
     }
     if len(sys.argv) < 2 or sys.argv[1] not in commands:

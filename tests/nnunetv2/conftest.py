@@ -9,18 +9,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
 SMALL = "3d_small"
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """Keep the tests that need the planned data sets in one process, so that they are planned once."""
-    for item in items:
-        if "workspace" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("workspace"))
 
 
 class Workspace:
@@ -88,17 +81,30 @@ def write_raw(folder: Path, cases: int, labels: dict, *, ignore: int | None = No
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory):
-    """Data set 1: plain labels. Data set 2: regions and an ignore label."""
-    space = Workspace(tmp_path_factory.mktemp("nnunet"))
+    """Data set 1: plain labels. Data set 2: regions and an ignore label. Planned once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "nnunet"
+    with FileLock(f"{root}.lock"):
+        space = Workspace(root)
+        if not (root / "ready").exists():
+            plan(space)
+            (root / "ready").touch()
+    return space
+
+
+def plan(space: Workspace):
     raw = space.folders["raw"]
     write_raw(raw / "Dataset001_Balls", 8, {"labels": {"background": 0, "outer": 1, "inner": 2}})
     regions = {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3}
     write_raw(raw / "Dataset002_Regions", 6, {"labels": regions, "regions_class_order": [1, 2]}, ignore=3)
     space.run("nnUNetv2_plan_and_preprocess", "-d", 1, 2, "-npfp", 1, "--verify_dataset_integrity", "--no_pp")
     for dataset in (1, 2):
-        plans = space.preprocessed(dataset) / "nnUNetPlans.json"
+        plans_file = space.preprocessed(dataset) / "nnUNetPlans.json"
         options = {"features": (4, 8, 8), "coarser": 1.0}
-        add_small_configuration(plans, name=SMALL, patch_size=(16, 16, 16), **options)
-        add_small_configuration(plans, name="2d_small", base="2d", patch_size=(16, 16), **options)
+        add_small_configuration(plans_file, name=SMALL, patch_size=(16, 16, 16), **options)
+        add_small_configuration(plans_file, name="2d_small", base="2d", patch_size=(16, 16), **options)
+        plans = json.loads(plans_file.read_text())
+        plans["configurations"]["3d_stage_small"] = {"inherits_from": SMALL, "next_stage": "3d_cascade_small"}
+        plans["configurations"]["3d_cascade_small"] = {"inherits_from": SMALL, "previous_stage": "3d_stage_small"}
+        plans_file.write_text(json.dumps(plans))
     space.run("nnUNetv2_preprocess", "-d", 1, 2, "-c", SMALL, "2d_small", "-np", 1, 1)
-    return space
