@@ -40,7 +40,9 @@ class Check:
 
 def examine() -> list[Check]:
     """Run all checks; none of them raises."""
-    checks = [_python(), _torch(), _guarded("nnunetv2", _nnunetv2), _nnunet(), _guarded("discovery", _discovery)]
+    host = _guarded("nnunetv2", _nnunetv2)
+    absent = Check("discovery", False, "there is no nnU-Net v2 to search", "install it, then: hws-nnunet register")
+    checks = [_python(), _torch(), host, _nnunet(), _guarded("discovery", _discovery) if host.ok else absent]
     checks += [_folder(name) for name in FOLDERS]
     return [
         *checks,
