@@ -1,0 +1,119 @@
+"""What the experiments share: one result file a run, so that a sweep that was cut off goes on; intervals; arms."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from hws_nnunet import Settings
+from hws_nnunet.files import whole_file
+
+PAPER = {
+    "ess": 0.0,
+    "cap": None,
+    "uniform_fraction": 0.0,
+    "smoothing": 0.0,
+    "with_replacement": True,
+    "in_flight_limit": False,
+    "cells": 1,
+}
+"""The paper's algorithm: beta as given (100), no safeguards."""
+
+UNIFORM, STATIC = "uniform", "static oversampling"
+BASELINES = (UNIFORM, STATIC)
+ARMS = {
+    "paper": PAPER,
+    "paper, importance weights": {**PAPER, "importance_weights": True},
+    "ours": {},
+    "ours, ess 0.3": {"ess": 0.3},
+    "ours, ess 0.1": {"ess": 0.1},
+    "ours without ess": {"ess": 0.0},
+    "ours without cap": {"cap": None},
+    "ours without uniform_fraction": {"uniform_fraction": 0.0},
+    "ours without smoothing": {"smoothing": 0.0},
+    "ours with replacement": {"with_replacement": True},
+}
+"""Settings of each arm that draws by hardness."""
+
+NNUNET_ARMS = {
+    **ARMS,
+    "ours, dice_present": {"draw_by": "dice_present"},
+    "ours without in_flight_limit": {"in_flight_limit": False},
+    "ours without patches": {"patch_beta": 0.0},
+}
+"""The same for experiments through nnU-Net, which has patches, two measures and a lag."""
+
+
+def settings_of(arm: str) -> Settings | None:
+    """Return an arm's settings, None for one that does not draw by hardness."""
+    return None if arm in BASELINES else Settings(**NNUNET_ARMS[arm])
+
+
+def run_all(function: Callable[[dict], dict], jobs: Iterable[dict], folder: Path, *, processes: int = 2) -> list[dict]:
+    """Run what has no result yet, some at a time, and return all results in the jobs' order.
+
+    Args:
+        function: takes a job and returns what JSON can hold; importable from the module that is run.
+        jobs: each with a ``name`` of its own.
+        folder: gets ``NAME.json`` for each.
+        processes: how many at a time.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = list(jobs)
+    files = [folder / f"{job['name']}.json" for job in jobs]
+    todo = [(job, file) for job, file in zip(jobs, files, strict=True) if not file.exists()]
+    if todo:
+        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+            running = {pool.submit(function, job): file for job, file in todo}
+            bar = tqdm(as_completed(running), total=len(jobs), initial=len(jobs) - len(todo), unit="run")
+            for done in bar:
+                write_json(running[done], done.result())
+    return [json.loads(file.read_text()) for file in files]
+
+
+def write_json(file: Path, content: object) -> None:
+    """Write a JSON file, whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(file) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def paired_interval(
+    ours: np.ndarray,
+    other: np.ndarray,
+    statistic: Callable[[np.ndarray], float] = np.mean,
+    *,
+    level: float = 0.95,
+    rounds: int = 4000,
+) -> tuple[float, float, float]:
+    """Return the mean over seeds of a statistic's difference, and the ends of its bootstrap interval.
+
+    Seeds are resampled, and within each the same cases of both.
+
+    Args:
+        ours: ``(seeds,)`` figures, or ``(seeds, cases)``.
+        other: the same of the other arm.
+        statistic: of one seed's cases.
+        level: the interval's, two-sided.
+        rounds: of the bootstrap.
+    """
+    rng = np.random.default_rng(0)
+    ours, other = (np.asarray(x, dtype=float).reshape(len(x), -1) for x in (ours, other))
+    seeds, cases = ours.shape
+    difference = np.mean([statistic(a) - statistic(b) for a, b in zip(ours, other, strict=True)])
+    found = []
+    for _ in range(rounds):
+        total = 0.0
+        for seed in rng.integers(0, seeds, seeds):
+            chosen = rng.integers(0, cases, cases)
+            total += statistic(ours[seed, chosen]) - statistic(other[seed, chosen])
+        found.append(total / seeds)
+    tail = 50 * (1 - level)
+    low, high = np.percentile(found, [tail, 100 - tail])
+    return float(difference), float(low), float(high)
