@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from hws_nnunet import registration
+from hws_nnunet import HardnessWeightedSampler, registration
 from hws_nnunet.files import whole_file
 
 WORKERS = 2
@@ -91,18 +91,25 @@ def _train(job: dict) -> dict:
     if job["keep"]:
         trainer.current_epoch -= 1  # the host saves the number of the epoch after this one
         trainer.save_checkpoint(str(Path(os.environ["nnUNet_results"]) / "base.pth"))
-    result = {**job, "losses": losses, "dice": _validate(trainer), "seconds": [trained, time.monotonic() - begin]}
-    if (sampler := getattr(trainer, "sampler", None)) is not None:
-        table = sampler.table
-        hardness = table.hardness[:, table.column].round(4).tolist()
-        result |= {
-            "visits": dict(zip(table.names, table.visits.tolist(), strict=True)),
-            "hardness": dict(zip(table.names, hardness, strict=True)),
-            "beta": float(table.beta),
-            "ess": sampler.effective_sample_size() / len(table),
-            "lag": float(table.lag),
-        }
-    return result
+    told = _tell(
+        getattr(trainer, "sampler", None)
+    )  # before the validation makes its data sets, and a sampler with them
+    dice = _validate(trainer)
+    return {**job, **told, "losses": losses, "dice": dice, "seconds": [trained, time.monotonic() - begin]}
+
+
+def _tell(sampler: HardnessWeightedSampler | None) -> dict:
+    """Return what a sampler did and what it knows at the end."""
+    if sampler is None:
+        return {}
+    table = sampler.table
+    return {
+        "visits": dict(zip(table.names, table.visits.tolist(), strict=True)),
+        "hardness": dict(zip(table.names, table.hardness[:, table.column].round(4).tolist(), strict=True)),
+        "beta": float(table.beta),
+        "ess": sampler.effective_sample_size() / len(table),
+        "lag": float(table.lag),
+    }
 
 
 def _validate(trainer: object) -> dict[str, dict[str, float]]:
