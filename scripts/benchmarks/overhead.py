@@ -1,0 +1,172 @@
+"""What hardness weighted sampling costs a training: stock nnU-Net v2 and ours in turn on the same data, in pairs.
+
+    python scripts/benchmarks/overhead.py [--quick] [--pairs N] [--patch 32] [--device cpu] [--out FOLDER]
+
+Each training is a process of its own and goes through nnU-Net's augmenter with two workers. Told are the share of the
+training process's time that is spent in our code (per-sample loss, update of the table, record), which is what our
+code adds wherever the network, not the workers, is the bottleneck; and the ratio of epoch times, ours to stock, pair by
+pair. On a GPU, computing is waited for before and after our code, so that its time is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from experiments import write_json
+from nnunet_runs import environment
+from phantom import CONFIGURATION, DATASET, NAME, prepare
+
+from hws_nnunet.datasets.raw_v2 import dataset_name
+from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
+
+TRAINERS = {"stock": "nnUNetTrainer", "ours": "HardnessWeightedTrainer"}
+
+
+def measure(job: dict) -> dict:
+    """Train some epochs; return seconds of each after the first, what was spent in our code, and peak memory."""
+    import torch
+    from nnunetv2.run.run_training import get_trainer_from_args
+
+    device = torch.device(job["device"])
+    trainer = get_trainer_from_args(str(DATASET), job["configuration"], 0, job["trainer"], device=device)
+    trainer.num_epochs, trainer.num_iterations_per_epoch = job["epochs"], job["steps"]
+    trainer.num_val_iterations_per_epoch = 1
+    trainer.initialize()
+    trainer.on_train_start()
+    spent = {"per-sample loss": 0.0, "update": 0.0, "record": 0.0}
+    if hasattr(trainer, "sampler"):
+        _time(trainer.loss, "_measure", spent, "per-sample loss", device)
+        _time(trainer.loss, "_keep", spent, "per-sample loss", device)
+        _time(trainer.loss, "take", spent, "update", device)
+        _time(trainer.sampler, "update", spent, "update", device)
+        _time(trainer.record, "append", spent, "record", device)
+        _time(trainer.record, "write", spent, "record", device)
+    epochs, steps = [], 0.0
+    for epoch in range(job["epochs"]):
+        if epoch == 1:  # the first one warms up
+            spent.update(dict.fromkeys(spent, 0.0))
+            steps = 0.0
+        begin = time.perf_counter()
+        trainer.on_train_epoch_start()
+        outputs = []
+        for _ in range(job["steps"]):
+            batch = next(trainer.dataloader_train)
+            since = time.perf_counter()
+            outputs.append(trainer.train_step(batch))
+            steps += time.perf_counter() - since
+        trainer.on_train_epoch_end(outputs)
+        if hasattr(trainer, "record"):  # written at the end of an epoch, where nnU-Net plots its own figure
+            trainer.record.write(Path(trainer.output_folder), trainer.sampler)
+        epochs.append(time.perf_counter() - begin)
+        trainer.current_epoch += 1
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident()
+    return {**job, "epochs": epochs[1:], "ours": spent, "in_steps": steps, "peak_MiB": peak / 2**20}
+
+
+def _resident() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _time(owner: object, name: str, spent: dict[str, float], key: str, device: object) -> None:
+    """Have the calls of a method timed."""
+    import torch
+
+    original: Callable = getattr(owner, name)
+
+    def timed(*args: object, **kwargs: object) -> object:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        begin = time.perf_counter()
+        try:
+            return original(*args, **kwargs)
+        finally:
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            spent[key] += time.perf_counter() - begin
+
+    setattr(owner, name, timed)
+
+
+def run(work: Path, job: dict) -> dict:
+    """Measure in a fresh process."""
+    env = {**os.environ, **environment(work), "nnUNet_results": str(work / "results" / "overhead")}
+    env.pop("OMP_NUM_THREADS")
+    env.pop("HWS_CONFIG", None)
+    file = work / "overhead.json"
+    with open(work / "overhead.log", "a") as log:
+        subprocess.run(
+            [sys.executable, __file__, "--job", json.dumps(job), "--result", str(file)],
+            env=env,
+            stdout=log,
+            stderr=log,
+            check=True,
+        )
+    return json.loads(file.read_text())
+
+
+def summarise(results: list[dict]) -> dict:
+    """Return the shares of our code, and the pairs' ratios of epoch times."""
+    stock, ours = ([r for r in results if r["trainer"] == TRAINERS[which]] for which in ("stock", "ours"))
+    ratios = [float(np.median(b["epochs"]) / np.median(a["epochs"])) for a, b in zip(stock, ours, strict=True)]
+    total = sum(sum(r["epochs"]) for r in ours)
+    parts = {key: sum(r["ours"][key] for r in ours) for key in ours[0]["ours"]}
+    return {
+        "device": ours[0]["device"],
+        "patch": ours[0]["patch"],
+        "steps": ours[0]["steps"],
+        "share": {key: value / total for key, value in parts.items()},
+        "share_total": sum(parts.values()) / total,
+        "ratios": ratios,
+        "seconds_per_step": {
+            which: float(np.median([e / r["steps"] for r in rows for e in r["epochs"]]))
+            for which, rows in (("stock", stock), ("ours", ours))
+        },
+        "peak_MiB": {which: max(r["peak_MiB"] for r in rows) for which, rows in (("stock", stock), ("ours", ours))},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one pair of a few steps: does it run?")
+    parser.add_argument("--pairs", type=int, default=4)
+    parser.add_argument("--patch", type=int, default=32, help="voxels along each axis, divisible by 4")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("benchmark-results/phantom"))
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    parser.add_argument("--result", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.job:
+        write_json(Path(args.result), measure(json.loads(args.job)))
+        return
+    work = (args.out / ("quick" if args.quick else "work")).resolve()
+    prepare(work)
+    plans = work / "preprocessed" / dataset_name(DATASET, NAME) / "nnUNetPlans.json"
+    name = f"overhead_{args.patch}"
+    patch = (args.patch,) * 3
+    add_small_configuration(plans, name=name, base=CONFIGURATION, patch_size=patch, coarser=1.0, overwrite=True)
+    content = json.loads(plans.read_text())
+    content["configurations"][name]["data_identifier"] = f"nnUNetPlans_{CONFIGURATION}"
+    write_json(plans, content)
+    job = {"configuration": name, "patch": args.patch, "device": args.device}
+    job |= {"epochs": 2, "steps": 4} if args.quick else {"epochs": 4, "steps": 60}
+    pairs = 1 if args.quick else args.pairs
+    results = []
+    for pair in range(pairs):
+        for which in ("stock", "ours") if pair % 2 == 0 else ("ours", "stock"):
+            results.append(run(work, {**job, "trainer": TRAINERS[which]}))
+    found = summarise(results)
+    print(json.dumps(found, indent=1))
+    write_json(args.out / ("overhead-quick.json" if args.quick else f"overhead-{args.device}-{args.patch}.json"), found)
+
+
+if __name__ == "__main__":
+    main()
