@@ -81,7 +81,7 @@ def write_json(file: Path, content: object) -> None:
     """Write a JSON file, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        partial.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
 
 
 def paired_interval(
