@@ -33,7 +33,11 @@ def test_intervals(experiments):
 def test_intervals_of_a_percentile_resample_seeds_and_cases(experiments):
     rng = np.random.default_rng(0)
     other = rng.normal(size=(5, 16))
-    difference, low, high = experiments.paired_interval(other + 1, other, lambda x: np.percentile(x, 10))
+
+    def percentile_10(x, axis):
+        return np.percentile(x, 10, axis=axis)
+
+    difference, low, high = experiments.paired_interval(other + 1, other, percentile_10)
     assert (difference, low, high) == pytest.approx((1, 1, 1))
     _, few_low, few_high = experiments.paired_interval(rng.normal(size=(5, 16)), other)
     _, many_low, many_high = experiments.paired_interval(rng.normal(size=(40, 16)), rng.normal(size=(40, 16)))

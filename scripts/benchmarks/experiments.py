@@ -87,7 +87,7 @@ def write_json(file: Path, content: object) -> None:
 def paired_interval(
     ours: np.ndarray,
     other: np.ndarray,
-    statistic: Callable[[np.ndarray], float] = np.mean,
+    statistic: Callable[..., np.ndarray] = np.mean,
     *,
     level: float = 0.95,
     rounds: int = 4000,
@@ -99,21 +99,20 @@ def paired_interval(
     Args:
         ours: ``(seeds,)`` figures, or ``(seeds, cases)``.
         other: the same of the other arm.
-        statistic: of one seed's cases.
+        statistic: of the cases of one seed, along the last axis of what it is given.
         level: the interval's, two-sided.
         rounds: of the bootstrap.
     """
     rng = np.random.default_rng(0)
     ours, other = (np.asarray(x, dtype=float).reshape(len(x), -1) for x in (ours, other))
     seeds, cases = ours.shape
-    difference = np.mean([statistic(a) - statistic(b) for a, b in zip(ours, other, strict=True)])
-    found = []
-    for _ in range(rounds):
-        total = 0.0
-        for seed in rng.integers(0, seeds, seeds):
-            chosen = rng.integers(0, cases, cases)
-            total += statistic(ours[seed, chosen]) - statistic(other[seed, chosen])
-        found.append(total / seeds)
+    chosen_seeds = rng.integers(0, seeds, (rounds, seeds))[:, :, None]
+    chosen_cases = rng.integers(0, cases, (rounds, seeds, cases))
+
+    def difference(of: object) -> np.ndarray:
+        return np.mean(statistic(ours[of], axis=-1) - statistic(other[of], axis=-1), axis=-1)
+
+    found = difference((chosen_seeds, chosen_cases))
     tail = 50 * (1 - level)
     low, high = np.percentile(found, [tail, 100 - tail])
-    return float(difference), float(low), float(high)
+    return float(difference(...)), float(low), float(high)

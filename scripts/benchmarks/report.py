@@ -13,12 +13,13 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from experiments import UNIFORM, paired_interval
+from experiments import STATIC, UNIFORM, paired_interval
 
 from hws_nnunet.files import whole_file
 
 ROOT = Path(__file__).resolve().parents[2]
 COLOURS = plt.get_cmap("tab10").colors
+SHOWN = dict(zip((UNIFORM, "ours", "ours, ess 0.1", "paper", STATIC), COLOURS, strict=False))
 
 
 def digits(found: dict, figure: Path) -> tuple[list[str], list[str]]:
@@ -54,8 +55,8 @@ def digits(found: dict, figure: Path) -> tuple[list[str], list[str]]:
                 cells += [f"{100 * ours.mean():.1f}", "" if arm == UNIFORM else _points(ours, other)]
             ess = [value for value in run["ess"] if value is not None]
             lines.append("| " + " | ".join([*cells, f"{np.mean(ess):.2f}" if ess else ""]) + " |")
-            if not spoiled:
-                axis.plot(steps, 100 * worst.mean(0), label=arm, lw=2 if arm in (UNIFORM, "ours") else 1)
+            if not spoiled and arm in SHOWN:
+                axis.plot(steps, 100 * worst.mean(0), label=arm, color=SHOWN[arm], lw=2.5 if arm == "ours" else 1.5)
             if arm == "ours" and not spoiled:
                 difference, low, _ = paired_interval(worst[:, half], base["worst"][:, half])
                 bars.append(_bar(f"digits, learning rate {rate:g}, worst class", difference, low, 0.15))
@@ -70,17 +71,23 @@ def digits(found: dict, figure: Path) -> tuple[list[str], list[str]]:
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("accuracy of the worst class, %, mean of seeds")
-    axes[0][len(rates) // 2].legend(fontsize=7)
+    axes[0][-1].legend(fontsize=8, loc="center right")
     _save(shown, figure)
     return bars, lines
 
 
-STATISTICS = {
-    "mean": np.mean,
-    "10th percentile": lambda dice: np.percentile(dice, 10),
-    "CVaR 10 %": lambda dice: np.mean(np.sort(dice)[: max(1, round(len(dice) / 10))]),
-    "worst case": np.min,
-}
+def percentile_10(dice: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the 10th percentile."""
+    return np.percentile(dice, 10, axis=axis)
+
+
+def cvar_10(dice: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Return the mean of the worst tenth, of one value or more."""
+    worst = np.arange(max(1, round(dice.shape[axis] / 10)))
+    return np.take(np.sort(dice, axis=axis), worst, axis=axis).mean(axis=axis)
+
+
+STATISTICS = {"mean": np.mean, "10th percentile": percentile_10, "CVaR 10 %": cvar_10, "worst case": np.min}
 
 
 def segmentation(found: dict, name: str, figure: Path, bar: float, level: float) -> tuple[list[str], list[str]]:
