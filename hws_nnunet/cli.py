@@ -294,7 +294,10 @@ def _raw_folder(given: Path | None) -> Path:
 
 def main() -> None:
     """Run the command; known errors end in one message and exit code 1, an interrupt or a termination in 130."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that commands under way are ended, too
+    for name in ("SIGTERM", "SIGHUP"):  # so that commands under way are ended, too
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         app()
     except KeyboardInterrupt:

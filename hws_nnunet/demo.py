@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from hws_nnunet.files import whole_file
 from hws_nnunet.nnunetv2.host import check_version
 
 DATASET, NAME, CONFIGURATION = 990, "Phantom", "3d_small"
+_MARK = ".hws-nnunet-demo"
 _HOST = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 TRAINERS = {"hardness weighted": "HardnessWeightedTrainer_demo", "uniform": "nnUNetTrainer_demo"}
 
@@ -126,6 +129,7 @@ def _train(folders: _Folders, trainer: str, device: str) -> Path:
     return folders.results / f"{trainer}__nnUNetPlans__{CONFIGURATION}" / "fold_0"
 
 
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _BAR = re.compile(r"\d+%\|")
 _QUIET = (
     "perform_everything_on_device",
@@ -150,18 +154,25 @@ _QUIET = (
 
 
 def _make_room(out: Path, overwrite: bool) -> None:
+    """Make nnU-Net's folders in a new or an empty folder, or in the place of an earlier demonstration.
+
+    nnU-Net's folders have the same names everywhere: only a mark of ours tells that nothing else can be in them.
+    """
     ours = (*_HOST, "predictions", "dice.md")
     there = [name for name in ours if (out / name).exists()]
+    others = [path.name for path in out.iterdir() if path.name not in (*ours, _MARK)] if out.exists() else []
+    if not (out / _MARK).exists() and (there or others):
+        held = ", ".join(sorted([*there, *others])[:5])
+        raise DemoError(f"{out} holds {held}, which no demonstration has made: name an empty or a new folder")
     if there and not overwrite:
         raise DemoError(f"{out} holds {', '.join(there)} of an earlier demonstration; --overwrite does away with them")
-    others = [path.name for path in out.iterdir() if path.name not in ours] if out.exists() else []
-    if others and not there:
-        raise DemoError(f"{out} is not empty (it holds {', '.join(sorted(others)[:5])}): name an empty or a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _MARK).touch()
     for name in there:
         path = out / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for name in _HOST:
-        (out / name).mkdir(parents=True)
+        (out / name).mkdir()
 
 
 def _environment(out: Path) -> tuple[dict[str, str], list[str]]:
@@ -202,11 +213,12 @@ def _run(command: list, env: dict[str, str], *, shown: list | None = None) -> No
     """
     command = [str(part) for part in command]
     print(f"$ {shlex.join([str(part) for part in shown or command])}", flush=True)
+    program = shutil.which(command[0], path=env.get("PATH"))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    try:
-        process = subprocess.Popen(command, env=env, start_new_session=True, **pipes)
-    except FileNotFoundError:
-        raise DemoError(f"{command[0]} was not found: is nnU-Net v2 installed in this environment?") from None
+    if program is None:
+        raise DemoError(f"{command[0]} was not found: is nnU-Net v2 installed in this environment?")
+    process = subprocess.Popen([program, *command[1:]], env=env, start_new_session=True, **pipes)
+    threading.Thread(target=_end_with, args=(process,), daemon=True).start()
     said: list[str] = []
     try:
         for line in process.stdout:
@@ -235,17 +247,27 @@ def _show(line: str) -> None:
 
 def _end(process: subprocess.Popen) -> None:
     """End a command and its workers."""
-    for ending in (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)):
+    for ending in (signal.SIGTERM, _KILL):
+        _signal(process, ending)
         try:
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, ending)
-            else:
-                process.send_signal(ending)
             process.wait(timeout=5)
-        except ProcessLookupError:
-            return
         except subprocess.TimeoutExpired:
             continue
+
+
+def _end_with(process: subprocess.Popen) -> None:
+    """Once a command has ended, end workers that outlive it: they would hold its output open for ever."""
+    process.wait()
+    time.sleep(5)
+    _signal(process, _KILL)
+
+
+def _signal(process: subprocess.Popen, ending: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # there is nobody left, or only who has ended
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, ending)
+        else:
+            process.send_signal(ending)
 
 
 def _score(label: str, predictions: Path, raw: Path) -> list[GroupDice]:

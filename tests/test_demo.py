@@ -20,12 +20,15 @@ def test_an_earlier_demonstration_stays_unless_asked(tmp_path):
     assert not (tmp_path / "out" / "dice.md").exists()
 
 
-def test_a_folder_of_somebody_elses_is_left_alone(tmp_path):
-    (tmp_path / "thesis.tex").write_text("years of work")
+@pytest.mark.parametrize("name", ["thesis.tex", "nnUNet_raw"])
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "mine").write_text("years of work")
     for overwrite in (False, True):
-        with pytest.raises(demo.DemoError, match=r"is not empty \(it holds thesis\.tex\)"):
+        with pytest.raises(demo.DemoError, match=f"holds {name}, which no demonstration has made"):
             demo._make_room(tmp_path, overwrite=overwrite)
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name / "mine").exists()
 
 
 def test_overwriting_keeps_what_is_not_of_the_demonstration(tmp_path):
@@ -74,27 +77,52 @@ def test_progress_bars_show_their_end_only_where_there_is_no_terminal(capsys):
     assert shown == ["  hello", "  work: 100%|#####| 100/100 [00:01<00:00, 9it/s]"]
 
 
-@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+needs_groups = pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+WORKER = "import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); "
+
+
+@needs_groups
+@pytest.mark.parametrize("ending", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_an_interrupt_ends_the_command_and_its_workers(ending):
-    """As ``main`` runs it: a command with a worker that would outlive it."""
-    worker = "import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); time.sleep(600)"
+    """A subcommand with a worker that would outlive it."""
     code = (
         "import os, signal, sys; from hws_nnunet import cli, demo\n"
-        f"cli.app = lambda: demo._run([sys.executable, '-c', {worker!r}], dict(os.environ))\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "@cli.app.command()\n"
+        "def wait():\n"
+        f"    demo._run([sys.executable, '-c', {WORKER + 'time.sleep(600)'!r}], dict(os.environ))\n"
+        "sys.argv = ['hws-nnunet', 'wait']\n"
         "cli.main()"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     process.stdout.readline()  # the command
     pid = int(process.stdout.readline())
-    os.kill(pid, 0)
-    process.send_signal(ending)
-    assert process.wait(timeout=60) == 130
+    try:
+        assert alive(pid)
+        process.send_signal(getattr(signal, ending))
+        assert process.wait(timeout=60) == 130
+        assert ends(pid)
+    finally:
+        process.kill()
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+@needs_groups
+def test_a_command_that_dies_without_its_workers_ends_all_the_same(capsys):
+    die = WORKER + "import os; os.kill(os.getpid(), 9)"
+    with pytest.raises(demo.DemoError, match="ended with -9"):
+        demo._run([sys.executable, "-c", die], dict(os.environ))
+    assert ends(int(capsys.readouterr().out.splitlines()[-1]))
+
+
+def ends(pid):
     for _ in range(50):
         if not alive(pid):
-            break
+            return True
         time.sleep(0.1)
-    assert not alive(pid)
+    return False
 
 
 def alive(pid):
