@@ -1,6 +1,7 @@
 """The experiments' scripts: what they share, and one of them as a user runs it, in short."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -30,18 +31,68 @@ def test_intervals(experiments):
     assert (low, high) == pytest.approx((difference - 1.645 * error, difference + 1.645 * error), abs=0.2 * error)
 
 
-def test_intervals_of_a_percentile_resample_seeds_and_cases(experiments):
+def test_intervals_resample_seeds_and_the_cases_that_they_share(experiments):
     rng = np.random.default_rng(0)
-    other = rng.normal(size=(5, 16))
+    by_case, by_seed = rng.normal(size=16), rng.normal(size=5)
+    zero = np.zeros((5, 16))
 
-    def percentile_10(x, axis):
-        return np.percentile(x, 10, axis=axis)
+    def width(effect):
+        _, low, high = experiments.paired_interval(effect, np.zeros_like(effect))
+        return high - low
 
-    difference, low, high = experiments.paired_interval(other + 1, other, percentile_10)
-    assert (difference, low, high) == pytest.approx((1, 1, 1))
-    _, few_low, few_high = experiments.paired_interval(rng.normal(size=(5, 16)), other)
-    _, many_low, many_high = experiments.paired_interval(rng.normal(size=(40, 16)), rng.normal(size=(40, 16)))
-    assert many_high - many_low < few_high - few_low
+    assert width(zero + by_case) == pytest.approx(width(by_case), rel=0.1), "five seeds do not make more cases"
+    assert width(zero + by_seed[:, None]) == pytest.approx(width(by_seed), rel=0.1)
+    assert width(zero + 1) == 0
+
+
+def test_a_failed_run_does_not_lose_the_others(experiments, tmp_path):
+    jobs = [{"name": name, "value": value} for name, value in (("bad", -1), ("good", 1), ("fine", 2))]
+    with pytest.raises(RuntimeError, match="1 run\\(s\\) failed:\nbad: "):
+        experiments.run_all(square_root, jobs, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fine.json", "good.json"]
+    changed = [{"name": "good", "value": 4}]
+    assert experiments.run_all(square_root, changed, tmp_path) == [{"name": "good", "value": 4, "root": 2}]
+
+
+def square_root(job):
+    return {"root": math.sqrt(job["value"])}
+
+
+def test_folds_of_the_phantom(experiments):
+    import phantom
+
+    folds = phantom.splits()
+    assert len(folds) == 2 * phantom.MAX_SEEDS
+    pairs = set()
+    for plain, static in zip(folds[: phantom.MAX_SEEDS], folds[phantom.MAX_SEEDS :], strict=True):
+        rare = [case for case in plain["train"] if case in phantom.rare_cases()]
+        assert len(set(rare)) == phantom.RARE
+        assert len(plain["train"]) == phantom.COMMON + phantom.RARE
+        assert not set(plain["train"]) & set(plain["val"])
+        assert sum(case in phantom.rare_cases() for case in plain["val"]) == phantom.HELD_OUT == len(plain["val"]) / 2
+        assert sorted(static["train"]) == sorted(plain["train"] + rare * (phantom.TIMES - 1))
+        pairs.add(frozenset(rare))
+    assert len(pairs) == phantom.MAX_SEEDS, "no two seeds train on the same rare cases"
+
+
+def test_report_of_an_experiment_with_groups(experiments, tmp_path):
+    rng = np.random.default_rng(0)
+    rare = [True] * 8 + [False] * 8
+    uniform = [{"seed": seed, "dice": rng.uniform(0.5, 0.8, 16).tolist()} for seed in range(5)]
+    ours = [
+        {"seed": row["seed"], "dice": [x + 0.1 * r for x, r in zip(row["dice"], rare, strict=True)]} for row in uniform
+    ]
+    for row in ours:
+        row |= {"rare_share": 0.3, "ess": 0.5, "beta": 7.0}
+    found = {"rare": rare, "steps": [800, 500], "arms": {"base": uniform, "uniform": uniform, "ours": ours}}
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "phantom.json").write_text(json.dumps(found))
+    subprocess.run([sys.executable, SCRIPTS / "report.py", "--results", tmp_path / "docs"], check=True)
+    report = (tmp_path / "benchmarks.md").read_text()
+    assert "- phantom, rare group: +10.0 points, interval from +10.0 (bar: +8): reached" in report
+    assert "(+5.0; +2.5 to +7.5)" in report, "half of the cases gained 10"
+    assert "| 30% | 0.50 | 7.0 |" in report
+    assert "base" not in report.split("## Phantom")[1].split("|---")[1]
 
 
 @pytest.mark.slow

@@ -103,9 +103,8 @@ def jobs(seeds: int, steps: int) -> list[dict]:
                     if spoiled and arm not in (UNIFORM, "ours", "ours, ess 0.1", "ours without cap"):
                         continue
                     name = f"{arm.replace(' ', '_')}-{rate}-{seed}{'-spoiled' if spoiled else ''}"
-                    made.append(
-                        {"name": name, "arm": arm, "rate": rate, "seed": seed, "spoiled": spoiled, "steps": steps}
-                    )
+                    job = {"name": name, "arm": arm, "rate": rate, "seed": seed, "spoiled": spoiled, "steps": steps}
+                    made.append({**job, "settings": ARMS.get(arm)})
     return made
 
 

@@ -59,22 +59,43 @@ def run_all(function: Callable[[dict], dict], jobs: Iterable[dict], folder: Path
     """Run what has no result yet, some at a time, and return all results in the jobs' order.
 
     Args:
-        function: takes a job and returns what JSON can hold; importable from the module that is run.
-        jobs: each with a ``name`` of its own.
-        folder: gets ``NAME.json`` for each.
+        function: takes a job and returns its result; importable from the module that is run.
+        jobs: what JSON can hold, each with a ``name`` of its own.
+        folder: gets ``NAME.json`` for each: the job's own entries and the result's. A file of another job of that
+            name is written anew.
         processes: how many at a time.
+
+    Raises:
+        RuntimeError: some runs failed; the others were finished and written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     jobs = list(jobs)
-    files = [folder / f"{job['name']}.json" for job in jobs]
-    todo = [(job, file) for job, file in zip(jobs, files, strict=True) if not file.exists()]
+    todo = [job for job in jobs if _read(job, folder) is None]
+    failed = []
     if todo:
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            running = {pool.submit(function, job): file for job, file in todo}
-            bar = tqdm(as_completed(running), total=len(jobs), initial=len(jobs) - len(todo), unit="run")
-            for done in bar:
-                write_json(running[done], done.result())
-    return [json.loads(file.read_text()) for file in files]
+        pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+        try:
+            running = {pool.submit(_run_one, function, job, folder): job for job in todo}
+            for done in tqdm(as_completed(running), total=len(jobs), initial=len(jobs) - len(todo), unit="run"):
+                if error := done.exception():
+                    failed.append(f"{running[done]['name']}: {error}")
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if failed:
+        raise RuntimeError(f"{len(failed)} run(s) failed:\n" + "\n".join(failed))
+    return [_read(job, folder) for job in jobs]
+
+
+def _run_one(function: Callable[[dict], dict], job: dict, folder: Path) -> None:
+    write_json(folder / f"{job['name']}.json", {**function(job), **job})
+
+
+def _read(job: dict, folder: Path) -> dict | None:
+    file = folder / f"{job['name']}.json"
+    if not file.exists():
+        return None
+    result = json.loads(file.read_text())
+    return result if all(result.get(key) == value for key, value in job.items()) else None
 
 
 def write_json(file: Path, content: object) -> None:
@@ -94,7 +115,7 @@ def paired_interval(
 ) -> tuple[float, float, float]:
     """Return the mean over seeds of a statistic's difference, and the ends of its bootstrap interval.
 
-    Seeds are resampled, and within each the same cases of both.
+    Seeds are resampled, and cases: the same ones for all seeds and both arms, since all seeds share their cases.
 
     Args:
         ours: ``(seeds,)`` figures, or ``(seeds, cases)``.
@@ -107,7 +128,7 @@ def paired_interval(
     ours, other = (np.asarray(x, dtype=float).reshape(len(x), -1) for x in (ours, other))
     seeds, cases = ours.shape
     chosen_seeds = rng.integers(0, seeds, (rounds, seeds))[:, :, None]
-    chosen_cases = rng.integers(0, cases, (rounds, seeds, cases))
+    chosen_cases = rng.integers(0, cases, (rounds, 1, cases))
 
     def difference(of: object) -> np.ndarray:
         return np.mean(statistic(ours[of], axis=-1) - statistic(other[of], axis=-1), axis=-1)

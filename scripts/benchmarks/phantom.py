@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,9 @@ def prepare(work: Path) -> None:
     env = environment(work)
 
     def run(*command: object) -> None:
-        subprocess.run([str(part) for part in command], env={**env}, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [str(part) for part in command], env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL
+        )
 
     run("nnUNetv2_plan_and_preprocess", "-d", DATASET, "-npfp", 2, "--no_pp")
     folder = work / "preprocessed" / dataset_name(DATASET, NAME)
@@ -147,7 +150,7 @@ def main() -> None:
     prepare(work)
     lengths = {"stop": 1, "steps": 4} if args.quick else {"stop": BASE_EPOCHS, "steps": STEPS}
     seeds, arms = (1, [UNIFORM, "ours"]) if args.quick else (args.seeds, args.arms)
-    runs = work / "runs" if args.quick else args.out / "runs"
+    runs = work / "runs"  # beside the checkpoints that they go on from
     before = run_all(run_job, bases(work, seeds, **lengths), runs, processes=args.processes)
     results = before + run_all(run_job, jobs(work, seeds, arms, **lengths), runs, processes=args.processes)
     found = summarise(results)

@@ -32,11 +32,14 @@ def digits(found: dict, figure: Path) -> tuple[list[str], list[str]]:
         uniform = {key: np.array(runs[rate, UNIFORM, False][key]) for key in ("mean", "worst")}
         steps = every * np.arange(1, uniform["worst"].shape[1] + 1)
         half = int(np.argmax(uniform["worst"].mean(0) >= uniform["worst"][:, -1].mean() / 2))
+        learnt = uniform["worst"][:, -1].mean() >= 0.1
         lines += [
             f"### Learning rate {rate:g}, {len(uniform['worst'])} seeds",
             "",
             f"Uniform sampling reaches half of its final worst class at step {steps[half]} of {steps[-1]}. "
-            "Accuracy in points; differences from uniform sampling on the same labels, with 95 % bootstrap intervals.",
+            + ("" if learnt else "(It has hardly begun to learn the class: look at the end instead.) ")
+            + "Accuracy in points; differences from uniform sampling on the same labels, with 95 % bootstrap "
+            "intervals.",
             "",
             f"| sampling | worst class, step {steps[half]} | difference | worst class, end | difference | mean, end | "
             "difference | ESS, end |",
@@ -100,7 +103,15 @@ def segmentation(found: dict, name: str, figure: Path, bar: float, level: float)
     }
     groups = {"rare group": rare, "common group": ~rare}
     titles = [*STATISTICS, *groups]
-    lines = ["| sampling | seeds | " + " | ".join(titles) + " | rare cases' share of draws | ESS | beta |"]
+    lines = [
+        f"Dice in points of {len(rare)} held-out cases, {rare.sum()} of them rare, after {found['steps'][1]} steps "
+        f"from a checkpoint of {found['steps'][0]} uniform ones. In brackets: difference from uniform sampling in the "
+        f"same seeds, with {level:.0%} bootstrap intervals over seeds and cases, which are too narrow where seeds are "
+        "few. CVaR is the mean of "
+        f"the worst {max(1, round(len(rare) / 10))}.",
+        "",
+    ]
+    lines += ["| sampling | seeds | " + " | ".join(titles) + " | rare cases' share of draws | ESS | beta |"]
     lines.append("|---" * (len(titles) + 5) + "|")
     bars = []
     for arm, rows in arms.items():
@@ -114,7 +125,9 @@ def segmentation(found: dict, name: str, figure: Path, bar: float, level: float)
             text = f"{100 * value:.1f}"
             if arm != UNIFORM:
                 difference, low, high = paired_interval(ours[:, chosen], other[:, chosen], statistic, level=level)
-                text += f" ({100 * difference:+.1f}; {100 * low:+.1f} to {100 * high:+.1f})"
+                # Of a smallest value the bootstrap knows one side only.
+                ends = "" if title == "worst case" else f"; {100 * low:+.1f} to {100 * high:+.1f}"
+                text += f" ({100 * difference:+.1f}{ends})"
                 if arm == "ours" and title in ("10th percentile", "rare group"):
                     bars.append(_bar(f"{name}, {title}", difference, low, bar))
                 if arm == "ours" and title == "mean":
