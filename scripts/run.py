@@ -69,9 +69,18 @@ def main() -> int:
     interpreter = python()
     install(interpreter)
     for command in commands[sys.argv[1]]:
-        if code := subprocess.run([interpreter, *command], cwd=ROOT, check=False).returncode:
+        if code := wait_for(subprocess.Popen([interpreter, *command], cwd=ROOT)):
             return code
     return 0
+
+
+def wait_for(process: subprocess.Popen) -> int:
+    """Return a command's exit code. Ctrl-C reaches it as well: it tidies up in its own time, and is not killed."""
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 if __name__ == "__main__":
