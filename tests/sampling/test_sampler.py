@@ -1,4 +1,3 @@
-import copy
 import math
 
 import numpy as np
@@ -16,6 +15,15 @@ def sampler_of(n, *, losses=None, **settings):
     if losses is not None:
         teach(sampler, losses)
     return sampler
+
+
+def assert_same_state(one, other):
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value.nan_to_num(-7.0), other[key].nan_to_num(-7.0)), key
+        else:
+            assert value == other[key], key
 
 
 def teach(sampler, losses):
@@ -304,81 +312,7 @@ def test_bad_cells():
         sampler.draw_cell(0, CellGrid((200, 200), (20, 20), max_cells=2), rng, shares=[0, 0])
 
 
-# ------------------------------------------------------------------ state
-
-
-def assert_same_state(one, other):
-    assert one.keys() == other.keys()
-    for key, value in one.items():
-        if isinstance(value, torch.Tensor):
-            assert torch.equal(value.nan_to_num(-7.0), other[key].nan_to_num(-7.0)), key
-        else:
-            assert value == other[key], key
-
-
-@pytest.mark.parametrize("midpoint", [1, 5, 8, 40])
-def test_resume_loses_nothing(midpoint, tmp_path):
-    """Save at several midpoints, one within the first sweep; the rest of the run is the same, draw by draw."""
-    losses = np.linspace(0.3, 1.0, 12)
-
-    def run(sampler, steps, rng):
-        record = []
-        for _ in range(steps):
-            drawn = sampler.draw_cases(2, rng)
-            sampler.update(drawn.ids, drawn.ids % 8, losses[drawn.ids], version=drawn.version)
-            record.append((drawn.ids.tolist(), sampler.table.beta, sampler.probabilities().tolist()))
-        return record
-
-    sampler = HardnessWeightedSampler([f"case{i}" for i in range(12)], rng=np.random.default_rng(3))
-    rng = np.random.default_rng(0)
-    run(sampler, midpoint, rng)
-    if sampler.table.weighted:
-        sampler.refresh()
-    torch.save(sampler.state_dict(), tmp_path / "state.pth")
-    resumed = HardnessWeightedSampler([f"case{i}" for i in range(12)], rng=np.random.default_rng(99))
-    resumed.load_state_dict(torch.load(tmp_path / "state.pth", weights_only=True))
-    assert_same_state(resumed.state_dict(), sampler.state_dict())
-    assert resumed.check_valid() == (True, "")
-    rest = run(sampler, 30, copy.deepcopy(rng))
-    again = run(resumed, 30, rng)
-    for (ids, beta, p), (ids_again, beta_again, p_again) in zip(rest, again, strict=True):
-        assert ids == ids_again
-        assert beta == pytest.approx(beta_again, rel=1e-3)
-        assert p == pytest.approx(p_again, rel=1e-2)
-
-
-def test_cases_are_matched_by_name():
-    old = HardnessWeightedSampler(["a", "b", "c"], Settings(smoothing=0.0))
-    teach(old, [0.1, 0.2, 0.3])
-    new = HardnessWeightedSampler(["d", "c", "a"], Settings(smoothing=0.0))
-    with pytest.warns(UserWarning, match="case") as caught:
-        new.load_state_dict(old.state_dict())
-    assert [str(w.message) for w in caught] == [
-        "1 case(s) of the saved state are not here any more: b",
-        "1 case(s) are new, and start unseen: d",
-    ]
-    assert new.table.hardness[1:, 0].tolist() == [0.3, 0.1]
-    assert new.table.visits.tolist() == [0, 1, 1]
-    assert new.table.weighted, "weighting stays on"
-    assert new.ranked_hardness().tolist() == [0.3, 0.3, 0.1], "a new case ranks as the hardest"
-    assert new.check_valid() == (True, "")
-
-
-@pytest.mark.parametrize(("kept", "new"), [(1, 40), (40, 40), (40, 3)])
-def test_a_resume_with_new_cases_never_loses_its_balance(kept, new):
-    losses = np.random.default_rng(0).normal(1.0, 0.1, kept + new)
-    old = sampler_of(kept, losses=losses[:kept])
-    sampler = HardnessWeightedSampler([f"case{i}" for i in range(kept + new)])
-    with pytest.warns(UserWarning, match="are new"):
-        sampler.load_state_dict(old.state_dict())
-    rng, waiting = np.random.default_rng(1), []
-    for _ in range(20 * (kept + new)):
-        waiting.append(sampler.draw_cases(2, rng))
-        if len(waiting) > 10:
-            drawn = waiting.pop(0)
-            sampler.update(drawn.ids, None, losses[drawn.ids], version=drawn.version)
-            assert sampler.check_valid() == (True, "")
-    assert sampler.table.unseen == 0
+# ------------------------------------------------------------------ consistency
 
 
 def test_readers_never_see_weights_thrown_out_of_scale(monkeypatch):
@@ -399,44 +333,6 @@ def test_readers_never_see_weights_thrown_out_of_scale(monkeypatch):
     for largest, ess in seen:
         assert largest <= 10 / 100 * 1.05
         assert ess >= 50 * 0.98
-
-
-def test_a_new_case_without_a_value_leaves_the_top():
-    sampler = sampler_of(3, losses=[0.0, 0.5, 1.0], ess=0.0, beta=3.0)
-    more = HardnessWeightedSampler([f"case{i}" for i in range(4)], Settings(ess=0.0, beta=3.0))
-    with pytest.warns(UserWarning, match="are new"):
-        more.load_state_dict(sampler.state_dict())
-    assert more.probabilities()[3] == pytest.approx(more.probabilities()[2])
-    more.update([3], [0], [math.nan])
-    assert more.probabilities()[3] == pytest.approx(more.probabilities()[1])
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_state_loads_from_the_device_that_the_host_put_it_on():
-    sampler = sampler_of(3, losses=[0.0, 0.5, 1.0])
-    state = {k: v.cuda() if isinstance(v, torch.Tensor) else v for k, v in sampler.state_dict().items()}
-    resumed = sampler_of(3)
-    resumed.load_state_dict(state)
-    assert_same_state(resumed.state_dict(), sampler.state_dict())
-
-
-def test_cells_of_another_kind_are_dropped():
-    old = sampler_of(2, cells=4, losses=[0.1, 0.2])
-    new = sampler_of(2, cells=8)
-    with pytest.warns(UserWarning, match=r"has 4 cell\(s\) a case by loss, now there are 8 by loss: cells start anew"):
-        new.load_state_dict(old.state_dict())
-    assert new.table.hardness[:, 0].tolist() == [0.1, 0.2]
-    assert np.isnan(new.table.cell_hardness).all()
-
-
-def test_another_format_or_measure_is_refused():
-    sampler = sampler_of(2, losses=[0.1, 0.2])
-    before = sampler.state_dict()
-    with pytest.raises(ValueError, match="has format 2, expected 1"):
-        sampler.load_state_dict({**before, "format": 2})
-    with pytest.raises(ValueError, match=r"tracks \['x'\], expected \['loss'\]"):
-        sampler.load_state_dict({**before, "measures": ["x"]})
-    assert_same_state(sampler.state_dict(), before)
 
 
 def test_check_valid_sees_what_is_wrong():
