@@ -4,10 +4,14 @@ import json
 import math
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+
+from hws_nnunet import HardnessWeightedSampler, Settings
 
 SCRIPTS = Path(__file__).parents[1] / "scripts" / "benchmarks"
 
@@ -43,6 +47,8 @@ def test_intervals_resample_seeds_and_the_cases_that_they_share(experiments):
     assert width(zero + by_case) == pytest.approx(width(by_case), rel=0.1), "five seeds do not make more cases"
     assert width(zero + by_seed[:, None]) == pytest.approx(width(by_seed), rel=0.1)
     assert width(zero + 1) == 0
+    own = experiments.paired_interval(zero + by_case, zero, shared=False)
+    assert own[2] - own[1] == pytest.approx(width(by_case) / 5**0.5, rel=0.2), "each seed has cases of its own"
 
 
 def test_a_failed_run_does_not_lose_the_others(experiments, tmp_path):
@@ -61,38 +67,113 @@ def square_root(job):
 def test_folds_of_the_phantom(experiments):
     import phantom
 
-    folds = phantom.splits()
-    assert len(folds) == 2 * phantom.MAX_SEEDS
+    folds, seeds, rare_names = phantom.splits(), phantom.MAX_SEEDS, phantom.EXPERIMENT.rare
+    assert len(folds) == 3 * seeds
     pairs = set()
-    for plain, static in zip(folds[: phantom.MAX_SEEDS], folds[phantom.MAX_SEEDS :], strict=True):
-        rare = [case for case in plain["train"] if case in phantom.rare_cases()]
+    for plain, static, wrong in zip(folds[:seeds], folds[seeds : 2 * seeds], folds[2 * seeds :], strict=True):
+        rare = [case for case in plain["train"] if case in rare_names]
         assert len(set(rare)) == phantom.RARE
         assert len(plain["train"]) == phantom.COMMON + phantom.RARE
         assert not set(plain["train"]) & set(plain["val"])
-        assert sum(case in phantom.rare_cases() for case in plain["val"]) == phantom.HELD_OUT == len(plain["val"]) / 2
+        assert sum(case in rare_names for case in plain["val"]) == phantom.HELD_OUT == len(plain["val"]) / 2
         assert sorted(static["train"]) == sorted(plain["train"] + rare * (phantom.TIMES - 1))
+        assert len(wrong["train"]) == len(plain["train"])
+        (spoiled,) = set(wrong["train"]) - set(plain["train"])
+        assert spoiled.startswith("spoiled")
+        assert plain["val"] == static["val"] == wrong["val"]
         pairs.add(frozenset(rare))
-    assert len(pairs) == phantom.MAX_SEEDS, "no two seeds train on the same rare cases"
+    assert len(pairs) == seeds, "no two seeds train on the same rare cases"
+
+
+def test_spoiled_twins_have_other_labels(experiments, tmp_path):
+    import phantom
+
+    from hws_nnunet.datasets import make_phantom
+
+    made = make_phantom(tmp_path, cases=len(phantom.NAMES), rare=0, test_cases=0, rare_test_cases=0, shape=(16, 16, 16))
+    cases = {case.name: case for case in phantom.with_spoiled(made).cases}
+    assert len(cases) == len(phantom.NAMES) + phantom.MAX_SEEDS
+    twin, original = cases["spoiled001"], cases[phantom.COMMON_NAMES[1]]
+    assert twin.images == original.images
+    labels = [np.asanyarray(nib.load(case.label).dataobj) for case in (twin, original)]
+    assert np.array_equal(np.bincount(labels[0].ravel()), np.bincount(labels[1].ravel()))
+    assert (labels[0] != labels[1]).mean() > 0.2
+
+
+def test_folds_of_the_atlas(experiments):
+    import atlas
+
+    folds, seeds = atlas.splits(), len(atlas.PAIRS)
+    assert len(folds) == 2 * seeds
+    for plain, static in zip(folds[:seeds], folds[seeds:], strict=True):
+        assert not set(plain["train"]) & set(plain["val"])
+        assert sorted(plain["train"] + plain["val"]) == sorted(atlas.RARE + atlas.COMMON)
+        assert sum(case in atlas.EXPERIMENT.rare for case in plain["train"]) == 2
+        assert sum(case in atlas.EXPERIMENT.rare for case in plain["val"]) == 3 == len(plain["val"]) / 2
+        assert set(static["train"]) == set(plain["train"])
+        assert len(static["train"]) == len(plain["train"]) + 2 * 4
+
+
+def test_jobs_of_an_experiment(experiments, tmp_path):
+    import phantom
+
+    arms = ["uniform", "ours", "ours, spoiled labels", "static oversampling"]
+    jobs = {job["name"]: job for job in phantom.EXPERIMENT.jobs(tmp_path, 2, arms)}
+    assert len(jobs) == 8
+    seeds = phantom.MAX_SEEDS
+    assert {job["arm"]: job["fold"] for job in jobs.values() if job["seed"] == 1001} == {
+        "uniform": 1,
+        "ours": 1,
+        "static oversampling": 1 + seeds,
+        "ours, spoiled labels": 1 + 2 * seeds,
+    }
+    ours = next(job for job in jobs.values() if job["arm"] == "ours")
+    assert ours["trainer"] == "HardnessWeightedTrainer"
+    assert ours["settings"]["ess"] == Settings().ess, "a run is not taken for one with other defaults"
+    assert ours["base"] == str(tmp_path / "results" / "base-0" / "base.pth")
+    assert ours["evaluate"] == [21, 26]
+    (scratch,) = phantom.EXPERIMENT.jobs(tmp_path, 1, ["ours"], scratch=True)
+    assert scratch["base"] is None
+    assert scratch["evaluate"] == [13, 26]
+    assert scratch["name"] not in jobs
 
 
 def test_report_of_an_experiment_with_groups(experiments, tmp_path):
     rng = np.random.default_rng(0)
     rare = [True] * 8 + [False] * 8
-    uniform = [{"seed": seed, "dice": rng.uniform(0.5, 0.8, 16).tolist()} for seed in range(5)]
-    ours = [
-        {"seed": row["seed"], "dice": [x + 0.1 * r for x, r in zip(row["dice"], rare, strict=True)]} for row in uniform
-    ]
-    for row in ours:
-        row |= {"rare_share": 0.3, "ess": 0.5, "beta": 7.0}
-    found = {"rare": rare, "steps": [800, 500], "arms": {"base": uniform, "uniform": uniform, "ours": ours}}
+    cases = [f"case{i}" for i in range(16)]
+
+    def rows(gain, **more):
+        return [
+            {
+                "seed": seed,
+                "steps": [1050, 1300],
+                "cases": cases,
+                "dice": (dice + gain * np.array(rare) * np.array([[0.5], [1.0]])).tolist(),
+                **more,
+            }
+            for seed, dice in enumerate(uniform)
+        ]
+
+    uniform = rng.uniform(0.5, 0.8, (5, 2, 16))
+    arms = {
+        "base": [{"seed": seed, "steps": [800], "cases": cases, "dice": [[0.4] * 16]} for seed in range(5)],
+        "uniform": rows(0),
+        "ours": rows(0.1, rare_share=0.3, ess=0.5, beta=7.0),
+        "uniform, spoiled labels": rows(-0.2),
+        "ours, spoiled labels": rows(-0.25, rare_share=0.2, ess=0.5, beta=9.0),
+    }
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "phantom.json").write_text(json.dumps(found))
+    (tmp_path / "docs" / "phantom.json").write_text(json.dumps({"rare": rare, "arms": arms}))
     subprocess.run([sys.executable, SCRIPTS / "report.py", "--results", tmp_path / "docs"], check=True)
     report = (tmp_path / "benchmarks.md").read_text()
     assert "- phantom, rare group: +10.0 points, interval from +10.0 (bar: +8): reached" in report
+    assert "- phantom, spoiled labels, mean: -2.5 points, interval from -3.8 (bar: -1): NOT reached" in report
     assert "(+5.0; +2.5 to +7.5)" in report, "half of the cases gained 10"
     assert "| 30% | 0.50 | 7.0 |" in report
-    assert "base" not in report.split("## Phantom")[1].split("|---")[1]
+    assert "500 steps from a checkpoint of 800 uniform ones" in report
+    assert "| base " not in report
+    assert (tmp_path / "docs" / "phantom.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
@@ -120,3 +201,32 @@ def test_digits_in_short_and_their_report(tmp_path):
     assert "| ours, 5 % of labels spoiled |" in report
     assert "- phantom: not measured yet" in report
     assert (tmp_path / "docs" / "digits.png").stat().st_size > 10_000
+
+
+def test_feedback_tells_lags_and_how_far_draws_are_from_what_was_meant(experiments):
+    from feedback import Feedback
+
+    def follow(shown, **settings):
+        """Draw five batches ahead of the answers; show the feedback what was drawn, or something else."""
+        rng = np.random.default_rng(0)
+        sampler = HardnessWeightedSampler([str(i) for i in range(10)], Settings(cells=1, **settings))
+        losses, waiting, feedback = np.linspace(0.5, 1.0, 10), deque(), Feedback(sampler)
+        for _ in range(3000):
+            while len(waiting) < 6:
+                waiting.append(sampler.draw_cases(2, rng))
+            drawn = waiting.popleft()
+            version = sampler.table.version
+            sampler.update(drawn.ids, None, losses[drawn.ids], version=drawn.version)
+            feedback.step({"cases": shown(drawn.ids), "version": drawn.version}, version)
+        return feedback.summary()
+
+    right = follow(lambda ids: ids)
+    assert right["lag"] == [5, 5]
+    assert right["steps_until_all_seen"] == 5
+    assert right["total_variation"] < 0.04
+    assert right["weighted_draws"] == pytest.approx(6000, abs=30)
+    assert right["ess"][-1] == pytest.approx(0.5, abs=0.02)
+    wrong = follow(lambda ids: [0, 1])
+    assert wrong["total_variation"] > 0.5
+    assert wrong["longest_run"] == 3000
+    assert wrong["steps_until_all_seen"] is None

@@ -1,7 +1,7 @@
 """Made-up brain scans: nested shapes with T2-like contrast, a large easy group and a small one of other anatomy.
 
-No patient's data and nothing to download: for demonstrations, tests and experiments. The rare group differs in anatomy,
-not in noise alone: large ventricles, a small and low cerebellum, as in spina bifida aperta.
+No patient's data and nothing to download: for demonstrations, tests and experiments. The rare group differs in anatomy
+(large ventricles, a small and low cerebellum, as in spina bifida aperta) and in contrast, as if scanned elsewhere.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ LABELS = {
     "brainstem": 6,
 }
 _INTENSITY = np.array([0.02, 0.62, 0.46, 0.95, 1.0, 0.26, 0.36])  # T2-weighted: fluid is bright
+_RARE_INTENSITY = np.array([0.02, 0.48, 0.64, 0.74, 0.82, 0.46, 0.56])  # grey matter brighter than white matter
 COMMON, RARE = "common", "rare"
 
 
@@ -71,7 +72,7 @@ def make_case(
     place = np.stack(np.meshgrid(*axes, indexing="ij"))
     place = place + np.stack([_smooth(rng, shape, 0.2) for _ in range(3)]) * 0.035
     labels = _label(place, anatomy, rng)
-    return _image(labels, rng), labels
+    return _image(labels, _RARE_INTENSITY if rare else _INTENSITY, rng), labels
 
 
 def _label(place: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> np.ndarray:
@@ -97,8 +98,8 @@ def _inside(place: np.ndarray, centre: tuple, half: tuple, scale: float) -> np.n
     return sum(((p - c) / (h * scale)) ** 2 for p, c, h in zip(place, centre, half, strict=True)) < 1.0
 
 
-def _image(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    contrast = _INTENSITY * rng.uniform(0.92, 1.08, len(_INTENSITY))
+def _image(labels: np.ndarray, intensity: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    contrast = intensity * rng.uniform(0.92, 1.08, len(intensity))
     image = ndimage.gaussian_filter(contrast[labels], 0.6)
     image *= np.exp(0.25 * _smooth(rng, labels.shape, 0.45))  # bias field of the coils
     image += rng.normal(0, 0.04, labels.shape)

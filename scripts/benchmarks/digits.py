@@ -104,7 +104,8 @@ def jobs(seeds: int, steps: int) -> list[dict]:
                         continue
                     name = f"{arm.replace(' ', '_')}-{rate}-{seed}{'-spoiled' if spoiled else ''}"
                     job = {"name": name, "arm": arm, "rate": rate, "seed": seed, "spoiled": spoiled, "steps": steps}
-                    made.append({**job, "settings": ARMS.get(arm)})
+                    settings = settings_of(arm)
+                    made.append({**job, "settings": settings and settings.model_dump()})
     return made
 
 

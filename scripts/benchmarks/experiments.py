@@ -26,13 +26,18 @@ PAPER = {
 """The paper's algorithm: beta as given (100), no safeguards."""
 
 UNIFORM, STATIC = "uniform", "static oversampling"
-BASELINES = (UNIFORM, STATIC)
+SPOILED = ", spoiled labels"
+"""Ending of an arm's name where some of the training labels are wrong."""
+
 ARMS = {
     "paper": PAPER,
     "paper, importance weights": {**PAPER, "importance_weights": True},
     "ours": {},
-    "ours, ess 0.3": {"ess": 0.3},
     "ours, ess 0.1": {"ess": 0.1},
+    "ours, ess 0.3": {"ess": 0.3},
+    "ours, ess 0.5": {"ess": 0.5},
+    "ours, ess 0.7": {"ess": 0.7},
+    "ours, ess 0.8": {"ess": 0.8},
     "ours without ess": {"ess": 0.0},
     "ours without cap": {"cap": None},
     "ours without uniform_fraction": {"uniform_fraction": 0.0},
@@ -52,7 +57,8 @@ NNUNET_ARMS = {
 
 def settings_of(arm: str) -> Settings | None:
     """Return an arm's settings, None for one that does not draw by hardness."""
-    return None if arm in BASELINES else Settings(**NNUNET_ARMS[arm])
+    arm = arm.removesuffix(SPOILED)
+    return None if arm in (UNIFORM, STATIC) else Settings(**NNUNET_ARMS[arm])
 
 
 def run_all(function: Callable[[dict], dict], jobs: Iterable[dict], folder: Path, *, processes: int = 2) -> list[dict]:
@@ -112,10 +118,11 @@ def paired_interval(
     *,
     level: float = 0.95,
     rounds: int = 4000,
+    shared: bool = True,
 ) -> tuple[float, float, float]:
     """Return the mean over seeds of a statistic's difference, and the ends of its bootstrap interval.
 
-    Seeds are resampled, and cases: the same ones for all seeds and both arms, since all seeds share their cases.
+    Seeds are resampled, and cases: the same ones for both arms, and for all seeds where these share their cases.
 
     Args:
         ours: ``(seeds,)`` figures, or ``(seeds, cases)``.
@@ -123,12 +130,13 @@ def paired_interval(
         statistic: of the cases of one seed, along the last axis of what it is given.
         level: the interval's, two-sided.
         rounds: of the bootstrap.
+        shared: whether all seeds have the same cases.
     """
     rng = np.random.default_rng(0)
     ours, other = (np.asarray(x, dtype=float).reshape(len(x), -1) for x in (ours, other))
     seeds, cases = ours.shape
     chosen_seeds = rng.integers(0, seeds, (rounds, seeds))[:, :, None]
-    chosen_cases = rng.integers(0, cases, (rounds, 1, cases))
+    chosen_cases = rng.integers(0, cases, (rounds, 1 if shared else seeds, cases))
 
     def difference(of: object) -> np.ndarray:
         return np.mean(statistic(ours[of], axis=-1) - statistic(other[of], axis=-1), axis=-1)

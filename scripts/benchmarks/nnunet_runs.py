@@ -1,28 +1,161 @@
-"""One training of an experiment through nnU-Net v2: its trainers, its loaders in worker processes, its inference.
+"""Experiments through nnU-Net v2: arms that differ in sampling alone, seeds, and one process a run.
 
-    python scripts/benchmarks/nnunet_runs.py JOB.json RESULT.json
-
-Each run is a process of its own, because nnU-Net reads its folders when it is imported. A run goes on from a base
-checkpoint, if its job names one, with the learning rate of the schedule's rest; it ends with Dice of the fold's
-validation cases, each structure of each case, in nnU-Net's sliding window without mirroring.
+Each run is a process of its own (``nnunet_train.py``), because nnU-Net reads its folders when it is imported.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
+from experiments import NNUNET_ARMS, SPOILED, STATIC, UNIFORM, run_all, settings_of, write_json
 
-from hws_nnunet import HardnessWeightedSampler, registration
-from hws_nnunet.files import whole_file
+from hws_nnunet import registration
 
 WORKERS = 2
+TIMES = 5  # static oversampling lists each rare case this many times
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A data set with a rare group, and how long to train on it.
+
+    All arms of a seed go on from one checkpoint, which stock nnU-Net trained uniformly, for the same number of steps
+    of the same schedule. nnU-Net's folds are the seeds, then the seeds with the rare cases listed several times, then
+    (where ``spoiled``) the seeds with wrong labels.
+
+    Args:
+        name: of the JSON file.
+        dataset: nnU-Net's number.
+        configuration: nnU-Net's.
+        rare: names of the cases of the rare group.
+        max_seeds: how many there are folds for.
+        base_epochs: of the uniform training.
+        epochs: of the schedule, those included.
+        steps: of an epoch.
+        prepare: makes nnU-Net's folders in the one given, once, from the data's folder (or None).
+        spoiled: whether there are folds with wrong labels.
+    """
+
+    name: str
+    dataset: int
+    configuration: str
+    rare: frozenset[str]
+    max_seeds: int
+    base_epochs: int
+    epochs: int
+    steps: int
+    prepare: Callable[[Path, Path | None], None]
+    spoiled: bool = False
+
+    def bases(self, work: Path, seeds: int, *, quick: bool = False) -> list[dict]:
+        """Return the uniform trainings that all arms of a seed go on from."""
+        stop = 1 if quick else self.base_epochs
+        return [
+            {
+                "name": f"base-{seed}",
+                "arm": "base",
+                "dataset": self.dataset,
+                "configuration": self.configuration,
+                "fold": seed,
+                "seed": seed,
+                "trainer": "nnUNetTrainer",
+                "settings": None,
+                "epochs": self.epochs,
+                "stop": stop,
+                "steps": 4 if quick else self.steps,
+                "base": None,
+                "keep": True,
+                "evaluate": [stop],
+                "work": str(work),
+            }
+            for seed in range(seeds)
+        ]
+
+    def jobs(
+        self, work: Path, seeds: int, arms: list[str], *, scratch: bool = False, quick: bool = False
+    ) -> list[dict]:
+        """Return the runs of each arm, arm after arm, so that a sweep that is cut off has whole ones."""
+        made = []
+        for arm in arms:
+            for base in self.bases(work, seeds, quick=quick):
+                settings = settings_of(arm)
+                first = 0 if scratch else base["stop"]
+                stop = first + 1 if quick else self.epochs
+                kind = 1 if arm == STATIC else 2 if arm.endswith(SPOILED) else 0
+                name = "".join(c if c.isalnum() else "_" for c in arm)
+                made.append(
+                    {
+                        **base,
+                        "name": f"{name}{'-scratch' if scratch else ''}-{base['seed']}",
+                        "arm": arm,
+                        "fold": base["seed"] + kind * self.max_seeds,
+                        "seed": base["seed"] + 1000,
+                        "trainer": "HardnessWeightedTrainer" if settings else "nnUNetTrainer",
+                        "settings": settings and settings.model_dump(),
+                        "stop": stop,
+                        "base": None if scratch else str(work / "results" / base["name"] / "base.pth"),
+                        "keep": False,
+                        "evaluate": sorted({(first + stop) // 2, stop} - {first}),
+                    }
+                )
+        return made
+
+    def summarise(self, results: list[dict]) -> dict:
+        """Return each arm's Dice, ``(evaluations, held-out cases)`` a seed, mean of structures; rare cases first."""
+        arms: dict[str, list] = {}
+        for result in sorted(results, key=lambda result: result["seed"]):
+            cases = sorted(next(iter(result["dice"].values())), key=lambda case: (case not in self.rare, case))
+            means = [
+                [float(np.mean(list(found[case].values()))) for case in cases] for found in result["dice"].values()
+            ]
+            row = {
+                "seed": result["seed"] % 1000,
+                "steps": [int(epoch) * result["steps"] for epoch in result["dice"]],
+                "cases": cases,
+                "dice": np.round(means, 4).tolist(),
+            }
+            if "visits" in result:
+                rare = sum(count for case, count in result["visits"].items() if case in self.rare)
+                row |= {"rare_share": rare / sum(result["visits"].values())}
+                row |= {key: result[key] for key in ("beta", "ess")}
+            arms.setdefault(result["arm"], []).append(row)
+        return {"rare": [case in self.rare for case in cases], "arms": arms}
+
+    def main(self, description: str, default_arms: tuple[str, ...]) -> None:
+        """Run the experiment as its command line says."""
+        parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+        every = [UNIFORM, STATIC, *NNUNET_ARMS]
+        if self.spoiled:
+            every += [arm + SPOILED for arm in (UNIFORM, *NNUNET_ARMS)]
+        parser.add_argument("--quick", action="store_true", help="one seed, two arms, a few steps: does it run?")
+        parser.add_argument("--seeds", type=int, default=5, choices=range(1, self.max_seeds + 1))
+        parser.add_argument("--arms", nargs="+", default=list(default_arms), choices=every, metavar="ARM")
+        parser.add_argument("--scratch", action="store_true", help="no uniform training before: all arms from scratch")
+        parser.add_argument("--out", type=Path, default=Path("benchmark-results") / self.name)
+        parser.add_argument("--data", type=Path, help="where the experiment does not make its data")
+        parser.add_argument("--processes", type=int, default=2)
+        args = parser.parse_args()
+        work = (args.out / ("quick" if args.quick else "work")).resolve()
+        self.prepare(work, args.data)
+        seeds, arms = (1, [UNIFORM, "ours"]) if args.quick else (args.seeds, args.arms)
+        runs = work / "runs"  # beside the checkpoints that they go on from
+        results = []
+        if not args.scratch:
+            results = run_all(run_job, self.bases(work, seeds, quick=args.quick), runs, processes=args.processes)
+        jobs = self.jobs(work, seeds, arms, scratch=args.scratch, quick=args.quick)
+        results += run_all(run_job, jobs, runs, processes=args.processes)
+        name = f"{'quick' if args.quick else self.name}{'-scratch' if args.scratch else ''}.json"
+        write_json(args.out / name, self.summarise(results))
+        print(f"{len(results)} runs of {len(arms)} arms: {args.out / name}")
 
 
 def run_job(job: dict) -> dict:
@@ -31,8 +164,11 @@ def run_job(job: dict) -> dict:
     Args:
         job: ``name``, ``dataset`` (nnU-Net's number), ``configuration``, ``fold``, ``trainer``, ``settings`` (or None),
             ``seed``, ``epochs`` of the schedule, ``stop`` (the epoch to end at), ``steps`` of an epoch, ``base`` (a
-            checkpoint or None), ``keep`` (whether to keep a checkpoint), ``work`` (a folder with nnU-Net's raw and
-            preprocessed folders).
+            checkpoint or None), ``keep`` (whether to keep a checkpoint), ``evaluate`` (after which epochs),
+            ``work`` (a folder with nnU-Net's raw and preprocessed folders).
+
+    Raises:
+        RuntimeError: the training failed; the message names its log.
     """
     folder = Path(job["work"]) / "results" / job["name"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,11 +180,18 @@ def run_job(job: dict) -> dict:
     file = folder / "job.json"
     file.write_text(json.dumps(job))
     with open(folder / "log.txt", "w") as log:
-        command = [sys.executable, __file__, str(file), str(folder / "result.json")]
+        script = Path(__file__).with_name("nnunet_train.py")
+        command = [sys.executable, str(script), str(file), str(folder / "result.json")]
         code = subprocess.run(command, env=env, stdout=log, stderr=log, check=False).returncode
     if code:
         raise RuntimeError(f"{job['name']} ended with {code}; its log is {folder / 'log.txt'}")
     return json.loads((folder / "result.json").read_text())
+
+
+def run_nnunet(work: Path, *command: object) -> None:
+    """Run one of nnU-Net's commands on the folders in ``work``."""
+    env = {**os.environ, **environment(work)}
+    subprocess.run([str(part) for part in command], env=env, check=True, stdout=subprocess.DEVNULL)
 
 
 def environment(work: Path) -> dict[str, str]:
@@ -62,98 +205,3 @@ def environment(work: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", ""),
     }
-
-
-def _train(job: dict) -> dict:
-    import torch
-    from nnunetv2.run.run_training import get_trainer_from_args
-
-    torch.set_num_threads(1)
-    torch.manual_seed(job["seed"])
-    np.random.seed(job["seed"])  # noqa: NPY002 - the host's own generator
-    begin = time.monotonic()
-    trainer = get_trainer_from_args(
-        str(job["dataset"]), job["configuration"], job["fold"], job["trainer"], device=torch.device("cpu")
-    )
-    trainer.num_epochs, trainer.num_iterations_per_epoch = job["epochs"], job["steps"]
-    trainer.initialize()
-    if job["base"]:
-        trainer.load_checkpoint(job["base"])
-    trainer.on_train_start()
-    losses = []
-    while trainer.current_epoch < job["stop"]:
-        trainer.on_train_epoch_start()
-        epoch = [trainer.train_step(next(trainer.dataloader_train)) for _ in range(job["steps"])]
-        losses.append(float(np.mean([step["loss"] for step in epoch])))
-        trainer.current_epoch += 1
-        print(f"epoch {trainer.current_epoch}: loss {losses[-1]:.4f}, {time.monotonic() - begin:.0f} s", flush=True)
-    trained = time.monotonic() - begin
-    if job["keep"]:
-        trainer.current_epoch -= 1  # the host saves the number of the epoch after this one
-        trainer.save_checkpoint(str(Path(os.environ["nnUNet_results"]) / "base.pth"))
-    told = _tell(
-        getattr(trainer, "sampler", None)
-    )  # before the validation makes its data sets, and a sampler with them
-    dice = _validate(trainer)
-    return {**job, **told, "losses": losses, "dice": dice, "seconds": [trained, time.monotonic() - begin]}
-
-
-def _tell(sampler: HardnessWeightedSampler | None) -> dict:
-    """Return what a sampler did and what it knows at the end."""
-    if sampler is None:
-        return {}
-    table = sampler.table
-    return {
-        "visits": dict(zip(table.names, table.visits.tolist(), strict=True)),
-        "hardness": dict(zip(table.names, table.hardness[:, table.column].round(4).tolist(), strict=True)),
-        "beta": float(table.beta),
-        "ess": sampler.effective_sample_size() / len(table),
-        "lag": float(table.lag),
-    }
-
-
-def _validate(trainer: object) -> dict[str, dict[str, float]]:
-    """Return Dice of each structure of each validation case; NaN never, a missed structure is 0."""
-    import torch
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    from hws_nnunet.nnunetv2 import host
-
-    host.stop(trainer.dataloader_train, trainer.dataloader_val)
-    trainer.set_deep_supervision_enabled(False)
-    trainer.network.eval()
-    predictor = nnUNetPredictor(
-        use_mirroring=False, perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False
-    )
-    predictor.manual_initialization(
-        trainer.network,
-        trainer.plans_manager,
-        trainer.configuration_manager,
-        None,
-        trainer.dataset_json,
-        type(trainer).__name__,
-        None,
-    )
-    _, validation = trainer.get_tr_and_val_datasets()
-    names = {value: name for name, value in trainer.dataset_json["labels"].items() if value}
-    found = {}
-    for case in validation.identifiers:
-        data, reference, _, _ = validation.load_case(case)
-        logits = predictor.predict_sliding_window_return_logits(torch.from_numpy(np.asarray(data[:])))
-        predicted, reference = logits.argmax(0).numpy(), np.asarray(reference[:])[0]
-        found[case] = {
-            name: round(float(_dice(predicted == value, reference == value)), 4)
-            for value, name in names.items()
-            if (reference == value).any()
-        }
-    return found
-
-
-def _dice(one: np.ndarray, other: np.ndarray) -> float:
-    return 2 * (one & other).sum() / (one.sum() + other.sum())
-
-
-if __name__ == "__main__":
-    answer = _train(json.loads(Path(sys.argv[1]).read_text()))
-    with whole_file(Path(sys.argv[2])) as partial:
-        partial.write_text(json.dumps(answer))
