@@ -26,7 +26,7 @@ LABELS = {
     "brainstem": 6,
 }
 _INTENSITY = np.array([0.02, 0.62, 0.46, 0.95, 1.0, 0.26, 0.36])  # T2-weighted: fluid is bright
-_RARE_INTENSITY = np.array([0.02, 0.48, 0.64, 0.74, 0.82, 0.46, 0.56])  # grey matter brighter than white matter
+_RARE_INTENSITY = np.array([0.02, 0.48, 0.64, 0.74, 0.82, 0.32, 0.40])  # grey matter brighter than white matter
 COMMON, RARE = "common", "rare"
 
 
