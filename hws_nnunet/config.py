@@ -44,7 +44,7 @@ class Settings(BaseModel):
     uniform_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share g of draws that are uniform, so that no case is lost."""
 
-    cap: Annotated[float, Field(ge=1)] | None = 10.0
+    cap: Annotated[float, Field(ge=1)] | None = 4.0
     """No case is drawn more than this many times as often as under uniform sampling; null for no cap."""
 
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.8

@@ -204,7 +204,7 @@ def test_digits_in_short_and_their_report(tmp_path):
 
 
 def test_feedback_tells_lags_and_how_far_draws_are_from_what_was_meant(experiments):
-    from feedback import Feedback
+    from nnunet_feedback import Feedback
 
     def follow(shown, **settings):
         """Draw five batches ahead of the answers; show the feedback what was drawn, or something else."""

@@ -125,6 +125,11 @@ class HardnessTable:
         self._map()
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of shared memory that the table takes."""
+        return len(self._block)
+
+    @property
     def version(self) -> int:
         """How many updates the table has had."""
         return self._integers[1]

@@ -25,6 +25,7 @@ BATCH, RARE_EXAMPLES, TRAINING = 16, 4, 1200
 RATES = (0.003, 0.01, 0.03)
 STEPS, EVERY = 3000, 50
 SPOILED = 0.05
+SPOILED_ARMS = ("ours", "ours, ess 0.8", "ours, cap 3", "ours, cap 6", "ours, cap 10", "ours without cap")
 TABLE_RATE = 0.01  # all arms are run at this learning rate, the main ones at every one
 
 
@@ -100,7 +101,7 @@ def jobs(seeds: int, steps: int) -> list[dict]:
                 for spoiled in (False, True):
                     if rate != TABLE_RATE and (spoiled or not main):
                         continue
-                    if spoiled and arm not in (UNIFORM, "ours", "ours, ess 0.1", "ours without cap"):
+                    if spoiled and arm not in (UNIFORM, *SPOILED_ARMS):
                         continue
                     name = f"{arm.replace(' ', '_')}-{rate}-{seed}{'-spoiled' if spoiled else ''}"
                     job = {"name": name, "arm": arm, "rate": rate, "seed": seed, "spoiled": spoiled, "steps": steps}

@@ -2,106 +2,52 @@
 
     python scripts/benchmarks/feedback.py [--quick] [--seeds N] [--out FOLDER]
 
-Reads or makes the runs of ``phantom.py`` with every arm. Told are how many steps lie between a draw and its answer, how
-far realised draws are from the probabilities that they were meant to have, how often one case came batch after batch,
-and when all cases had been seen. Writes ``feedback.json``.
+Makes the runs of ``phantom.py`` that are not there yet, and reads the others. Told are how many steps lie between a
+draw and its answer, how far realised draws are from the probabilities that they were meant to have, how often one case
+came batch after batch, and when all cases had been seen. Writes ``feedback.json``.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import argparse
+from pathlib import Path
 
-EVERY = 10  # steps between two looks at the effective sample size
+from experiments import run_all, write_json
+from nnunet_runs import run_job
+from phantom import EXPERIMENT
 
-
-def expected_share(p: np.ndarray, size: int, *, with_replacement: bool = False) -> np.ndarray:
-    """Return each case's share of batches of 1 or 2, ``(n,)``.
-
-    Args:
-        p: ``(n,)``, of a single draw.
-        size: of a batch.
-        with_replacement: whether a batch may hold a case twice.
-    """
-    if size > 2 and not with_replacement:
-        raise ValueError(f"only batches of 1 and 2 without replacement are worked out, given: {size}")
-    if size == 1 or with_replacement:
-        return p
-    ratio = p / np.maximum(1.0 - p, 1e-12)
-    return p * (1.0 + ratio.sum() - ratio) / 2
+ARMS = (
+    "ours",
+    "ours without in_flight_limit",
+    "ours with replacement",
+    "ours without ess",
+    "ours without cap",
+    "ours without uniform_fraction",
+    "ours without smoothing",
+    "paper",
+)
 
 
-class Feedback:
-    """Follows a training, step by step, and tells how draws and answers went.
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one seed, two arms, a few steps: does it run?")
+    parser.add_argument("--seeds", type=int, default=2, choices=range(1, EXPERIMENT.max_seeds + 1))
+    parser.add_argument("--out", type=Path, default=Path("benchmark-results/phantom"))
+    parser.add_argument("--processes", type=int, default=2)
+    args = parser.parse_args()
+    work = (args.out / ("quick" if args.quick else "work")).resolve()
+    EXPERIMENT.prepare(work, None)
+    seeds, arms = (1, ARMS[:2]) if args.quick else (args.seeds, ARMS)
+    runs = work / "runs"
+    run_all(run_job, EXPERIMENT.bases(work, seeds, quick=args.quick), runs, processes=args.processes)
+    results = run_all(
+        run_job, EXPERIMENT.jobs(work, seeds, list(arms), quick=args.quick), runs, processes=args.processes
+    )
+    rows = [{"arm": r["arm"], "seed": r["seed"] % 1000, "cases": len(r["visits"]), **r["feedback"]} for r in results]
+    write_json(args.out / ("feedback-quick.json" if args.quick else "feedback.json"), rows)
+    for row in rows:
+        print(f"{row['arm']}: lag {row['lag']}, total variation {row.get('total_variation', float('nan')):.3f}")
 
-    Args:
-        sampler: a :class:`~hws_nnunet.HardnessWeightedSampler` of the training process, before the first step.
-    """
 
-    def __init__(self, sampler: object):
-        self.sampler = sampler
-        self.first = sampler.table.version
-        self.intended = [self._probabilities()]  # by version, from the first on
-        self.lags: list[int] = []
-        self.draws: list[tuple[int, list[int]]] = []
-        self.seen: set[int] = set()
-        self.steps_until_all_seen: int | None = None
-        self.ess: list[float] = []
-
-    def _probabilities(self) -> np.ndarray | None:
-        return self.sampler.probabilities() if self.sampler.table.weighted else None
-
-    def step(self, drawn: dict, version: int) -> None:
-        """Take in a batch's draws after its training step.
-
-        Args:
-            drawn: ``cases`` and the table's ``version`` when they were drawn.
-            version: the table's when the step began.
-        """
-        self.lags.append(version - drawn["version"])
-        cases = [int(case) for case in drawn["cases"]]
-        self.draws.append((drawn["version"], cases))
-        self.intended.append(self._probabilities())
-        self.seen.update(cases)
-        if self.steps_until_all_seen is None and len(self.seen) == len(self.sampler):
-            self.steps_until_all_seen = len(self.draws)
-        if len(self.draws) % EVERY == 0 and self.intended[-1] is not None:
-            self.ess.append(round(1 / float(np.square(self.intended[-1]).sum()) / len(self.sampler), 4))
-
-    def summary(self) -> dict:
-        """Return the figures, plain numbers.
-
-        ``lag``: median and largest, in steps. ``total_variation`` between the realised shares of weighted draws and the
-        mean of what was intended at each, and what free draws of that number would have (their scatter alone).
-        ``longest_run``: most batches on end with one case. ``ess``: shares of the cases, every 10 steps.
-        """
-        n, settings = len(self.sampler), self.sampler.settings
-        counts, intended, free = np.zeros(n), np.zeros(n), []
-        rng = np.random.default_rng(0)
-        weighted = 0
-        for version, cases in self.draws:
-            # Probabilities of a version before the first are not known: draws of before this training was watched.
-            p = self.intended[version - self.first] if version >= self.first else None
-            if p is None:
-                continue
-            share = expected_share(p, len(cases), with_replacement=settings.with_replacement)
-            np.add.at(counts, cases, 1)
-            intended += share * len(cases)
-            free.append(rng.multinomial(len(cases), share / share.sum(), size=50))
-            weighted += len(cases)
-        longest = 0
-        running: dict[int, int] = {}
-        for _, cases in self.draws:
-            running = {case: running.get(case, 0) + 1 for case in set(cases)}
-            longest = max(longest, *running.values())
-        found = {
-            "lag": [float(np.median(self.lags)), int(max(self.lags))],
-            "longest_run": longest,
-            "steps_until_all_seen": self.steps_until_all_seen,
-            "ess": self.ess,
-            "weighted_draws": weighted,
-        }
-        if weighted:
-            found["total_variation"] = float(np.abs(counts - intended).sum() / weighted / 2)
-            scattered = np.abs(np.sum(free, axis=0) - intended).sum(axis=1) / weighted / 2
-            found["total_variation_of_free_draws"] = float(scattered.mean())
-        return found
+if __name__ == "__main__":
+    main()

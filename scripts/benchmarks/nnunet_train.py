@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from feedback import Feedback
+from nnunet_feedback import Feedback
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args
 

@@ -1,23 +1,32 @@
 """Cost of the sampler: draw of a batch of 2 and its update, all safeguards on, computing of weights included.
 
-    python scripts/benchmarks/sampler.py [--quick] [--out FILE.json]
+    python scripts/benchmarks/sampler.py [--quick] [--reference CHECKOUT] [--out FILE.json]
+
+Beside it, in the same rounds: the straightforward numpy version (softmax of all losses at each draw); with
+``--reference``, ``WeightedSampler`` of a checkout of the published repository (LucasFidon/HardnessWeightedSampler); and
+torchrl's ``SumSegmentTreeFp64`` where torchrl is installed, as a sum tree without softmax, safeguards or measures.
 
 Losses scatter as those of real patches do (standard deviation 0.11 between cases, 0.12 within a case), and updates
-follow draws 25 batches later, as with nnU-Net's 12 workers. One process, one core. Each figure is the mean of a round
-of steps; the table shows the median over rounds and their range, since other programs share the machine.
+follow draws 25 batches later, as with nnU-Net's 12 workers. One process, one core. A figure is the median over rounds;
+the fastest and the slowest round are told, since other programs share the machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import platform
+import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from hws_nnunet import HardnessWeightedSampler, Settings
@@ -25,89 +34,189 @@ from hws_nnunet.files import whole_file
 
 LAG = 25
 BATCH = 2
+BETA = 8.0  # what `ess` 0.5 comes to with these losses; the others have no such bound
+SMOOTHING = 0.8
+BETWEEN, WITHIN = 0.11, 0.12
+Draw = Callable[[], tuple[list, object]]
+Update = Callable[[object, list, np.ndarray], None]
 
 
-def trained_sampler(n: int, rng: np.random.Generator) -> tuple[HardnessWeightedSampler, np.ndarray]:
-    """Return a sampler after its first sweep, and the cases' true losses."""
-    losses = rng.normal(1.0, 0.11, n)
+def ours(losses: np.ndarray, rng: np.random.Generator, cells: int) -> tuple[Draw, Update, HardnessWeightedSampler]:
+    """Return what draws and what updates, after the first sweep."""
+    n = len(losses)
     sampler = HardnessWeightedSampler(
-        [f"case{i}" for i in range(n)], Settings(), measures=("dice_ce", "dice_present"), rng=rng
+        [f"case{i}" for i in range(n)], Settings(cells=cells), measures=("dice_ce", "dice_present"), rng=rng
     )
     sampler.update(np.arange(n), None, np.stack([losses, losses], axis=1))
-    return sampler, losses
+    of_cells = [0] * BATCH
+
+    def draw() -> tuple[list, object]:
+        drawn = sampler.draw_cases(BATCH, rng)
+        return drawn.ids, drawn.version
+
+    def update(version: object, ids: list, answers: np.ndarray) -> None:
+        sampler.update(ids, of_cells, np.stack([answers, answers], axis=1), version=version)
+
+    return draw, update, sampler
 
 
-def run(n: int, steps: int, rounds: int) -> dict:
-    """Return microseconds a step: medians over rounds, and the fastest and slowest round."""
-    rng = np.random.default_rng(0)
-    sampler, losses = trained_sampler(n, rng)
-    cells = [0] * BATCH
-    waiting: deque = deque(sampler.draw_cases(BATCH, rng) for _ in range(LAG))
-    draws, updates, refreshes = [], [], 0
-    refresh = sampler.refresh
+def plain_numpy(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Update, object]:
+    """Return the same of the straightforward version."""
+    tracked = losses.copy()
 
-    def counted() -> None:
-        nonlocal refreshes
-        refreshes += 1
-        refresh()
+    def draw() -> tuple[list, object]:
+        p = np.exp(BETA * (tracked - tracked.max()))
+        return rng.choice(len(p), BATCH, replace=False, p=p / p.sum()), None
 
-    sampler.refresh = counted
-    for _ in tqdm(range(rounds + 1), desc=f"{n:,} cases", leave=False):
-        noise = rng.normal(0, 0.12, (steps, BATCH))
+    def update(_: object, ids: list, answers: np.ndarray) -> None:
+        tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * answers
+
+    return draw, update, None
+
+
+def published(losses: np.ndarray, checkout: Path) -> tuple[Draw, Update, object]:
+    """Return the same of the published sampler."""
+    if str(checkout) not in sys.path:
+        sys.path.insert(0, str(checkout))
+    from hardness_weighted_sampler.sampler.weighted_sampler import WeightedSampler
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        sampler = WeightedSampler(beta=BETA, weights_init=losses.copy(), momentum=SMOOTHING)
+
+    def update(_: object, ids: list, answers: np.ndarray) -> None:
+        for case, answer in zip(ids, answers, strict=True):
+            sampler.update_weight(case, float(answer))
+
+    return lambda: (sampler.draw_samples(BATCH), None), update, None
+
+
+def torchrl_tree(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Update, object] | None:
+    """Return the same of torchrl's sum tree, None where it is not installed."""
+    try:
+        from torchrl._torchrl import SumSegmentTreeFp64
+    except ImportError:
+        return None
+    tree = SumSegmentTreeFp64(len(losses))
+    tracked = torch.from_numpy(losses.copy())
+    tree.update(torch.arange(len(losses)), torch.exp(BETA * tracked))
+
+    def draw() -> tuple[list, object]:
+        total = tree.query(0, len(losses))
+        return tree.scan_lower_bound(torch.from_numpy(rng.random(BATCH) * total)), None
+
+    def update(_: object, ids: torch.Tensor, answers: np.ndarray) -> None:
+        ids = torch.as_tensor(ids)
+        tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * torch.from_numpy(answers)
+        tree.update(ids, torch.exp(BETA * tracked[ids]))
+
+    return draw, update, None
+
+
+class Contestant:
+    """One sampler under measurement: rounds of steps, each a draw and the update of the draw 25 steps ago."""
+
+    def __init__(self, made: tuple[Draw, Update, object], losses: np.ndarray, rng: np.random.Generator, seconds: float):
+        self.draw, self.update, self.sampler = made
+        self.losses, self.rng, self.seconds = losses, rng, seconds
+        self.waiting: deque = deque(self.draw() for _ in range(LAG))
+        self.draws: list[float] = []
+        self.updates: list[float] = []
+
+    def round(self) -> None:
+        """Run steps for about the time that a round has."""
         drawing = updating = 0.0
-        for step in range(steps):
+        steps, end = 0, time.perf_counter() + self.seconds
+        while steps < 5 or time.perf_counter() < end:
             begin = time.perf_counter()
-            waiting.append(sampler.draw_cases(BATCH, rng))
+            self.waiting.append(self.draw())
             middle = time.perf_counter()
-            drawn = waiting.popleft()
-            answer = losses[drawn.ids] + noise[step]
-            answer = np.stack([answer, answer], axis=1)
+            ids, version = self.waiting.popleft()
+            answers = self.losses[np.asarray(ids)] + self.rng.normal(0, WITHIN, BATCH)
             ready = time.perf_counter()
-            sampler.update(drawn.ids, cells, answer, version=drawn.version)
+            self.update(version, ids, answers)
             updating += time.perf_counter() - ready
             drawing += middle - begin
-        draws.append(drawing / steps * 1e6)
-        updates.append(updating / steps * 1e6)
-    draws, updates = np.array(draws[1:]), np.array(updates[1:])  # the first round warms up
-    both = draws + updates
-    valid, reason = sampler.check_valid()
-    if not valid:
-        raise RuntimeError(reason)
-    begin = time.perf_counter()
-    refresh()
-    return {
-        "cases": n,
-        "draw": round(float(np.median(draws)), 2),
-        "update": round(float(np.median(updates)), 2),
-        "draw_and_update": round(float(np.median(both)), 2),
-        "fastest_round": round(float(both.min()), 2),
-        "slowest_round": round(float(both.max()), 2),
-        "steps_a_refresh": round((rounds + 1) * steps / max(1, refreshes), 1),
-        "refresh_milliseconds": round((time.perf_counter() - begin) * 1e3, 2),
-        "beta": round(sampler.table.beta, 3),
-        "ess_share": round(sampler.effective_sample_size() / n, 3),
+            steps += 1
+        self.draws.append(drawing / steps * 1e6)
+        self.updates.append(updating / steps * 1e6)
+
+    def figures(self) -> dict:
+        """Return microseconds a step: medians over rounds but the first, and the fastest and slowest round."""
+        draws, updates = np.array(self.draws[1:]), np.array(self.updates[1:])
+        both = draws + updates
+        found = {
+            "draw": float(np.median(draws)),
+            "update": float(np.median(updates)),
+            "both": float(np.median(both)),
+            "fastest_round": float(both.min()),
+            "slowest_round": float(both.max()),
+        }
+        return {key: round(value, 2) for key, value in found.items()}
+
+
+def measure(n: int, *, rounds: int, seconds: float, reference: Path | None) -> list[dict]:
+    """Return the figures of all samplers for n cases, measured in turn."""
+    losses = np.random.default_rng(0).normal(1.0, BETWEEN, n)
+    made = {}
+    for number, (name, cells) in enumerate((("ours", 1), ("ours, 64 cells", 64))):
+        made[name] = ours(losses, np.random.default_rng(number), cells)
+    made["numpy"] = plain_numpy(losses, np.random.default_rng(2))
+    if reference is not None:
+        made["published"] = published(losses, reference)
+    if (tree := torchrl_tree(losses, np.random.default_rng(3))) is not None:
+        made["torchrl's sum tree"] = tree
+    contestants = {
+        name: Contestant(parts, losses, np.random.default_rng(4), seconds) for name, parts in made.items()
     }
+    for _ in tqdm(range(rounds + 1), desc=f"{n:,} cases", leave=False):
+        for contestant in contestants.values():
+            contestant.round()
+    rows = []
+    for name, contestant in contestants.items():
+        row = {"cases": n, "sampler": name, **contestant.figures()}
+        if contestant.sampler is not None:
+            valid, reason = contestant.sampler.check_valid()
+            if not valid:
+                raise RuntimeError(f"{name}, {n} cases: {reason}")
+            row["bytes_a_case"] = round(contestant.sampler.table.nbytes / n, 1)
+            row["beta"] = round(contestant.sampler.table.beta, 3)
+        rows.append(row)
+    return rows
+
+
+def growth(rows: list[dict], name: str) -> float:
+    """Return the exponent of the time's growth with the number of cases."""
+    points = [(row["cases"], row["both"]) for row in rows if row["sampler"] == name]
+    sizes, times = np.log(np.array(points)).T
+    return float(np.polyfit(sizes, times, 1)[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a smoke test: few steps, no 1,000,000 cases")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: few steps, no more than 10,000 cases")
+    parser.add_argument("--reference", type=Path, help="a checkout of LucasFidon/HardnessWeightedSampler")
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
     arguments = parser.parse_args()
-    sizes = (368, 10_000) if arguments.quick else (368, 10_000, 1_000_000)
-    steps, rounds = (200, 2) if arguments.quick else (4000, 9)
-    results = [run(n, steps, rounds) for n in sizes]
+    sizes = (100, 368, 10_000) if arguments.quick else (100, 368, 1_000, 10_000, 100_000, 1_000_000)
+    rounds, seconds = (2, 0.02) if arguments.quick else (9, 0.3)
+    torch.set_num_threads(1)
+    rows = []
+    for n in sizes:
+        rows += measure(n, rounds=rounds, seconds=seconds, reference=arguments.reference)
+    names = list(dict.fromkeys(row["sampler"] for row in rows))
+    exponents = {name: round(growth(rows, name), 3) for name in names}
     print("microseconds for a draw of 2 and its update, one process")
-    print(f"{'cases':>10} {'draw':>8} {'update':>8} {'both':>8}   fastest and slowest round")
-    for row in results:
+    for row in rows:
         print(
-            f"{row['cases']:>10,} {row['draw']:>8.1f} {row['update']:>8.1f} {row['draw_and_update']:>8.1f}"
+            f"{row['cases']:>10,} {row['sampler']:<20} {row['draw']:>10.1f} {row['update']:>8.1f} {row['both']:>10.1f}"
             f"   {row['fastest_round']:.1f} to {row['slowest_round']:.1f}"
         )
+    print("growth with the number of cases, exponents:", exponents)
     if arguments.out:
         machine = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
         with whole_file(arguments.out) as partial:
-            partial.write_text(json.dumps({"machine": machine, "rows": results}, indent=2) + "\n")
+            content = {"machine": machine, "rows": rows, "growth": exponents}
+            partial.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
