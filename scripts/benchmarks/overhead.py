@@ -4,9 +4,10 @@
 
 Each training is a process of its own and goes through nnU-Net's augmenter with two workers. Told are the share of the
 training process's time that is spent in our code (per-sample loss, update of the table, record), which is what our
-code adds wherever the network, not the workers, is the bottleneck; and the ratio of epoch times, ours to stock, pair by
-pair, in trainings without timers. Where our code is timed on a GPU, computing is waited for before and after it, so
-that its time is its own. An epoch here is shorter than nnU-Net's 250 steps: the record weighs more than it would.
+code adds wherever the network, not the workers, is the bottleneck; what a batch's draws take in a worker; and the ratio
+of epoch times, ours to stock, pair by pair, in trainings without timers. Where our code is timed on a GPU, computing is
+waited for before and after it, so that its time is its own. An epoch here is shorter than nnU-Net's 250 steps: the
+record weighs more than it would.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from phantom import CONFIGURATION, DATASET, NAME, prepare
 from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
+DRAWN = "hws_drawn"  # the loader's, which nnU-Net has to be imported for
 TRAINERS = {"stock": "nnUNetTrainer", "ours": "HardnessWeightedTrainer"}
 
 
@@ -41,6 +43,8 @@ def measure(job: dict) -> dict:
     trainer = get_trainer_from_args(str(DATASET), job["configuration"], 0, job["trainer"], device=device)
     trainer.num_epochs, trainer.num_iterations_per_epoch = job["epochs"], job["steps"]
     trainer.num_val_iterations_per_epoch = 1
+    if job["timed"]:
+        _time_draws()
     trainer.initialize()
     trainer.on_train_start()
     spent = {"per-sample loss": 0.0, "update": 0.0, "record": 0.0}
@@ -51,7 +55,7 @@ def measure(job: dict) -> dict:
         _time(trainer.sampler, "update", spent, "update", device)
         _time(trainer.record, "append", spent, "record", device)
         _time(trainer.record, "write", spent, "record", device)
-    epochs, steps = [], 0.0
+    epochs, steps, draws = [], 0.0, []
     for epoch in range(job["epochs"]):
         if epoch == 1:  # the first one warms up
             spent.update(dict.fromkeys(spent, 0.0))
@@ -64,13 +68,43 @@ def measure(job: dict) -> dict:
             since = time.perf_counter()
             outputs.append(trainer.train_step(batch))
             steps += time.perf_counter() - since
+            if job["timed"]:
+                draws.append(batch[DRAWN]["seconds"])
         trainer.on_train_epoch_end(outputs)
         if hasattr(trainer, "record"):  # written at the end of an epoch, where nnU-Net plots its own figure
             trainer.record.write(Path(trainer.output_folder), trainer.sampler)
         epochs.append(time.perf_counter() - begin)
         trainer.current_epoch += 1
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident()
-    return {**job, "epochs": epochs[1:], "ours": spent, "in_steps": steps, "peak_MiB": peak / 2**20}
+    return {**job, "epochs": epochs[1:], "ours": spent, "in_steps": steps, "draws": draws, "peak_MiB": peak / 2**20}
+
+
+def _time_draws() -> None:
+    """Have each batch tell what its draws of cases and positions took in the worker; before the workers are forked."""
+    from hws_nnunet.nnunetv2.loader import HardnessWeightedDataLoader
+
+    def timed(name: str) -> None:
+        original = getattr(HardnessWeightedDataLoader, name)
+
+        def call(self: HardnessWeightedDataLoader, *args: object) -> object:
+            begin = time.perf_counter()
+            result = original(self, *args)
+            self.seconds = getattr(self, "seconds", 0.0) + time.perf_counter() - begin
+            return result
+
+        setattr(HardnessWeightedDataLoader, name, call)
+
+    for name in ("get_indices", "_draw_position"):
+        timed(name)
+    generate = HardnessWeightedDataLoader.generate_train_batch
+
+    def told(self: HardnessWeightedDataLoader) -> dict:
+        self.seconds = 0.0
+        batch = generate(self)
+        batch[DRAWN]["seconds"] = self.seconds
+        return batch
+
+    HardnessWeightedDataLoader.generate_train_batch = told
 
 
 def _resident() -> int:
@@ -129,6 +163,7 @@ def summarise(results: list[dict]) -> dict:
         "steps": ours[0]["steps"],
         "share": {key: value / total for key, value in parts.items()},
         "share_total": sum(parts.values()) / total,
+        "draw_microseconds": 1e6 * float(np.median([draw for r in timed for draw in r["draws"]])),
         "ratios": ratios,
         "seconds_per_step": {
             which: float(np.median([e / r["steps"] for r in rows for e in r["epochs"]]))
@@ -170,7 +205,7 @@ def main() -> None:
         results.append(run(work, {**job, "trainer": TRAINERS["ours"], "timed": True}))
     found = summarise(results)
     print(json.dumps(found, indent=1))
-    write_json(args.out / ("overhead-quick.json" if args.quick else f"overhead-{args.device}-{args.patch}.json"), found)
+    write_json(args.out / ("quick-overhead.json" if args.quick else f"overhead-{args.device}-{args.patch}.json"), found)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ import argparse
 import json
 from pathlib import Path
 
+from report_costs import overhead, sampler
 from report_digits import digits
+from report_feedback import feedback
 from report_segmentation import segmentation
 
 from hws_nnunet.files import whole_file
@@ -20,35 +22,54 @@ from hws_nnunet.files import whole_file
 ROOT = Path(__file__).resolve().parents[2]
 
 
+PARTS = {
+    "digits": ("Digits: a plain PyTorch loop", digits, {}),
+    "phantom": ("Phantom: nnU-Net v2 on made-up brains", segmentation, {"name": "phantom", "bar": 0.08, "level": 0.95}),
+    "phantom-scratch": (
+        "Phantom from scratch",
+        segmentation,
+        {"name": "phantom from scratch", "bar": 0.08, "level": 0.95},
+    ),
+    "atlas": (
+        "Atlas: nnU-Net v2 on real fetal brains",
+        segmentation,
+        {"name": "atlas", "bar": 0.05, "level": 0.8},  # its lower end is that of a one-sided 90 % interval
+    ),
+    "feedback": ("Feedback: draws and answers in nnU-Net's pipeline", feedback, {}),
+    "sampler": ("Sampler: its own time", sampler, {}),
+}
+COMMANDS = {
+    "phantom-scratch": "phantom.py --scratch --arms uniform ours",
+    "atlas": "atlas.py --data ATLAS",
+    "sampler": "sampler.py --reference CHECKOUT --out docs/benchmarks/sampler.json",
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=ROOT / "docs" / "benchmarks")
     args = parser.parse_args()
     bars, sections = [], []
-    phantom = {"name": "phantom", "bar": 0.08, "level": 0.95}
-    atlas = {"name": "atlas", "bar": 0.05, "level": 0.8}
-    parts = {
-        "digits": ("Digits: a plain PyTorch loop", digits, {}),
-        "phantom": ("Phantom: nnU-Net v2 on made-up brains", segmentation, phantom),
-        "atlas": ("Atlas: nnU-Net v2 on real fetal brains", segmentation, atlas),
-    }
-    for part, (title, make, options) in parts.items():
+    for part, (title, make, options) in PARTS.items():
+        command = f"`python scripts/benchmarks/{COMMANDS.get(part, part + '.py')}`"
         sections += [f"## {title}", ""]
         file = args.results / f"{part}.json"
         if not file.exists():
-            sections += [f"Not measured yet: `python scripts/benchmarks/{part}.py`.", ""]
+            sections += [f"Not measured yet: {command}.", ""]
             bars.append(f"- {part}: not measured yet")
             continue
         figure = args.results / f"{part}.png"
-        found = json.loads(file.read_text())
-        new, lines = make(found, figure=figure, **options)
+        new, lines = make(json.loads(file.read_text()), figure=figure, **options)
         bars += new
-        intro = [f"`python scripts/benchmarks/{part}.py`", ""]
-        sections += [*intro, *lines, f"![{title}]({args.results.name}/{figure.name})", ""]
+        sections += [command, "", *lines, f"![{title}]({args.results.name}/{figure.name})", ""]
+    new, lines = _overhead(args.results)
+    bars += new
+    sections += ["## Overhead: what a training pays", "", *lines]
     head = [
         "# Benchmarks",
         "",
-        "Written by `scripts/benchmarks/report.py` from `docs/benchmarks/*.json`, not by hand.",
+        "Written by `scripts/benchmarks/report.py` from `docs/benchmarks/*.json`, not by hand. What was expected of "
+        "each experiment, and what came out: [experiments](experiments.md).",
         "",
         "## What was to be reached, and what was",
         "",
@@ -58,6 +79,16 @@ def main() -> None:
     with whole_file(args.results.parent / "benchmarks.md") as partial:
         partial.write_text("\n".join([*head, *sections]).rstrip() + "\n", encoding="utf-8")
     print("\n".join(bars))
+
+
+def _overhead(results: Path) -> tuple[list[str], list[str]]:
+    """Return lines on the bars, and the section, from all of overhead.py's files."""
+    files = sorted(results.glob("overhead-*.json"))
+    command = "`python scripts/benchmarks/overhead.py`"
+    if not files:
+        return ["- overhead: not measured yet"], [f"Not measured yet: {command}.", ""]
+    bars, lines = overhead([json.loads(file.read_text()) for file in files])
+    return bars, [command, "", *lines]
 
 
 if __name__ == "__main__":

@@ -165,9 +165,7 @@ def measure(n: int, *, rounds: int, seconds: float, reference: Path | None) -> l
         made["published"] = published(losses, reference)
     if (tree := torchrl_tree(losses, np.random.default_rng(3))) is not None:
         made["torchrl's sum tree"] = tree
-    contestants = {
-        name: Contestant(parts, losses, np.random.default_rng(4), seconds) for name, parts in made.items()
-    }
+    contestants = {name: Contestant(parts, losses, np.random.default_rng(4), seconds) for name, parts in made.items()}
     for _ in tqdm(range(rounds + 1), desc=f"{n:,} cases", leave=False):
         for contestant in contestants.values():
             contestant.round()

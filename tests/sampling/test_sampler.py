@@ -64,7 +64,7 @@ def test_draws_with_replacement_follow_the_closed_form_too(size):
 def test_defaults_follow_the_closed_form_at_the_solved_beta():
     losses = np.random.default_rng(1).normal(1, 0.2, 40)
     sampler = sampler_of(40, losses=losses, in_flight_limit=False)
-    p = naive.closed_form(losses, sampler.table.beta, 0.05, 10.0)
+    p = naive.closed_form(losses, sampler.table.beta, sampler.settings.uniform_fraction, sampler.settings.cap)
     assert sampler.probabilities() == pytest.approx(p)
     assert sampler.effective_sample_size() == pytest.approx(20, rel=0.01)
     assert naive.close(count(sampler, 40_000, 1, np.random.default_rng(2)), p)
