@@ -59,7 +59,7 @@ class Settings(BaseModel):
     in_flight_limit: bool = True
     """Whether a case waits for its loss before it is drawn again, beyond its share of the draws that are under way."""
 
-    patch_beta: Annotated[float, Field(ge=0, le=1e6)] = 2.0
+    patch_beta: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     """Robustness parameter b' of patches within a case; 0 is nnU-Net's own choice of position."""
 
     cells: Annotated[int, Field(ge=1, le=4096)] = 8

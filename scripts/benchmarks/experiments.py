@@ -51,7 +51,8 @@ NNUNET_ARMS = {
     **ARMS,
     "ours, dice_present": {"draw_by": "dice_present"},
     "ours without in_flight_limit": {"in_flight_limit": False},
-    "ours without patches": {"patch_beta": 0.0},
+    "ours, smoothing 0.9": {"smoothing": 0.9},
+    "ours with patches": {"patch_beta": 2.0},
 }
 """The same for experiments through nnU-Net, which has patches, two measures and a lag."""
 

@@ -1,0 +1,47 @@
+"""An experiment through nnU-Net, in short: a uniform base, then arms that go on from its checkpoint."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+
+pytestmark = pytest.mark.slow
+SCRIPTS = Path(__file__).parents[2] / "scripts" / "benchmarks"
+PROGRAM = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, {scripts!r})
+from nnunet_runs import Experiment, run_job
+rare = frozenset({{"case00", "case01", "case02", "case03"}})
+work = Path({work!r})
+experiment = Experiment("small", 1, "3d_small", rare, 5, 1, 2, 3, lambda work, data: None)
+base = experiment.bases(work, 1)[0]
+jobs = [base, *experiment.jobs(work, 1, ["uniform", "ours"])]
+print("RESULT", json.dumps(experiment.summarise([run_job(job) for job in jobs])))
+"""
+
+
+def test_arms_go_on_from_one_checkpoint(workspace):
+    program = PROGRAM.format(scripts=str(SCRIPTS), work=str(workspace.root))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.split("RESULT ")[1])
+    arms = found["arms"]
+    assert set(arms) == {"base", "uniform", "ours"}
+    assert [rows[0]["steps"] for rows in arms.values()] == [[3], [6], [6]]
+    assert all(len(rows[0]["dice"][0]) == len(found["rare"]) == len(rows[0]["cases"]) for rows in arms.values())
+    results = {
+        name: json.loads((workspace.root / "results" / f"{name}-0" / "result.json").read_text())
+        for name in ("base", "uniform", "ours")
+    }
+    assert len(results["ours"]["losses"]) == 1, "one epoch after the base's one"
+    assert results["ours"]["settings"]["ess"] == 0.5
+    assert sum(results["ours"]["visits"].values()) == 6
+    assert results["ours"]["feedback"]["lag"][0] >= 0
+    assert "visits" not in results["uniform"]
+    log = (workspace.root / "results" / "ours-0" / "log.txt").read_text()
+    assert "Hardness weighted sampling" in log
