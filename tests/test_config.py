@@ -129,7 +129,7 @@ def test_where_settings_come_from(tmp_path, monkeypatch):
 
 def test_levels():
     assert Settings().weighs_cases
-    assert Settings().weighs_patches
+    assert not Settings().weighs_patches
+    assert Settings(patch_beta=2.0).weighs_patches
     assert not Settings(beta=0.0).weighs_cases
-    assert not Settings(cells=1).weighs_patches
-    assert not Settings(patch_beta=0.0).weighs_patches
+    assert not Settings(patch_beta=2.0, cells=1).weighs_patches

@@ -122,11 +122,12 @@ def test_a_neutral_batch_is_the_hosts_bit_for_bit():
         assert [f"case{i:02d}" for i in one[DRAWN]["cases"]] == list(one["keys"])
 
 
-def test_slots_keep_their_meaning():
+@pytest.mark.parametrize("patch_beta", [0.0, 2.0])
+def test_slots_keep_their_meaning(patch_beta):
     """The last third of a batch is centred on foreground, weighed or not."""
     cases = FakeCases(4)
     cases.locations = {1: np.array([[0, 12, 10, 9]])}
-    loader = loader_of(cases, Settings(), size=3)
+    loader = loader_of(cases, Settings(patch_beta=patch_beta), size=3)
     teach(loader.sampler, np.linspace(0, 1, 4))
     boxes, original = [], loader.get_bbox
 
@@ -147,7 +148,7 @@ def test_slots_keep_their_meaning():
 def test_cases_without_foreground_are_placed_anywhere(force):
     cases = FakeCases(2)
     cases.locations = {1: [], 2: np.zeros((0, 4), dtype=int)}
-    loader = loader_of(cases, Settings(), size=1)
+    loader = loader_of(cases, Settings(patch_beta=2.0), size=1)
     starts = starts_of(loader, force, 2000)
     assert starts.min() == 0
     assert starts.max(0).tolist() == [16, 12, 10]

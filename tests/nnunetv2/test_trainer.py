@@ -16,11 +16,12 @@ HOSTS = [(1, "3d_small"), (1, "2d_small"), (2, "3d_small")]
 SCRIPT = Path(__file__).with_name("train_steps.py")
 NEUTRAL = {"beta": 0, "patch_beta": 0}
 PAPER = {"smoothing": 0.0, "ess": 0.0, "beta": 3.0}
+PATCHES = {"patch_beta": 2.0}
 STOCK = [("ShortStock", dataset, configuration, None) for dataset, configuration in HOSTS]
 OURS = [("ShortHardnessWeighted", dataset, configuration, NEUTRAL) for dataset, configuration in HOSTS]
 WEIGHTED = [
     ("ShortHardnessWeighted", 1, "3d_small", settings)
-    for settings in ({}, {"patch_beta": 0}, {"beta": 0}, PAPER, {**PAPER, "importance_weights": True})
+    for settings in ({}, PATCHES, {"beta": 0, **PATCHES}, PAPER, {**PAPER, "importance_weights": True})
 ]
 AGAIN = [("ShortHardnessWeighted", 1, "3d_small", {"ess": 0.5}), ("ShortHardnessWeighted", 2, "3d_small", {})]
 
@@ -86,7 +87,7 @@ def test_neutral_settings_equal_stock_nnunet_bit_for_bit(steps, dataset, configu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{}, {"patch_beta": 0}, {"beta": 0}])
+@pytest.mark.parametrize("settings", [{}, PATCHES, {"beta": 0, **PATCHES}])
 def test_with_weighting_on_they_differ(steps, settings):
     weighted = steps(settings=settings)
     assert same(steps("ShortStock"), weighted) is not None
