@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 
 from hws_nnunet.sampling import CellGrid, HardnessWeightedSampler
+from hws_nnunet.sampling.positions import ProcessGenerator, draw_position
 
 DRAWN = "hws_drawn"
 """Key of a batch under which its draws lie: ``cases`` and ``cells``, ``(B,)`` integers, and the table's ``version``."""
@@ -35,7 +34,7 @@ class HardnessWeightedDataLoader(nnUNetDataLoader):
         self._names = np.array(names)
         self._ids = {name: i for i, name in enumerate(names)}
         self._grids: dict[tuple[int, ...], CellGrid] = {}
-        self._generator: tuple[int, np.random.Generator] | None = None
+        self._rng = ProcessGenerator()
         self._cases: np.ndarray = np.zeros(0, dtype=np.int64)
         self._cells: list[int] = []
         self._version = 0
@@ -85,13 +84,6 @@ class HardnessWeightedDataLoader(nnUNetDataLoader):
     def _half(self) -> np.ndarray:
         return np.asarray(self.patch_size) // 2
 
-    def _rng(self) -> np.random.Generator:
-        """Return this process's generator, seeded from the global one, which the host seeds anew in each worker."""
-        if self._generator is None or self._generator[0] != os.getpid():
-            seed = np.random.randint(0, 2**32, size=4, dtype=np.uint32)  # noqa: NPY002
-            self._generator = (os.getpid(), np.random.default_rng(seed.tolist()))
-        return self._generator[1]
-
     def _grid(self, shape: np.ndarray) -> CellGrid:
         """Return the cells of images of this shape: the host itself says where its patches start."""
         key = tuple(int(size) for size in shape)
@@ -111,18 +103,11 @@ class HardnessWeightedDataLoader(nnUNetDataLoader):
         overwrite_class: int | tuple[int, ...] | None,
     ) -> tuple[int, np.ndarray]:
         """Draw a cell and a patch start in it: any position, or one centred on a voxel of the class the host picks."""
-        rng = self._rng()
         voxels = None
         if force_fg or self.has_ignore:
             voxels = self._voxels(grid, shape, force_fg, class_locations, overwrite_class)
-        if voxels is None:
-            cell = self.sampler.draw_cell(case, grid, rng).cell
-            return cell, grid.draw_start(cell, rng)
-        starts = np.asarray(voxels)[:, 1:] - self._half
-        cells = grid.cell_of(starts)
-        shares = np.bincount(cells, minlength=grid.cells) / len(cells)
-        cell = self.sampler.draw_cell(case, grid, rng, shares=shares).cell
-        return cell, starts[rng.choice(np.flatnonzero(cells == cell))]
+        starts = None if voxels is None else np.asarray(voxels)[:, 1:] - self._half
+        return draw_position(self.sampler, case, grid, self._rng(), starts=starts)
 
     def _voxels(
         self,
