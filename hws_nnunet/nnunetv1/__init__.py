@@ -1,0 +1,1 @@
+"""Adapter for nnU-Net v1 (the package ``nnunet``, 1.7.1)."""
