@@ -1,7 +1,6 @@
 """Where nnU-Net v2 is touched: its version, and every name of it that is replaced for a moment and put back.
 
-Replaced are ``nnUNetDataLoader`` in the modules that build data loaders, while they build them; ``torch.save`` while a
-checkpoint is written, and ``torch.load`` while one is read.
+Replaced is ``nnUNetDataLoader`` in the modules that build data loaders, while they build them.
 """
 
 from __future__ import annotations
@@ -12,10 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-import torch
 from packaging.version import Version
-
-from hws_nnunet.files import whole_file
 
 OLDEST = Version("2.6")
 _LOADER = "nnUNetDataLoader"
@@ -62,17 +58,6 @@ def find_trainer(name: str) -> type:
     if found is None:
         raise ValueError(f"nnU-Net finds no trainer {name}: hws-nnunet register")
     return found
-
-
-@contextmanager
-def replaced(owner: object, name: str, value: object) -> Iterator[object]:
-    """Replace an attribute inside the block; yield what it was, and put that back at the end."""
-    original = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield original
-    finally:
-        setattr(owner, name, original)
 
 
 @contextmanager
@@ -125,33 +110,3 @@ def log_beside(logger: object, values: dict[str, float], epoch: int) -> None:
     for other in getattr(logger, "loggers", []):
         for name, value in values.items():
             other.log(name, value, epoch)
-
-
-@contextmanager
-def extended_checkpoint(filename: str | os.PathLike, extra: dict[str, object]) -> Iterator[None]:
-    """Have the checkpoint saved to ``filename`` inside the block hold ``extra``, and appear whole or not at all."""
-
-    def save(checkpoint: object, target: object, *args: object, **kwargs: object) -> None:
-        if not isinstance(target, str | os.PathLike) or os.fspath(target) != os.fspath(filename):
-            original(checkpoint, target, *args, **kwargs)
-            return
-        with whole_file(filename) as partial:
-            original({**checkpoint, **extra}, partial, *args, **kwargs)
-
-    with replaced(torch, "save", save) as original:
-        yield
-
-
-@contextmanager
-def watched_checkpoint(key: str) -> Iterator[list[object]]:
-    """Yield a list that gets what a checkpoint loaded inside the block holds under ``key``, if anything."""
-    found: list[object] = []
-
-    def load(*args: object, **kwargs: object) -> object:
-        checkpoint = original(*args, **kwargs)
-        if isinstance(checkpoint, dict) and key in checkpoint:
-            found.append(checkpoint[key])
-        return checkpoint
-
-    with replaced(torch, "load", load) as original:
-        yield found

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from hws_nnunet.nnunetv2 import host
@@ -18,16 +15,13 @@ host.check_version()  # before anything that older versions lack is imported
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
 
-from hws_nnunet._version import __version__  # noqa: E402
-from hws_nnunet.config import MEASURES, Settings, find_settings  # noqa: E402
-from hws_nnunet.history import Record, summarise  # noqa: E402
-from hws_nnunet.losses import importance_weights, per_sample_dice_bce, per_sample_dice_ce  # noqa: E402
+from hws_nnunet.checkpoints import extended_checkpoint, watched_checkpoint  # noqa: E402
+from hws_nnunet.config import Settings  # noqa: E402
+from hws_nnunet.losses import per_sample_dice_bce, per_sample_dice_ce  # noqa: E402
 from hws_nnunet.nnunetv2.loader import DRAWN, HardnessWeightedDataLoader  # noqa: E402
 from hws_nnunet.recorder import LossRecorder  # noqa: E402
 from hws_nnunet.sampling import HardnessWeightedSampler  # noqa: E402
-
-STATE = "hardness_weighted_sampling"
-"""Key of the sampler's state in nnU-Net's checkpoint."""
+from hws_nnunet.weighting import STATE, Weighting, check_settings, recorded, settings_in_force  # noqa: E402
 
 
 class HardnessWeightingMixin:
@@ -40,17 +34,19 @@ class HardnessWeightingMixin:
     hws_settings: Settings | Mapping[str, object] | str | os.PathLike | None = None
 
     settings: Settings
-    sampler: HardnessWeightedSampler | None = None
-    record: Record
+    weighting: Weighting | None = None
     _saved_state: dict | None = None
     _training_data: object = None
 
     def __new__(cls, *args: object, **kwargs: object) -> HardnessWeightingMixin:
         """Check the settings before the host's constructor makes a folder."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they go to the log, once there is one
-            find_settings(cls.hws_settings)
+        check_settings(cls.hws_settings)
         return super().__new__(cls)
+
+    @property
+    def sampler(self) -> HardnessWeightedSampler | None:
+        """The training's sampler, None before there are data."""
+        return None if self.weighting is None else self.weighting.sampler
 
     def initialize(self) -> None:
         """Check what can be checked before the long work, then initialise as the host does."""
@@ -58,39 +54,27 @@ class HardnessWeightingMixin:
             raise NotImplementedError(
                 "hardness weighted sampling on several GPUs (DDP) is not there yet: train with -num_gpus 1"
             )
-        with self._logged_warnings():
-            self.settings, source = find_settings(type(self).hws_settings)
+        self.settings = settings_in_force(type(self).hws_settings, self.print_to_log_file)
         super().initialize()
-        values = ", ".join(f"{name}: {value}" for name, value in self.settings.model_dump().items())
-        self.print_to_log_file(f"Hardness weighted sampling {__version__}, settings from {source}: {values}")
 
     def _build_loss(self) -> LossRecorder:
         host_loss = super()._build_loss()
-        return LossRecorder(host_loss, self._measure(getattr(host_loss, "loss", host_loss)))
+        return recorded(host_loss, self._losses(getattr(host_loss, "loss", host_loss)))
 
-    def _measure(self, host_loss: torch.nn.Module) -> partial:
+    def _losses(self, host_loss: torch.nn.Module) -> partial:
         """Return what tells each sample's losses, weighed as the host weighs Dice and (binary) cross-entropy."""
         weights = {name: getattr(host_loss, name, 1.0) for name in ("weight_ce", "weight_dice")}
         ignore = self.label_manager.ignore_label
         if self.label_manager.has_regions:
-            return partial(_stacked, partial(per_sample_dice_bce, has_ignore=ignore is not None, **weights))
-        return partial(_stacked, partial(per_sample_dice_ce, ignore_label=ignore, **weights))
+            return partial(per_sample_dice_bce, has_ignore=ignore is not None, **weights)
+        return partial(per_sample_dice_ce, ignore_label=ignore, **weights)
 
     def get_tr_and_val_datasets(self) -> tuple:
         """Return the host's data sets; the sampler's cases are the training one's."""
         training, validation = super().get_tr_and_val_datasets()
-        # Neutral settings must not use up random numbers that the host would have got.
-        rng = np.random.default_rng(np.random.randint(2**32, size=4)) if self.settings.weighs_cases else None  # noqa: NPY002
-        names = list(dict.fromkeys(training.identifiers))
-        if len(names) < len(training.identifiers):
-            self.print_to_log_file(
-                f"WARNING: the split lists {len(training.identifiers) - len(names)} case(s) more than once; draws by "
-                "hardness count each case once"
-            )
-        self.sampler = HardnessWeightedSampler(names, self.settings, measures=MEASURES, rng=rng)
-        self.record = Record(self.sampler.table.names)
+        self.weighting = Weighting(training.identifiers, self.settings, self.print_to_log_file)
         if self._saved_state is not None:
-            self._restore(self._saved_state)
+            self.weighting.load_state_dict(self._saved_state)
             self._saved_state = None
         self._training_data = training
         return training, validation
@@ -118,89 +102,42 @@ class HardnessWeightingMixin:
     def on_train_epoch_start(self) -> None:
         """Start counting the epoch's visits and lags."""
         super().on_train_epoch_start()
-        self._lags: list[int] = []
-        self._visits_before = self.sampler.table.visits.copy()
+        self.weighting.start_epoch()
 
     def train_step(self, batch: dict) -> dict:
         """Run the host's step, then hand its per-sample losses to the sampler."""
-        drawn = batch[DRAWN]
-        if self.settings.importance_weights:
-            self.loss.weigh_next(self._importance(drawn["cases"]))
+        self.weighting.before_step(self.loss, batch[DRAWN])
         result = super().train_step(batch)
-        self._lags.append(self.sampler.table.version - drawn["version"])
-        self.sampler.update(drawn["cases"], drawn["cells"], self.loss.take(), version=drawn["version"])
+        self.weighting.after_step(self.loss, batch[DRAWN])
         return result
-
-    def _importance(self, cases: np.ndarray) -> partial:
-        table = self.sampler.table
-        return partial(
-            importance_weights,
-            column=table.column,
-            tracked=torch.from_numpy(table.hardness[cases, table.column]),
-            beta=table.beta,
-            smoothing=self.settings.smoothing,
-        )
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Log what the sampler did, after the host's own figures of the training part."""
         super().on_train_epoch_end(train_outputs)
-        summary = summarise(self.sampler, lags=self._lags, visits_before=self._visits_before)
-        for line in summary.lines():
-            self.print_to_log_file(line)
-        self.record.append(self.current_epoch, self.sampler, summary, self._visits_before)
+        summary = self.weighting.end_epoch(self.current_epoch)
         host.log_beside(self.logger, summary.values(), self.current_epoch)
 
     def on_epoch_end(self) -> None:
         """Let the host end its epoch, checkpoints included; then write the record beside its ``progress.png``."""
         super().on_epoch_end()
-        try:
-            self.record.write(Path(self.output_folder), self.sampler)
-        except Exception as error:  # a full disk or a font that is missing must not end a training of days
-            self.print_to_log_file(f"WARNING: the record was not written: {type(error).__name__}: {error}")
+        self.weighting.write_record(Path(self.output_folder))
 
     def save_checkpoint(self, filename: str) -> None:
         """Write the host's checkpoint with the sampler's state in it, whole or not at all."""
-        state = self._saved_state
-        if self.sampler is not None:
-            state = {**self.sampler.state_dict(), "record": self.record.state_dict()}
-        with host.extended_checkpoint(filename, {} if state is None else {STATE: state}):
+        state = self._saved_state if self.weighting is None else self.weighting.state_dict()
+        with extended_checkpoint(filename, {} if state is None else {STATE: state}):
             super().save_checkpoint(filename)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """Load the host's checkpoint; the sampler's state waits until there is a table to take it."""
-        with host.watched_checkpoint(STATE) as found:
+        with watched_checkpoint(STATE) as found:
             super().load_checkpoint(filename_or_checkpoint)
         if not found:
             self.print_to_log_file("The checkpoint holds no state of hardness weighted sampling: it starts anew")
-        elif self.sampler is None:
+        elif self.weighting is None:
             self._saved_state = found[-1]
         else:
-            self._restore(found[-1])
-
-    def _restore(self, state: dict) -> None:
-        with self._logged_warnings():
-            self.sampler.load_state_dict(state)
-        if "record" in state:
-            self.record.load_state_dict(state["record"])
-        table = self.sampler.table
-        self.print_to_log_file(
-            f"Hardness weighted sampling goes on after {table.version} steps: {len(table) - table.unseen} of "
-            f"{len(table)} cases seen, beta {table.beta:.3g}"
-        )
-
-    @contextmanager
-    def _logged_warnings(self) -> Iterator[None]:
-        """Send warnings of the block to nnU-Net's log."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            yield
-        for warning in caught:
-            self.print_to_log_file(f"WARNING: {warning.message}")
-
-
-def _stacked(losses: partial, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the measures of each sample, ``(B, len(MEASURES))``, in their order."""
-    return torch.stack(losses(logits, target), dim=1)
+            self.weighting.load_state_dict(found[-1])
 
 
 class HardnessWeightedTrainer(HardnessWeightingMixin, nnUNetTrainer):

@@ -1,0 +1,167 @@
+"""nnU-Net v1's trainers with hardness weighted sampling: hooks only, each calls the host's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from hws_nnunet.nnunetv1 import host
+
+host.check_version()  # before anything that older versions lack is imported
+
+from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2  # noqa: E402
+from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  # noqa: E402
+    nnUNetTrainerV2CascadeFullRes,
+)
+
+from hws_nnunet.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars  # noqa: E402
+from hws_nnunet.config import Settings  # noqa: E402
+from hws_nnunet.losses import per_sample_dice_ce  # noqa: E402
+from hws_nnunet.nnunetv1.loader import (  # noqa: E402
+    DRAWN,
+    HardnessWeightedDataLoader2D,
+    HardnessWeightedDataLoader3D,
+)
+from hws_nnunet.sampling import HardnessWeightedSampler  # noqa: E402
+from hws_nnunet.weighting import STATE, Weighting, check_settings, recorded, settings_in_force  # noqa: E402
+
+LOADERS = {loader.__bases__[-1]: loader for loader in (HardnessWeightedDataLoader3D, HardnessWeightedDataLoader2D)}
+
+
+class HardnessWeightingMixin:
+    """Adds hardness weighted sampling to a v1 trainer that derives from ``nnUNetTrainerV2``.
+
+    Put it first: ``class Mine(HardnessWeightingMixin, nnUNetTrainerV2_noMirroring)``. ``hws_settings`` may hold
+    settings, a mapping or a YAML file's path; the file named by ``HWS_CONFIG`` comes before it.
+    """
+
+    hws_settings: Settings | Mapping[str, object] | str | os.PathLike | None = None
+
+    settings: Settings
+    weighting: Weighting | None = None
+
+    def __new__(cls, *args: object, **kwargs: object) -> HardnessWeightingMixin:
+        """Check the settings before the host's constructor makes a folder."""
+        check_settings(cls.hws_settings)
+        return super().__new__(cls)
+
+    @property
+    def sampler(self) -> HardnessWeightedSampler | None:
+        """The training's sampler, None before there are data."""
+        return None if self.weighting is None else self.weighting.sampler
+
+    def initialize(self, training: bool = True, force_load_plans: bool = False) -> None:
+        """Initialise as the host does, and have the loss record each sample's; for prediction, nothing of ours."""
+        if self.was_initialized or not training:
+            super().initialize(training, force_load_plans)
+            return
+        self.settings = settings_in_force(type(self).hws_settings, self.print_to_log_file)
+        super().initialize(training, force_load_plans)
+        loader = self.tr_gen.generator if hasattr(self.tr_gen, "generator") else self.tr_gen.data_loader
+        if not isinstance(loader, tuple(LOADERS.values())) or loader.sampler is not self.sampler:
+            raise RuntimeError(
+                f"{type(self).__name__} built its training data from {type(loader).__name__}, which does not draw by "
+                "hardness: the mixin works with trainers that use nnU-Net's DataLoader3D and DataLoader2D"
+            )
+        host_loss = getattr(self.loss, "loss", self.loss)
+        weights = {name: getattr(host_loss, name, 1.0) for name in ("weight_ce", "weight_dice")}
+        self.loss = recorded(self.loss, partial(per_sample_dice_ce, **weights))
+
+    def get_basic_generators(self) -> tuple:
+        """Return the host's loaders, the training one drawing by hardness."""
+
+        def make(original: type, data: dict, *args: object, **kwargs: object) -> object:
+            if data is not self.dataset_tr or original not in LOADERS or self.weighting is not None:
+                return original(data, *args, **kwargs)
+            loader = LOADERS[original](data, *args, **kwargs)
+            self.weighting = Weighting(list(loader.list_of_keys), self.settings, self.print_to_log_file)
+            loader.attach(self.weighting.sampler)
+            return loader
+
+        with host.replaced_loaders(type(self), make):
+            return super().get_basic_generators()
+
+    def run_training(self) -> object:
+        """Train as the host does, from an epoch's start."""
+        self.weighting.start_epoch()
+        return super().run_training()
+
+    def run_iteration(
+        self, data_generator: object, do_backprop: bool = True, run_online_evaluation: bool = False
+    ) -> np.ndarray:
+        """Run the host's step; after a training step hand its per-sample losses to the sampler."""
+        if not do_backprop or data_generator is not self.tr_gen:
+            return super().run_iteration(data_generator, do_backprop, run_online_evaluation)
+        watched = host.Watched(data_generator, before=lambda batch: self.weighting.before_step(self.loss, batch[DRAWN]))
+        result = super().run_iteration(watched, do_backprop, run_online_evaluation)
+        self.weighting.after_step(self.loss, watched.batch[DRAWN])
+        return result
+
+    def on_epoch_end(self) -> bool:
+        """Log what the sampler did, let the host end its epoch, checkpoints included; then write the record."""
+        self.weighting.end_epoch(self.epoch)
+        go_on = super().on_epoch_end()
+        self.weighting.write_record(Path(self.output_folder))
+        self.weighting.start_epoch()
+        return go_on
+
+    def save_checkpoint(self, fname: str, save_optimizer: bool = True) -> None:
+        """Write the host's checkpoint, whole or not at all: with the sampler's state, and such that torch loads it."""
+
+        def clean(checkpoint: dict) -> dict:
+            return {
+                key: value if key == "state_dict" else without_numpy_scalars(value) for key, value in checkpoint.items()
+            }
+
+        extra = {} if self.weighting is None else {STATE: self.weighting.state_dict()}
+        with extended_checkpoint(fname, extra, clean=clean):
+            super().save_checkpoint(fname, save_optimizer)
+
+    def load_checkpoint(self, fname: str, train: bool = True) -> None:
+        """Load the host's checkpoint, and the sampler's state to train on."""
+        with watched_checkpoint(STATE) as found:
+            super().load_checkpoint(fname, train)
+        if not train or self.weighting is None:
+            return
+        if found:
+            self.weighting.load_state_dict(found[-1])
+        else:
+            self.print_to_log_file("The checkpoint holds no state of hardness weighted sampling: it starts anew")
+
+
+class HardnessWeightedTrainer(HardnessWeightingMixin, nnUNetTrainerV2):
+    """nnU-Net v1's standard trainer with hardness weighted sampling."""
+
+
+class HardnessWeightedTrainerCascadeFullRes(HardnessWeightingMixin, nnUNetTrainerV2CascadeFullRes):
+    """The same for ``3d_cascade_fullres``; its ``3d_lowres`` is ours unless ``previous_trainer`` says otherwise."""
+
+    def __init__(
+        self,
+        plans_file: str,
+        fold: int | str,
+        output_folder: str | None = None,
+        dataset_directory: str | None = None,
+        batch_dice: bool = True,
+        stage: int | None = None,
+        unpack_data: bool = True,
+        deterministic: bool = True,
+        previous_trainer: str = HardnessWeightedTrainer.__name__,
+        fp16: bool = False,
+    ):
+        super().__init__(
+            plans_file,
+            fold,
+            output_folder,
+            dataset_directory,
+            batch_dice,
+            stage,
+            unpack_data,
+            deterministic,
+            previous_trainer=previous_trainer,
+            fp16=fp16,
+        )
