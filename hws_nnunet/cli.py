@@ -42,9 +42,10 @@ prepare_app = typer.Typer(
 app.add_typer(prepare_app, name="prepare")
 
 
-class Host(str, Enum):
+class NnUNet(str, Enum):
     """The versions of nnU-Net that there are trainers for."""
 
+    v1 = "v1"
     v2 = "v2"
 
 
@@ -72,10 +73,10 @@ def register() -> None:
 
     Example: hws-nnunet register
     """
-    path = registration.register()
-    print(f"wrote {path}")
-    print(f"nnU-Net finds {registration.find()}")
-    print("train with: nnUNetv2_train DATASET CONFIGURATION FOLD -tr HardnessWeightedTrainer")
+    for host in _installed():
+        print(f"wrote {registration.register(host)}")
+        print(f"nnU-Net {host.version} finds {registration.find(host)}")
+        print(f"train with: {host.train}")
 
 
 @app.command()
@@ -84,17 +85,24 @@ def unregister() -> None:
 
     Example: hws-nnunet unregister
     """
-    path = registration.unregister()
-    print("nothing was registered" if path is None else f"removed {path}")
+    for host in _installed():
+        path = registration.unregister(host)
+        print(f"nothing was registered with nnU-Net {host.version}" if path is None else f"removed {path}")
+
+
+def _installed() -> list[registration.Host]:
+    if not (found := registration.installed()):
+        raise RuntimeError("no nnU-Net is installed: pip install 'hws-nnunet[v2]' (or [v1])")
+    return found
 
 
 @app.command("trainers-path")
-def trainers_path(version: Annotated[Host, typer.Argument(help="nnU-Net's version.")] = Host.v2) -> None:
+def trainers_path(version: Annotated[NnUNet, typer.Argument(help="nnU-Net's version.")] = NnUNet.v2) -> None:
     """Print the folder of trainers for nnU-Net 2.8 and later, where nnU-Net's own folder cannot be written.
 
     Example: export nnUNet_extTrainer=$(hws-nnunet trainers-path v2)
     """
-    print(registration.trainers_path())
+    print(registration.HOSTS[version.value].trainers_path())
 
 
 @prepare_app.command("fetal")

@@ -108,7 +108,7 @@ def _prepare(out: Path, seed: int) -> _Folders:
         print(f"export {line}")
     if registration.needs_registering():
         print("$ hws-nnunet register", flush=True)
-        registration.register()
+        registration.register(registration.V2)
     print(f"\n# a made-up data set of brains, a few of them with another anatomy (seed {seed})", flush=True)
     _make_data(folders.raw.parent, seed)
     _run(["nnUNetv2_plan_and_preprocess", "-d", DATASET, "-npfp", 2, "--verify_dataset_integrity", "--no_pp"], env)
@@ -180,7 +180,7 @@ def _environment(out: Path) -> tuple[dict[str, str], list[str]]:
     ours = {name: str(out / name) for name in _HOST}
     ours |= {"nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1"}
     if not registration.needs_registering():
-        ours["nnUNet_extTrainer"] = str(registration.trainers_path())
+        ours["nnUNet_extTrainer"] = str(registration.V2.trainers_path())
     env = {**os.environ, **ours, "PYTHONUNBUFFERED": "1"}
     env["PATH"] = str(Path(sys.executable).parent) + os.pathsep + env.get("PATH", "")
     env.pop("HWS_CONFIG", None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import multiprocessing
 import os
 import platform
@@ -15,10 +14,12 @@ import torch
 
 from hws_nnunet import registration
 from hws_nnunet.config import VARIABLE, find_settings
-from hws_nnunet.nnunetv2.host import check_version
 from hws_nnunet.sampling import HardnessTable
 
-FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+FOLDERS = {
+    "v1": ("nnUNet_raw_data_base", "nnUNet_preprocessed", "RESULTS_FOLDER"),
+    "v2": ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"),
+}
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,13 @@ class Check:
 
 def examine() -> list[Check]:
     """Run all checks; none of them raises."""
-    host = _guarded("nnunetv2", _nnunetv2)
-    absent = Check("discovery", False, "there is no nnU-Net v2 to search", "install it, then: hws-nnunet register")
-    checks = [_python(), _torch(), host, _nnunet(), _guarded("discovery", _discovery) if host.ok else absent]
-    checks += [_folder(name) for name in FOLDERS]
+    hosts = registration.installed()
+    checks = [_python(), _torch()]
+    if not hosts:
+        checks.append(Check("nnU-Net", False, "neither v2 nor v1 is installed", "pip install 'hws-nnunet[v2]'"))
+    for host in registration.HOSTS.values():
+        checks += _host(host) if host in hosts else [_absent(host)]
+    checks += [_folder(name) for name in dict.fromkeys(name for host in hosts for name in FOLDERS[host.version])]
     return [
         *checks,
         _device(),
@@ -53,16 +57,14 @@ def examine() -> list[Check]:
     ]
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
+def _guarded(name: str, check: Callable[[], Check], mend: str | None = None) -> Check:
     try:
         return check()
     except Exception as error:
-        return Check(name, False, str(error) or type(error).__name__, _MENDS[name])
+        return Check(name, False, str(error) or type(error).__name__, _MENDS[name] if mend is None else mend)
 
 
 _MENDS = {
-    "nnunetv2": "pip install 'hws-nnunet[v2]'",
-    "discovery": "hws-nnunet register",
     "shared memory": "give this machine or container more shared memory (docker run --shm-size=1g) or free some space",
     "settings": f"mend that file, or unset {VARIABLE}",
 }
@@ -78,22 +80,20 @@ def _torch() -> Check:
     return Check("torch", True, torch.__version__)
 
 
-def _nnunetv2() -> Check:
-    return Check("nnunetv2", True, str(check_version()))
-
-
-def _nnunet() -> Check:
-    try:
-        version = importlib.metadata.version("nnunet")
-    except importlib.metadata.PackageNotFoundError:
-        return Check("nnunet (v1)", True, "not installed; not needed for v2", required=False)
-    return Check(
-        "nnunet (v1)", False, f"{version}; trainers for it are not there yet", "use nnU-Net v2", required=False
+def _host(host: registration.Host) -> list[Check]:
+    """Return the checks of an nnU-Net that is installed: its version, and whether it finds the trainer."""
+    name = f"nnU-Net {host.version}"
+    version = _guarded(
+        name, lambda: Check(name, True, str(host.check_version())), f"pip install 'hws-nnunet[{host.version}]'"
     )
+    if not version.ok:
+        return [version]
+    name = f"discovery {host.version}"
+    return [version, _guarded(name, lambda: Check(name, True, registration.find(host)), "hws-nnunet register")]
 
 
-def _discovery() -> Check:
-    return Check("discovery", True, registration.find())
+def _absent(host: registration.Host) -> Check:
+    return Check(f"nnU-Net {host.version}", True, "not installed; either version will do", required=False)
 
 
 def _folder(name: str) -> Check:

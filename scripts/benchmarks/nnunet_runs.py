@@ -199,7 +199,7 @@ def environment(work: Path) -> dict[str, str]:
     names = {f"nnUNet_{name}": str(work / name) for name in ("raw", "preprocessed", "results")}
     return {
         **names,
-        "nnUNet_extTrainer": str(registration.trainers_path()),
+        "nnUNet_extTrainer": str(registration.V2.trainers_path()),
         "nnUNet_n_proc_DA": str(WORKERS),
         "nnUNet_def_n_proc": "1",
         "OMP_NUM_THREADS": "1",
