@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import re
-import shutil
 from pathlib import Path
 
-from tqdm import tqdm
-
-from hws_nnunet.datasets.cases import Collection, DatasetError
-from hws_nnunet.files import whole_folder
-
-FILE_ENDING = ".nii.gz"
+from hws_nnunet.datasets.cases import Collection
+from hws_nnunet.datasets.raw import FILE_ENDING, free_target, numbered_name, written_cases
 
 
 def dataset_name(dataset_id: int, name: str) -> str:
     """Return nnU-Net's name of a data set, ``DatasetXXX_Name``.
 
     Raises:
-        ValueError: unless ``1 <= dataset_id <= 999`` and ``name`` is made of letters, digits, ``-`` and ``_``.
+        ValueError: for a number or name that nnU-Net does not take.
     """
-    if not 1 <= dataset_id <= 999:
-        raise ValueError(f"the data set's number has to be between 1 and 999, given: {dataset_id}")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise ValueError(f"the data set's name may hold letters, digits, '-' and '_', given: {name!r}")
-    return f"Dataset{dataset_id:03d}_{name}"
+    return numbered_name("Dataset", dataset_id, name)
 
 
 def check_target(raw_folder: Path, *, dataset_id: int, name: str, overwrite: bool = False) -> Path:
     """Return the folder that :func:`write_raw_v2` would write, after its checks of it; arguments and errors are its."""
     raw_folder = Path(raw_folder)
-    target = raw_folder / dataset_name(dataset_id, name)
+    folder_name = dataset_name(dataset_id, name)
     if not raw_folder.is_dir():
         raise FileNotFoundError(f"nnUNet_raw does not exist: {raw_folder}")
-    others = [p.name for p in raw_folder.glob(f"Dataset{dataset_id:03d}_*") if p != target and _finished(p)]
-    if others:
-        raise FileExistsError(f"data set number {dataset_id} is taken by {', '.join(others)} in {raw_folder}")
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists; --overwrite replaces it")
-    return target
+    return free_target(raw_folder, folder_name, overwrite=overwrite)
 
 
 def write_raw_v2(
@@ -71,16 +54,7 @@ def write_raw_v2(
         DatasetError: the files are not ``.nii.gz``.
     """
     target = check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)
-    wrong = [str(f) for c in collection.cases for f in (*c.images, c.label) if not f.name.endswith(FILE_ENDING)]
-    if wrong:
-        raise DatasetError(collection.source, [f"expected {FILE_ENDING}: {f}" for f in wrong])
-    with whole_folder(target) as folder:
-        for case in tqdm(collection.cases, desc="writing", unit="case", disable=not progress):
-            part = "Ts" if case.test else "Tr"
-            for channel, image in enumerate(case.images):
-                _place(image, folder / f"images{part}" / f"{case.name}_{channel:04d}{FILE_ENDING}", link)
-            _place(case.label, folder / f"labels{part}" / f"{case.name}{FILE_ENDING}", link)
-        _write_subgroups(collection, folder / "subgroups.csv")
+    with written_cases(collection, target, link=link, progress=progress) as folder:
         description = {
             "name": name,
             "description": collection.description,
@@ -91,24 +65,3 @@ def write_raw_v2(
         }
         (folder / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return target
-
-
-def _finished(folder: Path) -> bool:
-    return folder.suffix not in (".partial", ".old")
-
-
-def _place(source: Path, target: Path, link: bool) -> None:
-    target.parent.mkdir(exist_ok=True)
-    if link:
-        os.symlink(source.resolve(), target)
-    else:
-        shutil.copyfile(source, target)
-
-
-def _write_subgroups(collection: Collection, path: Path) -> None:
-    columns = list(dict.fromkeys(key for case in collection.cases for key in case.subgroup))
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["case", *columns], restval="", lineterminator="\n")
-        writer.writeheader()
-        for case in collection.cases:
-            writer.writerow({"case": case.name, **case.subgroup})
