@@ -128,14 +128,14 @@ def prepare_phantom(
     dataset_id: Annotated[int, typer.Option("--dataset-id", help="nnU-Net's number for it, 1 to 999.")],
     name: Annotated[str, typer.Option("--name", help="nnU-Net's name for it.")] = "Phantom",
     cases: Annotated[int, typer.Option("--cases", min=1, help="Training cases, the rare ones among them.")] = 20,
-    rare: Annotated[int, typer.Option("--rare", min=0, help="Training cases of other anatomy.")] = 2,
+    rare: Annotated[int, typer.Option("--rare", min=0, help="Training cases of other anatomy and contrast.")] = 2,
     test_cases: Annotated[int, typer.Option("--test-cases", min=0, help="Held-out cases, half of them rare.")] = 6,
     shape: Annotated[str, typer.Option("--shape", help="Voxels, one number an axis.")] = "48,56,48",
     seed: Annotated[int, typer.Option("--seed", help="Of all randomness.")] = 0,
     raw: Annotated[Path | None, typer.Option("--raw", help="nnU-Net's raw folder; default: $nnUNet_raw.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set of this name.")] = False,
 ) -> None:
-    """Make up brain scans with labels, a few of them with another anatomy, as a raw data set with subgroups.csv.
+    """Make up brain scans with labels, a few of other anatomy and contrast, as a raw data set with subgroups.csv.
 
     Example: hws-nnunet prepare phantom --dataset-id 990 --cases 40 --rare 4
     """
