@@ -9,15 +9,25 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from hws_nnunet import __version__, registration
-from hws_nnunet.datasets import Collection, DatasetError, check_target, make_phantom, read_fetal, write_raw_v2
+from hws_nnunet.datasets import (
+    Collection,
+    DatasetError,
+    check_target,
+    check_task_target,
+    make_phantom,
+    read_fetal,
+    write_raw_v1,
+    write_raw_v2,
+)
 from hws_nnunet.demo import run_demo
 from hws_nnunet.doctor import examine
 from hws_nnunet.history import read_cases
@@ -47,6 +57,30 @@ class NnUNet(str, Enum):
 
     v1 = "v1"
     v2 = "v2"
+
+
+class RawFormat(NamedTuple):
+    """How a version of nnU-Net wants its raw data."""
+
+    variable: str
+    """Names the folder."""
+    check: Callable[..., Path]
+    write: Callable[..., Path]
+    next_command: str
+
+
+RAW_FORMATS = {
+    NnUNet.v1: RawFormat(
+        "nnUNet_raw_data_base",
+        check_task_target,
+        write_raw_v1,
+        "nnUNet_plan_and_preprocess -t {} --verify_dataset_integrity",
+    ),
+    NnUNet.v2: RawFormat(
+        "nnUNet_raw", check_target, write_raw_v2, "nnUNetv2_plan_and_preprocess -d {} --verify_dataset_integrity"
+    ),
+}
+RAW_HELP = "nnU-Net's raw folder; default: $nnUNet_raw, for v1 $nnUNet_raw_data_base."
 
 
 class Device(str, Enum):
@@ -110,7 +144,8 @@ def prepare_fetal(
     source: Annotated[Path, typer.Argument(help="Folder of cases: CASE/{srr,mask,parcellation}.nii.gz")],
     dataset_id: Annotated[int, typer.Option("--dataset-id", help="nnU-Net's number for it, 1 to 999.")],
     name: Annotated[str, typer.Option("--name", help="nnU-Net's name for it.")] = "FetalBrain",
-    raw: Annotated[Path | None, typer.Option("--raw", help="nnU-Net's raw folder; default: $nnUNet_raw.")] = None,
+    nnunet: Annotated[NnUNet, typer.Option("--nnunet", help="For which nnU-Net.")] = NnUNet.v2,
+    raw: Annotated[Path | None, typer.Option("--raw", help=RAW_HELP)] = None,
     link: Annotated[bool, typer.Option("--link", help="Link to the source's files instead of copying them.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set of this name.")] = False,
 ) -> None:
@@ -120,15 +155,15 @@ def prepare_fetal(
 
     Example: hws-nnunet prepare fetal ~/fetal_spina_bifida_atlas --dataset-id 501 --name FetalBrain
     """
-    raw_folder = _raw_folder(raw)
-    check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)  # before the long reading
+    raw_format, raw_folder = RAW_FORMATS[nnunet], _raw_folder(raw, nnunet)
+    raw_format.check(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)  # before the long reading
     collection = read_fetal(source, progress=True)
     for warning in collection.warnings:
         print(f"note: {warning}", file=sys.stderr)
-    target = write_raw_v2(
+    target = raw_format.write(
         collection, raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite, link=link, progress=True
     )
-    _say_written(collection, target, dataset_id)
+    _say_written(collection, target, raw_format.next_command.format(dataset_id))
 
 
 @prepare_app.command("phantom")
@@ -136,19 +171,20 @@ def prepare_phantom(
     dataset_id: Annotated[int, typer.Option("--dataset-id", help="nnU-Net's number for it, 1 to 999.")],
     name: Annotated[str, typer.Option("--name", help="nnU-Net's name for it.")] = "Phantom",
     cases: Annotated[int, typer.Option("--cases", min=1, help="Training cases, the rare ones among them.")] = 20,
-    rare: Annotated[int, typer.Option("--rare", min=0, help="Training cases of other anatomy.")] = 2,
+    rare: Annotated[int, typer.Option("--rare", min=0, help="Training cases of other anatomy and contrast.")] = 2,
     test_cases: Annotated[int, typer.Option("--test-cases", min=0, help="Held-out cases, half of them rare.")] = 6,
     shape: Annotated[str, typer.Option("--shape", help="Voxels, one number an axis.")] = "48,56,48",
     seed: Annotated[int, typer.Option("--seed", help="Of all randomness.")] = 0,
-    raw: Annotated[Path | None, typer.Option("--raw", help="nnU-Net's raw folder; default: $nnUNet_raw.")] = None,
+    nnunet: Annotated[NnUNet, typer.Option("--nnunet", help="For which nnU-Net.")] = NnUNet.v2,
+    raw: Annotated[Path | None, typer.Option("--raw", help=RAW_HELP)] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set of this name.")] = False,
 ) -> None:
-    """Make up brain scans with labels, a few of them with another anatomy, as a raw data set with subgroups.csv.
+    """Make up brain scans with labels, a few of other anatomy and contrast, as a raw data set with subgroups.csv.
 
     Example: hws-nnunet prepare phantom --dataset-id 990 --cases 40 --rare 4
     """
-    raw_folder = _raw_folder(raw)
-    check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)
+    raw_format, raw_folder = RAW_FORMATS[nnunet], _raw_folder(raw, nnunet)
+    raw_format.check(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)
     with tempfile.TemporaryDirectory() as folder:
         collection = make_phantom(
             Path(folder),
@@ -160,10 +196,10 @@ def prepare_phantom(
             seed=seed,
             progress=True,
         )
-        target = write_raw_v2(
+        target = raw_format.write(
             collection, raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite, progress=True
         )
-    _say_written(collection, target, dataset_id)
+    _say_written(collection, target, raw_format.next_command.format(dataset_id))
 
 
 @app.command("small-configuration")
@@ -278,11 +314,11 @@ def export(
     print(f"next, anywhere: nnUNetv2_predict_from_modelfolder -i IN -o OUT -m {out} -f FOLD")
 
 
-def _say_written(collection: Collection, target: Path, dataset_id: int) -> None:
+def _say_written(collection: Collection, target: Path, next_command: str) -> None:
     groups = Counter(case.subgroup["subgroup"] for case in collection.cases)
     counts = ", ".join(f"{count} {group}" for group, count in sorted(groups.items()))
     print(f"{len(collection.cases)} cases ({counts}) -> {target}")
-    print(f"next: nnUNetv2_plan_and_preprocess -d {dataset_id} --verify_dataset_integrity")
+    print(f"next: {next_command}")
 
 
 def _numbers(text: str, option: str) -> list[int]:
@@ -292,11 +328,12 @@ def _numbers(text: str, option: str) -> list[int]:
         raise ValueError(f"{option} expects whole numbers with commas between them, given: {text!r}") from None
 
 
-def _raw_folder(given: Path | None) -> Path:
+def _raw_folder(given: Path | None, nnunet: NnUNet) -> Path:
     if given is not None:
         return given
-    if not (folder := os.environ.get("nnUNet_raw")):
-        raise ValueError("nnUNet_raw is not set: export nnUNet_raw=FOLDER, or give --raw FOLDER")
+    variable = RAW_FORMATS[nnunet].variable
+    if not (folder := os.environ.get(variable)):
+        raise ValueError(f"{variable} is not set: export {variable}=FOLDER, or give --raw FOLDER")
     return Path(folder)
 
 

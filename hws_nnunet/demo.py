@@ -109,7 +109,7 @@ def _prepare(out: Path, seed: int) -> _Folders:
     if registration.needs_registering():
         print("$ hws-nnunet register", flush=True)
         registration.register(registration.V2)
-    print(f"\n# a made-up data set of brains, a few of them with another anatomy (seed {seed})", flush=True)
+    print(f"\n# a made-up data set of brains, a few of other anatomy and contrast (seed {seed})", flush=True)
     _make_data(folders.raw.parent, seed)
     _run(["nnUNetv2_plan_and_preprocess", "-d", DATASET, "-npfp", 2, "--verify_dataset_integrity", "--no_pp"], env)
     small = ["small-configuration", folders.preprocessed / "nnUNetPlans.json", "--name", CONFIGURATION]

@@ -1,4 +1,4 @@
-"""Made-up brain scans: nested shapes with T2-like contrast, a large easy group and a small one of other anatomy.
+"""Made-up brain scans: nested shapes, a large easy group with T2-like contrast and a small one unlike it.
 
 No patient's data and nothing to download: for demonstrations, tests and experiments. The rare group differs in anatomy
 (large ventricles, a small and low cerebellum, as in spina bifida aperta) and in contrast, as if scanned elsewhere.
@@ -152,4 +152,4 @@ def make_phantom(
         for array, file in zip((image, labels), files, strict=True):
             nib.save(nib.Nifti1Image(array, np.eye(4)), file)
         made.append(Case(name, (files[0],), files[1], {"subgroup": RARE if is_rare else COMMON}, test))
-    return Collection(folder, tuple(made), ("T2w",), LABELS, "Made-up brains with a small group of other anatomy")
+    return Collection(folder, tuple(made), ("T2w",), LABELS, "Made-up brains, a few of other anatomy and contrast")
