@@ -204,6 +204,6 @@ def _without_effect(settings: Settings) -> list[str]:
         lines.append("draw_by is without effect where nothing is weighed; a beta above 0 weighs cases")
     if settings.cells == 1 and "patch_beta" in given and settings.patch_beta > 0:
         lines.append("patch_beta is without effect with 1 cell; cells 8 divides a case")
-    if settings.patch_beta == 0 and "cells" in given and settings.cells > 1:
+    if settings.patch_beta == 0 and settings.cells not in (1, Settings.model_fields["cells"].default):
         lines.append("cells only reports at patch_beta 0; a patch_beta above 0 draws by cell")
     return lines

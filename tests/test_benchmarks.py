@@ -131,10 +131,10 @@ def test_jobs_of_an_experiment(experiments, tmp_path):
     assert ours["trainer"] == "HardnessWeightedTrainer"
     assert ours["settings"]["ess"] == Settings().ess, "a run is not taken for one with other defaults"
     assert ours["base"] == str(tmp_path / "results" / "base-0" / "base.pth")
-    assert ours["evaluate"] == [21, 26]
+    assert ours["evaluate"] == [26, 36]
     (scratch,) = phantom.EXPERIMENT.jobs(tmp_path, 1, ["ours"], scratch=True)
     assert scratch["base"] is None
-    assert scratch["evaluate"] == [13, 26]
+    assert scratch["evaluate"] == [18, 36]
     assert scratch["name"] not in jobs
 
 

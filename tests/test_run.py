@@ -16,8 +16,7 @@ def test_an_interrupt_lets_the_command_tidy_up():
     command = (
         "import signal, sys, time\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "print('ready', flush=True)\n"
-        "try:\n    time.sleep(60)\n"
+        "try:\n    print('ready', flush=True)\n    time.sleep(60)\n"
         "except KeyboardInterrupt:\n    time.sleep(1)\n    print('tidied', flush=True)\n    sys.exit(130)"
     )
     code = (

@@ -13,12 +13,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments import STATIC, UNIFORM, write_json
-from nnunet_runs import TIMES, Experiment, run_nnunet
+from experiments import STATIC, UNIFORM
+from nnunet_runs import TIMES, Experiment, prepare_once
 
 from hws_nnunet.datasets import read_fetal, write_raw_v2
-from hws_nnunet.datasets.raw_v2 import dataset_name
-from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
 DATASET, NAME, CONFIGURATION = 992, "AtlasBenchmark", "3d_small"
 RARE = [f"fetal_SB_atlas_GA{age}_notoperated" for age in range(21, 26)]
@@ -29,20 +27,14 @@ MAIN = (UNIFORM, "ours", "paper", STATIC)
 
 def prepare(work: Path, data: Path | None) -> None:
     """Check, plan and preprocess the atlas in ``work``, once."""
-    done = work / "prepared"
-    if done.exists():
-        return
-    if data is None:
+
+    if data is None and not (work / "prepared").exists():
         raise SystemExit("--data: expected the atlas's folder, given: nothing")
-    for folder in ("raw", "preprocessed", "results"):
-        (work / folder).mkdir(parents=True, exist_ok=True)
-    write_raw_v2(read_fetal(data, progress=True), work / "raw", dataset_id=DATASET, name=NAME, overwrite=True)
-    run_nnunet(work, "nnUNetv2_plan_and_preprocess", "-d", DATASET, "-npfp", 2, "--no_pp")
-    folder = work / "preprocessed" / dataset_name(DATASET, NAME)
-    add_small_configuration(folder / "nnUNetPlans.json", name=CONFIGURATION, overwrite=True)
-    run_nnunet(work, "nnUNetv2_preprocess", "-d", DATASET, "-c", CONFIGURATION, "-np", 2)
-    write_json(folder / "splits_final.json", splits())
-    done.touch()
+
+    def write_raw(raw: Path) -> None:
+        write_raw_v2(read_fetal(data, progress=True), raw, dataset_id=DATASET, name=NAME, overwrite=True)
+
+    prepare_once(work, DATASET, NAME, CONFIGURATION, coarser=2.0, splits=splits(), write=write_raw)
 
 
 def splits() -> list[dict]:

@@ -14,6 +14,7 @@ import math
 from collections import deque
 
 import numpy as np
+from nnunet_feedback import expected_share
 
 from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.sampling.marks import DrawMarks
@@ -25,14 +26,6 @@ LIMITS = {
     "ceil(pK + sqrt(pK))": lambda share: math.ceil(share + math.sqrt(share)),
 }
 SHAPES = {"linear": np.linspace(0.5, 1.0, 10), "one hard": np.array([1.0] + [0.5] * 9)}
-
-
-def expected_share(p: np.ndarray, size: int) -> np.ndarray:
-    """Return each case's share of batches of 1 or 2 drawn without replacement."""
-    if size == 1:
-        return p
-    second = np.array([sum(p[j] * p[i] / (1 - p[j]) for j in range(len(p)) if j != i) for i in range(len(p))])
-    return (p + second) / 2
 
 
 def distance(losses: np.ndarray, depth: int, size: int) -> float:

@@ -19,6 +19,8 @@ import yaml
 from experiments import NNUNET_ARMS, SPOILED, STATIC, UNIFORM, run_all, settings_of, write_json
 
 from hws_nnunet import registration
+from hws_nnunet.datasets.raw_v2 import dataset_name
+from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
 WORKERS = 2
 TIMES = 5  # static oversampling lists each rare case this many times
@@ -188,10 +190,44 @@ def run_job(job: dict) -> dict:
     return json.loads((folder / "result.json").read_text())
 
 
-def run_nnunet(work: Path, *command: object) -> None:
-    """Run one of nnU-Net's commands on the folders in ``work``."""
-    env = {**os.environ, **environment(work)}
-    subprocess.run([str(part) for part in command], env=env, check=True, stdout=subprocess.DEVNULL)
+def prepare_once(
+    work: Path,
+    dataset: int,
+    name: str,
+    configuration: str,
+    *,
+    coarser: float,
+    splits: list[dict],
+    write: Callable[[Path], object],
+) -> None:
+    """Have a data set written, planned and preprocessed in ``work``, unless it was.
+
+    Args:
+        work: gets nnU-Net's three folders.
+        dataset: nnU-Net's number.
+        name: nnU-Net's name, without the number.
+        configuration: of a small network, to be added to the plans.
+        coarser: its voxels' size, in those of the images.
+        splits: nnU-Net's folds.
+        write: writes the raw data set into the folder given.
+    """
+    done = work / "prepared"
+    if done.exists():
+        return
+    for folder in ("raw", "preprocessed", "results"):
+        (work / folder).mkdir(parents=True, exist_ok=True)
+    write(work / "raw")
+
+    def run(*command: object) -> None:
+        env = {**os.environ, **environment(work)}
+        subprocess.run([str(part) for part in command], env=env, check=True, stdout=subprocess.DEVNULL)
+
+    run("nnUNetv2_plan_and_preprocess", "-d", dataset, "-npfp", 2, "--no_pp")
+    folder = work / "preprocessed" / dataset_name(dataset, name)
+    add_small_configuration(folder / "nnUNetPlans.json", name=configuration, coarser=coarser, overwrite=True)
+    run("nnUNetv2_preprocess", "-d", dataset, "-c", configuration, "-np", 2)
+    write_json(folder / "splits_final.json", splits)
+    done.touch()
 
 
 def environment(work: Path) -> dict[str, str]:

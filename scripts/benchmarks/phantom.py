@@ -17,12 +17,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from experiments import SPOILED, STATIC, UNIFORM, write_json
-from nnunet_runs import TIMES, Experiment, run_nnunet
+from experiments import SPOILED, STATIC, UNIFORM
+from nnunet_runs import TIMES, Experiment, prepare_once
 
 from hws_nnunet.datasets import Case, Collection, make_phantom, write_raw_v2
-from hws_nnunet.datasets.raw_v2 import dataset_name
-from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
 DATASET, NAME, CONFIGURATION = 991, "PhantomBenchmark", "3d_small"
 COMMON, RARE, RARE_POOL, HELD_OUT = 20, 2, 10, 8  # of each group in training; rare ones to choose from; of each group
@@ -43,21 +41,15 @@ MAIN = (
 
 def prepare(work: Path, data: Path | None = None) -> None:
     """Make, plan and preprocess the data set in ``work``, once; no data of others are needed."""
-    done = work / "prepared"
-    if done.exists():
-        return
-    for folder in ("raw", "preprocessed", "results"):
-        (work / folder).mkdir(parents=True, exist_ok=True)
+    prepare_once(work, DATASET, NAME, CONFIGURATION, coarser=1.0, splits=splits(), write=write_raw)
+
+
+def write_raw(raw: Path) -> None:
+    """Make the brains and write them as nnU-Net's raw data set."""
     rare = RARE_POOL + HELD_OUT
     with tempfile.TemporaryDirectory() as folder:
         made = make_phantom(Path(folder), cases=len(NAMES), rare=rare, test_cases=0, rare_test_cases=0, progress=True)
-        write_raw_v2(with_spoiled(made), work / "raw", dataset_id=DATASET, name=NAME, overwrite=True)
-    run_nnunet(work, "nnUNetv2_plan_and_preprocess", "-d", DATASET, "-npfp", 2, "--no_pp")
-    folder = work / "preprocessed" / dataset_name(DATASET, NAME)
-    add_small_configuration(folder / "nnUNetPlans.json", name=CONFIGURATION, coarser=1.0, overwrite=True)
-    run_nnunet(work, "nnUNetv2_preprocess", "-d", DATASET, "-c", CONFIGURATION, "-np", 2)
-    write_json(folder / "splits_final.json", splits())
-    done.touch()
+        write_raw_v2(with_spoiled(made), raw, dataset_id=DATASET, name=NAME, overwrite=True)
 
 
 def with_spoiled(made: Collection) -> Collection:

@@ -96,7 +96,7 @@ def private_copy(table):
 @pytest.mark.parametrize("workers", [2, 12])
 def test_updates_reach_the_draws(workers):
     sampler, batches = hard_run(workers, in_flight_limit=False, steps=2500, size=1)
-    p = naive.closed_form(sampler.table.hardness[:, 0], sampler.table.beta, 0.05, 10.0)
+    p = naive.closed_form(sampler.table.hardness[:, 0], sampler.table.beta, 0.05, sampler.settings.cap)
     assert p[HARD] == pytest.approx(0.4, abs=0.02)
     assert sampler.probabilities() == pytest.approx(p, rel=0.02)
     assert naive.close(counts_of(batches), p)
