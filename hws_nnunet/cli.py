@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from hws_nnunet.datasets import (
 from hws_nnunet.demo import run_demo
 from hws_nnunet.doctor import examine
 from hws_nnunet.history import read_cases
+from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
 from hws_nnunet.nnunetv2.export import export_model
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
@@ -233,11 +235,48 @@ def small_configuration(
     print(f"next: nnUNetv2_preprocess -d {plans_file.resolve().parent.name[7:10]} -c {name}")
 
 
+@app.command("small-plans")
+def small_plans(
+    plans_file: Annotated[
+        Path, typer.Argument(help="$nnUNet_preprocessed/TaskXXX_Name/nnUNetPlansv2.1_plans_3D.pkl, of nnU-Net v1")
+    ],
+    name: Annotated[str, typer.Option("--name", help="Of the new file, without '.pkl'.")] = "small",
+    patch_size: Annotated[str, typer.Option("--patch-size", help="Voxels, one number an axis.")] = "32,32,32",
+    features: Annotated[int, typer.Option("--features", min=1, help="Channels of the first stage.")] = 8,
+    coarser: Annotated[float, typer.Option("--coarser", min=0.1, help="Factor of the voxel size.")] = 2.0,
+    lowres: Annotated[bool, typer.Option("--lowres", help="Plan a cascade, with 3d_lowres.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of this name.")] = False,
+) -> None:
+    """Derive small plans from nnU-Net v1's, to try things out in minutes, on a CPU too.
+
+    Example:
+
+      nnUNet_plan_and_preprocess -t 501 -no_pp
+
+      hws-nnunet small-plans $nnUNet_preprocessed/Task501_FetalBrain/nnUNetPlansv2.1_plans_3D.pkl
+    """
+    out = make_small_plans(
+        plans_file,
+        name=name,
+        patch_size=_numbers(patch_size, "--patch-size"),
+        features=features,
+        coarser=coarser,
+        lowres=lowres,
+        overwrite=overwrite,
+    )
+    task = plans_file.resolve().parent.name[4:7]
+    configuration = "3d_lowres" if lowres else "3d_fullres"
+    print(f"wrote {out}")
+    print(f"next: {shlex.join(next_command(out, task))}")
+    print(f"then: nnUNet_train {configuration} HardnessWeightedTrainer {task} 0 -p {identifier(out)}")
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for all that it makes.")] = Path("hws-nnunet-demo"),
     device: Annotated[Device, typer.Option("--device", help="Where to train.")] = Device.cpu,
     seed: Annotated[int, typer.Option("--seed", help="Of the made-up data.")] = 0,
+    nnunet: Annotated[NnUNet, typer.Option("--nnunet", help="Which nnU-Net.")] = NnUNet.v2,
     compare: Annotated[bool, typer.Option("--compare", help="Also train with uniform sampling.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Do away with an earlier demonstration.")] = False,
 ) -> None:
@@ -247,7 +286,7 @@ def demo(
 
     Example: hws-nnunet demo --out ~/hws-demo --compare
     """
-    run_demo(out, device=device.value, seed=seed, compare=compare, overwrite=overwrite)
+    run_demo(out, version=nnunet.value, device=device.value, seed=seed, compare=compare, overwrite=overwrite)
 
 
 @app.command()

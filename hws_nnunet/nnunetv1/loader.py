@@ -18,12 +18,14 @@ DRAWN = "hws_drawn"
 class _HardnessWeighted:
     """Has the host make its batch one sample at a time: of a case that is offered alone, at a voxel that is.
 
-    The host makes a batch in one block. Where a level is neutral (beta 0, patch_beta 0) the host draws; where both
-    are, its block runs as it is.
+    The host makes a batch in one block. Where both levels are neutral (beta 0, patch_beta 0) it runs as it is, and
+    tells no positions. Otherwise cases are drawn here, uniformly at beta 0, and positions of cases with several cells
+    too, at patch_beta 0 as the host draws them, so that cells are tracked.
     """
 
     sampler: HardnessWeightedSampler
-    _slot: int | None = None
+    _alone: bool | None = None
+    """Whether the one sample that is being made has to hold foreground; None while whole batches are."""
 
     def attach(self, sampler: HardnessWeightedSampler) -> None:
         """Give the loader its sampler, whose cases have to be the loader's, in order."""
@@ -39,7 +41,7 @@ class _HardnessWeighted:
 
     def get_do_oversample(self, batch_idx: int) -> bool:
         """Return whether a sample's patch has to hold foreground, one alone too."""
-        return super().get_do_oversample(batch_idx) if self._slot is None else self._forced[self._slot]
+        return super().get_do_oversample(batch_idx) if self._alone is None else self._alone
 
     def generate_train_batch(self) -> dict:
         """Return the host's batch, with what was drawn under :data:`DRAWN`."""
@@ -55,44 +57,41 @@ class _HardnessWeighted:
         cells, samples = zip(*(self._sample(slot, int(case)) for slot, case in enumerate(cases)), strict=True)
         return {
             **{key: np.concatenate([sample[key] for sample in samples]) for key in ("data", "seg", "keys")},
-            "properties": [self._properties(self.list_of_keys[case]) for case in cases],
+            "properties": [sample["properties"][0] for sample in samples],
             DRAWN: {"cases": np.asarray(cases), "cells": np.array(cells), "version": version},
         }
 
     def _sample(self, slot: int, case: int) -> tuple[int, dict]:
         """Return a cell, and the host's batch of one sample from it."""
-        name, cell = self.list_of_keys[case], 0
-        entry = self._data[name]
-        offered = None
-        if self.sampler.settings.weighs_patches and (grid := self._grid(name)).cells > 1:
-            starts, weights = self._foreground_starts(name) if self._forced[slot] else (None, None)
-            cell, start = draw_position(self.sampler, case, grid, self._rng(), starts=starts, weights=weights)
-            offered = {1: (start + self._half)[None]}
-        with self._steered(slot, name, entry, offered):
-            return cell, super().generate_train_batch()
+        name = self.list_of_keys[case]
+        entry, grid = self._data[name], self._grid(name)
+        if grid.cells == 1:
+            with self._steered(slot, name, entry):
+                return 0, super().generate_train_batch()
+        properties = entry["properties"] if "properties" in entry else _load_properties(entry["properties_file"])
+        starts, weights = self._foreground_starts(properties) if self._forced[slot] else (None, None)
+        cell, start = draw_position(self.sampler, case, grid, self._rng(), starts=starts, weights=weights)
+        offered = {**properties, "class_locations": {1: (start + self._half)[None]}}
+        with self._steered(slot, name, {**entry, "properties": offered}, forced=True):
+            batch = super().generate_train_batch()
+        return cell, {**batch, "properties": [properties]}
 
     @contextmanager
-    def _steered(self, slot: int, name: str, entry: dict, offered: dict | None) -> Iterator[None]:
-        """Have the host make one sample of one case, at the one voxel offered, if any."""
+    def _steered(self, slot: int, name: str, entry: dict, *, forced: bool | None = None) -> Iterator[None]:
+        """Have the host make one sample, of one case; its patch holds foreground if ``forced``, default as its slot."""
         values = {
             "batch_size": 1,
             "list_of_keys": [name],
             "data_shape": (1, *self.data_shape[1:]),
             "seg_shape": (1, *self.seg_shape[1:]),
-            "_slot": slot,
+            "_data": {name: entry},
+            "_alone": self._forced[slot] if forced is None else forced,
         }
-        if offered is not None:
-            values["_data"] = {name: {**entry, "properties": {**self._properties(name), "class_locations": offered}}}
-            values["_forced"] = [True] * len(self._forced)
         with ExitStack() as stack:
             for key, value in values.items():
                 stack.callback(setattr, self, key, getattr(self, key))
                 setattr(self, key, value)
             yield
-
-    def _properties(self, name: str) -> dict:
-        entry = self._data[name]
-        return entry["properties"] if "properties" in entry else _load_properties(entry["properties_file"])
 
     def _grid(self, name: str) -> CellGrid:
         """Return the cells of a case, whose starts reach as far as the host's padding."""
@@ -118,18 +117,15 @@ class _HardnessWeighted:
     def _half(self) -> np.ndarray:
         return np.array(self._full(self.patch_size)) // 2
 
-    def _foreground_starts(self, name: str) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def _foreground_starts(self, properties: dict) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return the starts that centre a patch on a voxel of a class, as the host picks one; None without any.
 
         With them, how often the host chooses each of them.
         """
-        locations = {
-            label: voxels for label, voxels in self._properties(name)["class_locations"].items() if len(voxels)
-        }
-        classes = [label for label in locations if label > 0]
-        if not classes:
+        locations = [voxels for label, voxels in properties["class_locations"].items() if label > 0 and len(voxels)]
+        if not locations:
             return None, None
-        voxels = np.asarray(locations[classes[self._rng().integers(len(classes))]])
+        voxels = np.asarray(locations[self._rng().integers(len(locations))])
         return voxels - self._half, self._voxel_weights(voxels)
 
 

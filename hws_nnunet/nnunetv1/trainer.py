@@ -45,7 +45,13 @@ class HardnessWeightingMixin:
     weighting: Weighting | None = None
 
     def __new__(cls, *args: object, **kwargs: object) -> HardnessWeightingMixin:
-        """Check the settings before the host's constructor makes a folder."""
+        """Check what was asked for, before the host's constructor makes a folder."""
+        several = {"num_gpus", "local_rank", "distribute_batch_size"} & kwargs.keys()
+        if several or any(base.__name__.endswith(("_DP", "_DDP")) for base in cls.__mro__):
+            raise NotImplementedError(
+                "hardness weighted sampling does not train on several GPUs through nnU-Net v1 (nnUNet_train_DP, "
+                "nnUNet_train_DDP): train on one with nnUNet_train, or use nnU-Net v2"
+            )
         check_settings(cls.hws_settings)
         return super().__new__(cls)
 
@@ -165,3 +171,36 @@ class HardnessWeightedTrainerCascadeFullRes(HardnessWeightingMixin, nnUNetTraine
             previous_trainer=previous_trainer,
             fp16=fp16,
         )
+
+
+class OtherLength:
+    """Changes how long a trainer trains the way nnU-Net's own variants do: after the host's constructor."""
+
+    epochs: int
+    steps: int | None = None
+    """Of an epoch; None is the host's number."""
+    validation_steps: int | None = None
+
+    def __init__(self, *args: object, **kwargs: object):
+        super().__init__(*args, **kwargs)
+        self.max_num_epochs = self.epochs
+        self.num_batches_per_epoch = self.steps or self.num_batches_per_epoch
+        self.num_val_batches_per_epoch = self.validation_steps or self.num_val_batches_per_epoch
+
+
+class HardnessWeightedTrainer_5epochs(OtherLength, HardnessWeightedTrainer):
+    """For a quick look: 5 epochs."""
+
+    epochs = 5
+
+
+class HardnessWeightedTrainer_50epochs(OtherLength, HardnessWeightedTrainer):
+    """50 epochs."""
+
+    epochs = 50
+
+
+class HardnessWeightedTrainer_250epochs(OtherLength, HardnessWeightedTrainer):
+    """250 epochs."""
+
+    epochs = 250

@@ -1,0 +1,146 @@
+"""Small made-up tasks, planned and preprocessed once by nnU-Net v1's own commands."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
+
+SMALL = "nnUNetPlans_pretrained_small"
+TRAINERS = Path(__file__).parent / "trainers"
+
+
+class Workspace:
+    """nnU-Net's folders, an environment that names them, and its commands."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.folders = {
+            "nnUNet_raw_data_base": root / "raw",
+            "nnUNet_preprocessed": root / "preprocessed",
+            "RESULTS_FOLDER": root / "results",
+        }
+        for folder in self.folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        self.env = {
+            **os.environ,
+            **{name: str(folder) for name, folder in self.folders.items()},
+            "nnUNet_def_n_proc": "1",
+            "nnUNet_n_proc_DA": "2",
+            "PYTHONPATH": os.pathsep.join([str(TRAINERS), str(Path(__file__).parents[2])]),
+            "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
+        }
+        self.env.pop("HWS_CONFIG", None)
+
+    def run(self, *command, check=True, timeout=900, **env):
+        done = subprocess.run(
+            [str(part) for part in command],
+            env={**self.env, **env},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout[-4000:]
+        return done
+
+    def preprocessed(self, task):
+        return next(self.folders["nnUNet_preprocessed"].glob(f"Task{task:03d}_*"))
+
+    def fold(self, task, trainer, configuration="3d_fullres", plans=SMALL, fold="fold_0"):
+        results = self.folders["RESULTS_FOLDER"] / "nnUNet" / configuration
+        return results / self.preprocessed(task).name / f"{trainer}__{plans}" / fold
+
+
+def ball(shape, centre, radius):
+    grid = np.stack(np.meshgrid(*[np.arange(s) for s in shape], indexing="ij"), axis=-1)
+    return ((grid - np.asarray(centre)) ** 2).sum(-1) <= radius**2
+
+
+def write_raw(folder: Path, cases: int, shape=(30, 28, 26)):
+    """Two nested balls somewhere in noise."""
+    rng = np.random.default_rng(0)
+    (folder / "imagesTr").mkdir(parents=True)
+    (folder / "labelsTr").mkdir()
+    names = [f"case{i:02d}" for i in range(cases)]
+    for name in names:
+        centre = rng.uniform(11, 16, 3)
+        outer, inner = ball(shape, centre, 8), ball(shape, centre + rng.uniform(-2, 2, 3), 4)
+        image = rng.normal(100, 10, shape) + 60 * outer + 60 * inner
+        nib.save(nib.Nifti1Image(image.astype(np.float32), np.eye(4)), folder / "imagesTr" / f"{name}_0000.nii.gz")
+        label = outer.astype(np.uint8) + inner
+        nib.save(nib.Nifti1Image(label, np.eye(4)), folder / "labelsTr" / f"{name}.nii.gz")
+    description = {
+        "name": "Balls",
+        "description": "made up",
+        "tensorImageSize": "4D",
+        "modality": {"0": "T2w"},
+        "labels": {"0": "background", "1": "outer", "2": "inner"},
+        "numTraining": cases,
+        "numTest": 0,
+        "training": [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in names],
+        "test": [],
+    }
+    (folder / "dataset.json").write_text(json.dumps(description))
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory):
+    """Task 1, planned once for all test processes: 2D as nnU-Net plans it, small plans, and those of a cascade."""
+    pytest.importorskip("nnunet", reason="nnU-Net v1 is not installed")
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "nnunetv1"
+    with FileLock(f"{root}.lock"):
+        space = Workspace(root)
+        if not (root / "ready").exists():
+            plan(space)
+            (root / "ready").touch()
+        with short_trainers():
+            yield space
+
+
+class short_trainers:
+    """Leads nnU-Net v1, which looks for trainers in its own folder alone, to those of the tests; puts it back."""
+
+    def __enter__(self):
+        package = Path(next(iter(importlib.util.find_spec("nnunet").submodule_search_locations)))
+        self.file = package / "training" / "network_training" / "hws_nnunet_short_trainers_of_tests.py"
+        shutil.copyfile(TRAINERS / "finder.py", self.file)
+
+    def __exit__(self, *exception):
+        self.file.unlink(missing_ok=True)
+
+
+def plan(space: Workspace):
+    write_raw(space.folders["nnUNet_raw_data_base"] / "nnUNet_raw_data" / "Task001_Balls", 8)
+    threads = ("-tl", 1, "-tf", 1)
+    space.run("nnUNet_plan_and_preprocess", "-t", 1, "--verify_dataset_integrity", "-no_pp", *threads)
+    plans_file = space.preprocessed(1) / "nnUNetPlansv2.1_plans_3D.pkl"
+    options = {"features": 4, "coarser": 1.0, "patch_size": (16, 16, 16)}
+    for name, lowres in (("small", False), ("cascade", True)):
+        made = make_small_plans(plans_file, name=name, lowres=lowres, **options)
+        assert identifier(made) == f"nnUNetPlans_pretrained_{name}"
+        space.run(*next_command(made, 1), *threads)
+    small_2d(space)
+
+
+def small_2d(space: Workspace):
+    """nnU-Net plans batches of hundreds of so small slices."""
+    from batchgenerators.utilities.file_and_folder_operations import load_pickle, save_pickle
+
+    space.run("nnUNet_plan_and_preprocess", "-t", 1, "-pl3d", "None", "-tl", 1, "-tf", 1)
+    file = str(space.preprocessed(1) / "nnUNetPlansv2.1_plans_2D.pkl")
+    plans = load_pickle(file)
+    plans["plans_per_stage"][0]["batch_size"] = 4
+    plans["base_num_features"] = 4
+    save_pickle(plans, file)

@@ -1,0 +1,105 @@
+"""The whole way through nnU-Net v1's own commands, on made-up data; no variable that has torch load pickles."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("nnunet", reason="nnU-Net v1 is not installed")
+from tests.nnunetv1.conftest import SMALL
+
+pytestmark = pytest.mark.slow
+TRAINER = "ShortHardnessWeighted"
+
+
+def train_command(configuration="3d_fullres", trainer=TRAINER, fold="0", plans=SMALL):
+    return ["nnUNet_train", configuration, trainer, "1", fold, *(["-p", plans] if plans else [])]
+
+
+def state_of(file):
+    checkpoint = torch.load(file, weights_only=True)
+    return checkpoint["epoch"], checkpoint["hardness_weighted_sampling"]
+
+
+def kill_when(workspace, said, command, **env):
+    """Run a command until it says something, then end it and its workers without warning."""
+    log = workspace.root / "killed.log"
+    with open(log, "w") as file:
+        env = {**workspace.env, "PYTHONUNBUFFERED": "1", **env}
+        process = subprocess.Popen(command, env=env, stdout=file, stderr=file, start_new_session=True)
+    end = time.monotonic() + 300
+    while said not in log.read_text():
+        running = process.poll() is None and time.monotonic() < end
+        assert running, log.read_text()[-3000:]
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def predict(workspace, tmp_path, configuration, trainer, plans, *more, fold="0"):
+    images = workspace.folders["nnUNet_raw_data_base"] / "nnUNet_raw_data" / "Task001_Balls" / "imagesTr"
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "case00_0000.nii.gz").symlink_to(images / "case00_0000.nii.gz")
+    command = ["nnUNet_predict", "-i", new, "-o", tmp_path / "out", "-t", 1, "-m", configuration, "-f", fold]
+    command += ["-tr", trainer, "--disable_tta", "--num_threads_preprocessing", 1, "--num_threads_nifti_save", 1]
+    workspace.run(*command, *(["-p", plans] if plans else []), *more)
+    return np.asanyarray(nib.load(tmp_path / "out" / "case00.nii.gz").dataobj)
+
+
+def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
+    fold = workspace.fold(1, TRAINER)
+    steps = {"SHORT_EPOCHS": "3", "SHORT_STEPS": "40"}
+    kill_when(workspace, "epoch:  2", train_command(), **steps)
+    epoch, state = state_of(fold / "model_latest.model")
+    assert 1 <= epoch <= 2
+    assert state["version"] == 40 * epoch, "one update a step"
+    log = workspace.run(*train_command(), "-c", **steps).stdout
+    assert f"goes on after {40 * epoch} steps" in log
+    for part in ("Sampling: ESS ", "of 6 cases, beta ", "6 of 6 cases seen", "lag ", "Hardest cases: "):
+        assert part in log
+    epoch, state = state_of(fold / "model_final_checkpoint.model")
+    assert epoch == 3
+    assert state["version"] == 120, "resume loses no step and repeats none"
+    assert state["visits"].sum() == 240
+    assert state["weighted"]
+    assert json.loads((fold / "validation_raw" / "summary.json").read_text())["results"]["all"]
+    assert predict(workspace, tmp_path, "3d_fullres", TRAINER, SMALL).any(), "the label map is empty"
+    epochs = (fold / "hardness_epochs.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in epochs] == ["epoch", "0", "1", "2"], "the record is cut to the checkpoint's"
+    assert (fold / "hardness.png").stat().st_size > 20_000
+
+
+def test_2d(workspace, tmp_path):
+    workspace.run(*train_command("2d", plans=None))
+    fold = workspace.fold(1, TRAINER, "2d", "nnUNetPlansv2.1")
+    _, state = state_of(fold / "model_final_checkpoint.model")
+    assert state["version"] == 20
+    assert torch.isfinite(state["hardness"][state["visits"] > 0][:, 0]).all()
+    predict(workspace, tmp_path, "2d", TRAINER, None)
+
+
+def test_cascade(workspace, tmp_path):
+    plans = "nnUNetPlans_pretrained_cascade"
+    steps = {"SHORT_EPOCHS": "1"}
+    log = workspace.run(*train_command("3d_lowres", fold="all", plans=plans), **steps).stdout
+    assert "predicting segmentations for the next stage of the cascade" in log
+    workspace.run(*train_command("3d_cascade_fullres", "ShortCascade", fold="all", plans=plans), **steps)
+    fold = workspace.fold(1, "ShortCascade", "3d_cascade_fullres", plans, "all")
+    assert state_of(fold / "model_final_checkpoint.model")[1]["version"] == 10
+    predict(workspace, tmp_path, "3d_cascade_fullres", TRAINER, plans, "-ctr", "ShortCascade", fold="all")
+
+
+def test_bad_settings_end_the_command_before_it_trains(workspace):
+    file = workspace.root / "bad.yaml"
+    file.write_text("betta: 3\ness: -1")
+    done = workspace.run(*train_command(fold="2"), check=False, HWS_CONFIG=str(file))
+    assert done.returncode != 0
+    assert f"settings from {file}: 2 fault(s)" in done.stdout
+    assert not workspace.fold(1, TRAINER, fold="fold_2").exists(), "nothing is written"

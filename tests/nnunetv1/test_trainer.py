@@ -1,0 +1,259 @@
+import json
+import math
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+pytest.importorskip("nnunet", reason="nnU-Net v1 is not installed")
+from tests.nnunetv1.conftest import SMALL
+
+SCRIPT = Path(__file__).with_name("train_steps.py")
+STEPS = 5
+NEUTRAL = {"beta": 0, "patch_beta": 0}
+PAPER = {"smoothing": 0.0, "ess": 0.0, "beta": 3.0}
+HOSTS = [("3d_fullres", SMALL), ("2d", "nnUNetPlansv2.1")]
+JOBS = [
+    *(("ShortStock", *where, None) for where in HOSTS),
+    *(("ShortHardnessWeighted", *where, NEUTRAL) for where in HOSTS),
+    *(
+        ("ShortHardnessWeighted", *HOSTS[0], settings)
+        for settings in ({}, {"patch_beta": 2.0}, PAPER, {**PAPER, "importance_weights": True})
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def steps(workspace):
+    """Run all of the above, one after the other in one fresh process; return what to look results up with."""
+    jobs = []
+    for number, (trainer, configuration, plans, settings) in enumerate(JOBS):
+        config = None
+        if settings is not None:
+            config = workspace.root / f"settings{number}.yaml"
+            config.write_text(yaml.safe_dump(settings))
+        out = workspace.root / f"steps{number}.pth"
+        jobs.append(
+            {
+                "trainer": trainer,
+                "configuration": configuration,
+                "plans": plans,
+                "steps": STEPS,
+                "config": config and str(config),
+                "out": str(out),
+            }
+        )
+    file = workspace.root / "jobs.json"
+    file.write_text(json.dumps(jobs))
+    workspace.run(sys.executable, SCRIPT, file)
+    results = {str(key): torch.load(job["out"], weights_only=True) for key, job in zip(JOBS, jobs, strict=True)}
+
+    def result(trainer="ShortHardnessWeighted", where=HOSTS[0], settings=None):
+        return results[str((trainer, *where, settings))]
+
+    return result
+
+
+def same(one, other):
+    """Compare everything; return what differs first, or None."""
+    assert all(math.isfinite(batch["loss"]) for batch in one["batches"] + other["batches"])
+    for step, (a, b) in enumerate(zip(one["batches"], other["batches"], strict=True)):
+        if a["keys"] != b["keys"]:
+            return f"keys of step {step}"
+        if not torch.equal(a["data"], b["data"]):
+            return f"data of step {step}"
+        if not all(torch.equal(x, y) for x, y in zip(a["target"], b["target"], strict=True)):
+            return f"target of step {step}"
+        if a["loss"] != b["loss"]:
+            return f"loss of step {step}"
+    for name, weight in one["weights"].items():
+        if not torch.equal(weight, other["weights"][name]):
+            return f"weights {name}"
+    return None if one["random"] == other["random"] else "random numbers left"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", HOSTS)
+def test_neutral_settings_equal_stock_nnunet_bit_for_bit(steps, where):
+    stock, neutral = steps("ShortStock", where), steps(where=where, settings=NEUTRAL)
+    assert same(stock, neutral) is None
+    assert neutral["state"]["version"] == STEPS, "losses are tracked all the same"
+    assert neutral["state"]["visits"].sum() == sum(len(batch["keys"]) for batch in neutral["batches"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, {"patch_beta": 2.0}])
+def test_with_weighting_on_they_differ(steps, settings):
+    weighted = steps(settings=settings)
+    assert same(steps("ShortStock"), weighted) is not None
+    assert weighted["valid"] == (True, "")
+    assert [batch["version"] for batch in weighted["batches"]] == list(range(STEPS))
+
+
+@pytest.mark.slow
+def test_importance_weights_take_effect_when_draws_are_weighted(steps):
+    off, on = steps(settings=PAPER), steps(settings={**PAPER, "importance_weights": True})
+    assert on["batches"][0]["keys"] == off["batches"][0]["keys"]
+    assert on["batches"][0]["loss"] == pytest.approx(off["batches"][0]["loss"], abs=1e-5)
+    differ = [abs(a["loss"] - b["loss"]) for a, b in zip(on["batches"], off["batches"], strict=True)]
+    assert max(differ) > 1e-3
+
+
+@pytest.mark.parametrize("batch_dice", [False, True])
+@pytest.mark.parametrize("spatial", [(6, 5, 4), (7, 8)])
+def test_per_sample_losses_equal_the_hosts_with_one_sample_at_a_time(batch_dice, spatial):
+    from nnunet.training.loss_functions.dice_loss import DC_and_CE_loss
+
+    from hws_nnunet.losses import per_sample_dice_ce
+
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(4, 3, *spatial)
+    target = torch.randint(0, 3, (4, 1, *spatial)).float()
+    target[1] = 0
+    host = DC_and_CE_loss({"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": False}, {})
+    expected = [float(host(logits[i : i + 1], target[i : i + 1])) for i in range(4)]
+    assert per_sample_dice_ce(logits, target).loss.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def trainer_of(workspace, monkeypatch, cls, **kwargs):
+    """Make a trainer in this process, as ``nnUNet_train`` does."""
+    monkeypatch.delenv("HWS_CONFIG", raising=False)
+    folder = workspace.preprocessed(1)
+    output = workspace.root / "in_process" / "nnUNet" / "3d_fullres" / folder.name / f"{cls.__name__}__{SMALL}"
+    plans = str(folder / f"{SMALL}_plans_3D.pkl")
+    return cls(plans, 0, output_folder=str(output), dataset_directory=str(folder), batch_dice=False, stage=0, **kwargs)
+
+
+@pytest.fixture
+def one_thread(monkeypatch):
+    """The single-threaded augmenter in the place of the host's."""
+    from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
+    from nnunet.training.data_augmentation import data_augmentation_moreDA
+
+    def single_threaded(loader, transform, *args, **kwargs):
+        return SingleThreadedAugmenter(loader, transform)
+
+    monkeypatch.setattr(data_augmentation_moreDA, "MultiThreadedAugmenter", single_threaded)
+
+
+@pytest.mark.parametrize("several", [{"num_gpus": 2}, {"local_rank": 0}, {"distribute_batch_size": False}])
+def test_several_gpus_are_refused(several):
+    from nnunet.training.network_training.nnUNetTrainerV2_DP import nnUNetTrainerV2_DP
+
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer, HardnessWeightingMixin
+
+    with pytest.raises(NotImplementedError, match="on one with nnUNet_train, or use nnU-Net v2"):
+        HardnessWeightedTrainer("plans", 0, **several)
+
+    class Mine(HardnessWeightingMixin, nnUNetTrainerV2_DP):
+        pass
+
+    with pytest.raises(NotImplementedError, match="does not train on several GPUs through nnU-Net v1"):
+        Mine("plans", 0)
+
+
+def test_variants_by_nnunets_convention(workspace, monkeypatch):
+    from hws_nnunet.nnunetv1 import trainer
+
+    for epochs in (5, 50, 250):
+        cls = getattr(trainer, f"HardnessWeightedTrainer_{epochs}epochs")
+        made = trainer_of(workspace, monkeypatch, cls)
+        assert made.max_num_epochs == epochs
+        assert len(made.init_args) == 9, "what nnUNet_predict makes the trainer from"
+    assert "__init__" not in vars(trainer.HardnessWeightingMixin)
+
+
+def test_the_cascade_names_our_trainer_of_its_first_stage(workspace, monkeypatch):
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainerCascadeFullRes
+
+    cls = HardnessWeightedTrainerCascadeFullRes
+    made = trainer_of(workspace, monkeypatch, cls)
+    assert Path(made.folder_with_segs_from_prev_stage).parent.name == f"HardnessWeightedTrainer__{SMALL}"
+    assert cls(*made.init_args).folder_with_segs_from_prev_stage == made.folder_with_segs_from_prev_stage
+    other = trainer_of(workspace, monkeypatch, cls, previous_trainer="nnUNetTrainerV2")
+    assert Path(other.folder_with_segs_from_prev_stage).parent.name == f"nnUNetTrainerV2__{SMALL}"
+
+
+def test_a_trainer_with_another_loader_is_refused(workspace, monkeypatch, one_thread):
+    from nnunet.training.dataloading.dataset_loading import DataLoader3D
+    from nnunet.training.network_training import nnUNetTrainer as module
+
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
+
+    class OtherLoader(DataLoader3D):
+        pass
+
+    monkeypatch.setattr(module, "DataLoader3D", OtherLoader)
+    with pytest.raises(RuntimeError, match="built its training data from OtherLoader, which does not draw by hardness"):
+        trainer_of(workspace, monkeypatch, HardnessWeightedTrainer).initialize(True)
+    assert module.DataLoader3D is OtherLoader, "what is replaced is put back"
+
+
+def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, one_thread, tmp_path):
+    from nnunet.training.network_training import nnUNetTrainer as module
+
+    from hws_nnunet.nnunetv1.trainer import STATE, HardnessWeightedTrainer
+
+    before = torch.save, torch.load, module.DataLoader3D
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize(True)
+    trainer.all_tr_losses = [np.float64(1.0)]
+    trainer.best_val_eval_criterion_MA = np.float32(0.5)
+    file = tmp_path / "model.model"
+    trainer.save_checkpoint(str(file))
+    assert (torch.save, torch.load, module.DataLoader3D) == before
+    checkpoint = torch.load(file, weights_only=True)
+    assert checkpoint["plot_stuff"][0] == [1.0]
+    assert checkpoint["best_stuff"][2] == 0.5
+    assert isinstance(checkpoint["state_dict"], OrderedDict)
+    assert checkpoint[STATE]["settings"]["ess"] == 0.5
+    whole = file.read_bytes()
+
+    def fail(checkpoint, target, *args, **kwargs):
+        Path(target).write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="no space left"):
+        trainer.save_checkpoint(str(file))
+    monkeypatch.undo()
+    assert file.read_bytes() == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.model", "model.model.pkl"]
+
+
+def test_the_sampler_resumes_with_the_checkpoint(workspace, monkeypatch, one_thread, tmp_path, capsys):
+    from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
+
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
+    from tests.sampling.test_sampler import assert_same_state
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize(True)
+    trainer.network.train()
+    for _ in range(8):
+        trainer.all_tr_losses.append(trainer.run_iteration(trainer.tr_gen))
+    state = trainer.sampler.state_dict()
+    assert state["weighted"]
+    file = str(tmp_path / "model.model")
+    trainer.epoch = 7
+    trainer.save_checkpoint(file)
+    resumed = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    resumed.initialize(True)
+    resumed.load_checkpoint(file)
+    assert "goes on after 8 steps" in capsys.readouterr().out
+    assert_same_state(resumed.sampler.state_dict(), state)
+    for name, weight in trainer.network.state_dict().items():
+        assert torch.equal(weight, resumed.network.state_dict()[name])
+    predicting = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    predicting.initialize(False)
+    predicting.load_checkpoint(file, train=False)
+    assert predicting.sampler is None, "nothing of ours is needed to predict"
+    stock = trainer_of(workspace, monkeypatch, nnUNetTrainerV2)
+    stock.initialize(True)
+    stock.save_checkpoint(str(tmp_path / "stock.model"))
+    resumed.load_checkpoint(str(tmp_path / "stock.model"))
+    assert "holds no state of hardness weighted sampling" in capsys.readouterr().out
