@@ -63,7 +63,7 @@ def without_numpy_scalars(value: object) -> object:
 
     Dictionaries, lists and tuples are gone through; ordered dictionaries stay ordered ones.
     """
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return value.item()
     if isinstance(value, dict):
         return type(value)((key, without_numpy_scalars(part)) for key, part in value.items())

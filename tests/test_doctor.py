@@ -11,12 +11,13 @@ run = CliRunner().invoke
 @pytest.fixture
 def sound(tmp_path, monkeypatch):
     """An installation in which everything that is required holds."""
-    for name in doctor.FOLDERS:
+    for name in {name for names in doctor.FOLDERS.values() for name in names}:
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.delenv("HWS_CONFIG", raising=False)
-    monkeypatch.setattr(doctor, "check_version", lambda: "2.8.1")
-    monkeypatch.setattr(registration, "find", lambda: "hws_nnunet.nnunetv2.trainer.HardnessWeightedTrainer")
+    monkeypatch.setattr(registration, "installed", lambda: list(registration.HOSTS.values()))
+    monkeypatch.setattr(registration.Host, "check_version", lambda host: {"v1": "1.7.1", "v2": "2.8.1"}[host.version])
+    monkeypatch.setattr(registration, "find", lambda host: f"hws_nnunet.nnunet{host.version}.trainer")
     return tmp_path
 
 
@@ -34,18 +35,44 @@ def test_a_sound_installation(sound):
 def test_json(sound):
     checks = json.loads(run(cli.app, ["doctor", "--json"]).output)
     assert {"name", "ok", "found", "mend", "required"} == set(checks[0])
-    assert [check["name"] for check in checks][:3] == ["Python", "torch", "nnunetv2"]
+    assert [check["name"] for check in checks][:6] == [
+        "Python",
+        "torch",
+        "nnU-Net v1",
+        "discovery v1",
+        "nnU-Net v2",
+        "discovery v2",
+    ]
+
+
+@pytest.mark.parametrize("there", ["v1", "v2"])
+def test_one_version_will_do(sound, monkeypatch, there):
+    monkeypatch.setattr(registration, "installed", lambda: [registration.HOSTS[there]])
+    for name in set(doctor.FOLDERS["v1"] + doctor.FOLDERS["v2"]) - set(doctor.FOLDERS[there]):
+        monkeypatch.delenv(name)
+    result = run(cli.app, ["doctor"])
+    assert result.exit_code == 0, result.output
+    assert "not installed; either version will do" in result.output
+
+
+def test_neither(sound, monkeypatch):
+    monkeypatch.setattr(registration, "installed", list)
+    result = run(cli.app, ["doctor"])
+    assert result.exit_code == 1
+    assert "neither v2 nor v1 is installed" in result.output
 
 
 def test_every_failure_has_its_mend(sound, monkeypatch):
-    def not_found():
+    def not_found(host):
         raise registration.RegistrationError("nnU-Net does not find HardnessWeightedTrainer")
 
-    def too_old():
+    def too_old(host):
+        if host.version == "v1":
+            return "1.7.1"
         raise RuntimeError("nnunetv2 2.5.2 is installed, hardness weighted sampling needs 2.6 or newer")
 
     monkeypatch.setattr(registration, "find", not_found)
-    monkeypatch.setattr(doctor, "check_version", too_old)
+    monkeypatch.setattr(registration.Host, "check_version", too_old)
     monkeypatch.delenv("nnUNet_raw")
     monkeypatch.setenv("nnUNet_results", str(sound / "nowhere"))
     bad = sound / "bad.yaml"
@@ -54,8 +81,8 @@ def test_every_failure_has_its_mend(sound, monkeypatch):
     result = run(cli.app, ["doctor"])
     assert result.exit_code == 1
     assert [line.split(":")[0] for line in failures(result)] == [
-        "nnunetv2",
-        "discovery",
+        "discovery v1",
+        "nnU-Net v2",
         "nnUNet_raw",
         "nnUNet_results",
         "settings",

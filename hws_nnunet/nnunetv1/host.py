@@ -1,19 +1,13 @@
-"""Where nnU-Net v1 is touched: its version, and every name of it that is replaced for a moment and put back.
-
-Replaced are ``DataLoader3D`` and ``DataLoader2D`` in the modules that build data loaders, while they build them.
-"""
+"""What our adapter needs to know of nnU-Net v1: its version, its finder of trainers, how it asks for batches."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 
 from packaging.version import Version
 
 OLDEST = Version("1.7.1")
-LOADERS = ("DataLoader3D", "DataLoader2D")
 
 
 def check_version() -> Version:
@@ -47,27 +41,6 @@ def find_trainer(name: str) -> type:
     if found is None:
         raise ValueError(f"nnU-Net v1 finds no trainer {name}: hws-nnunet register")
     return found
-
-
-@contextmanager
-def replaced_loaders(trainer: type, make: Callable[..., object]) -> Iterator[None]:
-    """Have ``make(original class, *args, **kwargs)`` called where the trainer's code makes one of its data loaders."""
-    methods = [
-        inspect.unwrap(vars(cls)["get_basic_generators"])
-        for cls in trainer.__mro__
-        if "get_basic_generators" in vars(cls)
-    ]
-    with ExitStack() as stack:
-        for names in {id(method.__globals__): method.__globals__ for method in methods}.values():
-            for name in (name for name in LOADERS if name in names):
-                original = names[name]
-
-                def build(*args: object, _original: type = original, **kwargs: object) -> object:
-                    return make(_original, *args, **kwargs)
-
-                names[name] = build
-                stack.callback(names.__setitem__, name, original)
-        yield
 
 
 class Watched:

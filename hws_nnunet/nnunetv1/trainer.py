@@ -18,6 +18,7 @@ from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  #
     nnUNetTrainerV2CascadeFullRes,
 )
 
+from hws_nnunet.augmenters import loader_of, replaced_loaders, stop  # noqa: E402
 from hws_nnunet.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars  # noqa: E402
 from hws_nnunet.config import Settings  # noqa: E402
 from hws_nnunet.losses import per_sample_dice_ce  # noqa: E402
@@ -67,7 +68,7 @@ class HardnessWeightingMixin:
             return
         self.settings = settings_in_force(type(self).hws_settings, self.print_to_log_file)
         super().initialize(training, force_load_plans)
-        loader = self.tr_gen.generator if hasattr(self.tr_gen, "generator") else self.tr_gen.data_loader
+        loader = loader_of(self.tr_gen)
         if not isinstance(loader, tuple(LOADERS.values())) or loader.sampler is not self.sampler:
             raise RuntimeError(
                 f"{type(self).__name__} built its training data from {type(loader).__name__}, which does not draw by "
@@ -88,13 +89,17 @@ class HardnessWeightingMixin:
             loader.attach(self.weighting.sampler)
             return loader
 
-        with host.replaced_loaders(type(self), make):
+        names = [loader.__name__ for loader in LOADERS]
+        with replaced_loaders(type(self), "get_basic_generators", names, make):
             return super().get_basic_generators()
 
     def run_training(self) -> object:
-        """Train as the host does, from an epoch's start."""
+        """Train as the host does, from an epoch's start; then end the workers, for which the process would wait."""
         self.weighting.start_epoch()
-        return super().run_training()
+        try:
+            return super().run_training()
+        finally:
+            stop(self.tr_gen, self.val_gen)
 
     def run_iteration(
         self, data_generator: object, do_backprop: bool = True, run_online_evaluation: bool = False

@@ -1,20 +1,13 @@
-"""Where nnU-Net v2 is touched: its version, and every name of it that is replaced for a moment and put back.
-
-Replaced is ``nnUNetDataLoader`` in the modules that build data loaders, while they build them.
-"""
+"""What our adapter needs to know of nnU-Net v2: its version, its finder of trainers, its loggers."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 
 from packaging.version import Version
 
 OLDEST = Version("2.6")
-_LOADER = "nnUNetDataLoader"
 
 
 def check_version() -> Version:
@@ -58,48 +51,6 @@ def find_trainer(name: str) -> type:
     if found is None:
         raise ValueError(f"nnU-Net finds no trainer {name}: hws-nnunet register")
     return found
-
-
-@contextmanager
-def replaced_loader(trainer: type, make: Callable[..., object]) -> Iterator[None]:
-    """Have ``make(original class, *args, **kwargs)`` called where the trainer's code makes an ``nnUNetDataLoader``."""
-    with ExitStack() as stack:
-        for names in _loader_names(trainer):
-            original = names[_LOADER]
-
-            def build(*args: object, _original: type = original, **kwargs: object) -> object:
-                return make(_original, *args, **kwargs)
-
-            names[_LOADER] = build
-            stack.callback(names.__setitem__, _LOADER, original)
-        yield
-
-
-def _loader_names(trainer: type) -> list[dict[str, object]]:
-    """Return the global names of those ``get_dataloaders`` of the trainer's classes that can name the loader class.
-
-    By the function, not by the module: nnU-Net forgets the modules of external trainers after it has found one.
-    """
-    methods = [
-        inspect.unwrap(vars(cls)["get_dataloaders"]) for cls in trainer.__mro__ if "get_dataloaders" in vars(cls)
-    ]
-    names = {id(method.__globals__): method.__globals__ for method in methods}
-    return [found for found in names.values() if _LOADER in found]
-
-
-def loader_of(augmenter: object) -> object:
-    """Return the data loader that one of the host's augmenters holds, None where it holds none."""
-    for name in ("generator", "data_loader"):
-        if (loader := getattr(augmenter, name, None)) is not None:
-            return loader
-    return None
-
-
-def stop(*augmenters: object) -> None:
-    """End the workers of the host's augmenters, of those that have any."""
-    for augmenter in augmenters:
-        if hasattr(augmenter, "_finish"):
-            augmenter._finish()
 
 
 def log_beside(logger: object, values: dict[str, float], epoch: int) -> None:

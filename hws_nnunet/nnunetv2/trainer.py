@@ -15,6 +15,7 @@ host.check_version()  # before anything that older versions lack is imported
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
 
+from hws_nnunet.augmenters import loader_of, replaced_loaders, stop  # noqa: E402
 from hws_nnunet.checkpoints import extended_checkpoint, watched_checkpoint  # noqa: E402
 from hws_nnunet.config import Settings  # noqa: E402
 from hws_nnunet.losses import per_sample_dice_bce, per_sample_dice_ce  # noqa: E402
@@ -81,11 +82,11 @@ class HardnessWeightingMixin:
 
     def get_dataloaders(self) -> tuple:
         """Return the host's augmenters, the training one over a loader that draws by hardness."""
-        with host.replaced_loader(type(self), self._make_loader):
+        with replaced_loaders(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader):
             training, validation = super().get_dataloaders()
-        loader = host.loader_of(training)
+        loader = loader_of(training)
         if not isinstance(loader, HardnessWeightedDataLoader) or loader.sampler is not self.sampler:
-            host.stop(training, validation)
+            stop(training, validation)
             raise RuntimeError(
                 f"{type(self).__name__} built its training data from {type(loader).__name__}, which does not draw by "
                 "hardness: the mixin works with trainers that use nnU-Net's nnUNetDataLoader"

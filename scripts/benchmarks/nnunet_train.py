@@ -20,8 +20,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args
 
 from hws_nnunet import HardnessWeightedSampler
+from hws_nnunet.augmenters import stop
 from hws_nnunet.files import whole_file
-from hws_nnunet.nnunetv2 import host
 from hws_nnunet.nnunetv2.loader import DRAWN
 
 
@@ -56,7 +56,7 @@ def train(job: dict) -> dict:
         print(f"epoch {trainer.current_epoch}: loss {losses[-1]:.4f}, {trained:.0f} s", flush=True)
         if trainer.current_epoch in job["evaluate"]:
             dice[trainer.current_epoch] = _validate(trainer)
-    host.stop(trainer.dataloader_train, trainer.dataloader_val)
+    stop(trainer.dataloader_train, trainer.dataloader_val)
     if job["keep"]:
         trainer.current_epoch -= 1  # the host saves the number of the epoch after this one
         trainer.save_checkpoint(str(Path(os.environ["nnUNet_results"]) / "base.pth"))

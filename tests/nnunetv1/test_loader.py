@@ -33,7 +33,7 @@ def test_cases_follow_the_closed_form(tmp_path, size, patch):
     loader = loader_of(make_cases(tmp_path, 6), Settings(beta=2.0, cells=1, **PLAIN), size=size, patch=patch)
     teach(loader.sampler, losses)
     counts = np.zeros(6, dtype=int)
-    for _ in range(6000 // size):
+    for _ in range(3000 // size):
         batch = next(loader)
         assert [f"case{i:02d}" for i in batch[DRAWN]["cases"]] == list(batch["keys"])
         counts[batch[DRAWN]["cases"]] += 1
@@ -53,12 +53,12 @@ def test_positions_follow_the_closed_form(tmp_path, patch, initial, forced):
     losses = np.random.default_rng(1).random(grid.cells)
     loader.sampler.update([0] * grid.cells, range(grid.cells), np.repeat(losses[:, None], 2, axis=1))
     np.random.seed(0)
-    starts = starts_of(loader, 4000, shape)
-    host = starts_of(stock_loader(cases, **options), 8000, shape)
+    starts = starts_of(loader, 2000, shape)
+    host = starts_of(stock_loader(cases, **options), 3000, shape)
     cells, host_cells = grid.cell_of(starts), grid.cell_of(host)
     if not forced:
         share = np.bincount(host_cells, minlength=grid.cells) / len(host)
-        assert share == pytest.approx(grid.shares, abs=0.02), "prior shares are nnU-Net's own"
+        assert share == pytest.approx(grid.shares, abs=0.035), "prior shares are nnU-Net's own"
         expected = grid.shares * np.exp(3.0 * losses)
         assert naive.close(np.bincount(cells, minlength=grid.cells), expected / expected.sum())
     else:  # each class by itself: its voxels, by slices in 2D, are weighed within it
@@ -82,13 +82,13 @@ def test_at_patch_beta_0_positions_are_distributed_as_the_hosts(tmp_path, settin
     cases = make_cases(tmp_path, 1, shape, voxels=40)
     options = {"size": 1, "patch": patch, "oversample": float(forced)}
     np.random.seed(0)
-    ours = starts_of(loader_of(cases, settings, **options), 6000, shape)
-    host = starts_of(stock_loader(cases, **options), 6000, shape)
+    ours = starts_of(loader_of(cases, settings, **options), 2000, shape)
+    host = starts_of(stock_loader(cases, **options), 2000, shape)
     for axis in range(3):
         width = int(host[:, axis].max()) + 1
         left, right = (np.bincount(starts[:, axis], minlength=width) for starts in (ours, host))
         assert len(left) == len(right)
-        assert naive.total_variation(left / 6000, right / 6000) < 0.04
+        assert naive.total_variation(left / 2000, right / 2000) < 0.08
 
 
 @pytest.mark.parametrize("patch", [(8, 8, 8), (8, 8)])
@@ -159,7 +159,7 @@ def test_all_shapes_that_the_host_accepts(tmp_path):
         cases = make_cases(folder, 2, shape=shape)
         for forced in (False, True):
             options = {"size": 1, "patch": patch, "initial": tuple(p + 3 for p in patch), "oversample": float(forced)}
-            ours = starts_of(loader_of(cases, Settings(patch_beta=5.0), **options), 200, shape)
+            ours = starts_of(loader_of(cases, Settings(patch_beta=5.0), **options), 60, shape)
             host = starts_of(stock_loader(cases, **options), 2000, shape)
             assert (ours.min(0) >= host.min(0)).all()
             assert (ours.max(0) <= host.max(0)).all()

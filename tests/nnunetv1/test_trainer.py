@@ -168,8 +168,11 @@ def test_variants_by_nnunets_convention(workspace, monkeypatch):
 
 
 def test_the_cascade_names_our_trainer_of_its_first_stage(workspace, monkeypatch):
+    from nnunet.training.network_training import nnUNetTrainerV2_CascadeFullRes as module
+
     from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainerCascadeFullRes
 
+    monkeypatch.setattr(module, "network_training_output_dir", workspace.env["RESULTS_FOLDER"])
     cls = HardnessWeightedTrainerCascadeFullRes
     made = trainer_of(workspace, monkeypatch, cls)
     assert Path(made.folder_with_segs_from_prev_stage).parent.name == f"HardnessWeightedTrainer__{SMALL}"

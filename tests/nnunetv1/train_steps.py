@@ -5,6 +5,7 @@
 JOBS is a list of objects: trainer, configuration, plans, steps, config (a YAML file or null), out.
 """
 
+import copy
 import json
 import os
 import random
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunet.run.default_configuration import get_default_configuration
-from nnunet.training.data_augmentation import data_augmentation_moreDA
+from nnunet.training.data_augmentation import data_augmentation_moreDA, default_data_augmentation
 
 
 def seed():
@@ -80,5 +81,13 @@ def single_threaded(loader, transform, *args, **kwargs):
 
 data_augmentation_moreDA.MultiThreadedAugmenter = single_threaded
 torch.set_num_threads(1)
+shared = (
+    default_data_augmentation.default_3D_augmentation_params,
+    default_data_augmentation.default_2D_augmentation_params,
+)
+before = copy.deepcopy(shared)
 for job in json.loads(Path(sys.argv[1]).read_text()):
+    for used, fresh in zip(shared, before, strict=True):  # each trainer changes them for the next of its process
+        used.clear()
+        used.update(copy.deepcopy(fresh))
     run(job)

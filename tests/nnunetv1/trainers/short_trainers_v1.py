@@ -29,5 +29,6 @@ class ShortHardnessWeighted(_Short, HardnessWeightedTrainer):
 
 class ShortCascade(_Short, HardnessWeightedTrainerCascadeFullRes):
     def __init__(self, *args, **kwargs):
-        kwargs.setdefault("previous_trainer", "ShortHardnessWeighted")
+        if len(args) < 9:  # nnUNet_predict gives them all, by position
+            kwargs["previous_trainer"] = "ShortHardnessWeighted"
         super().__init__(*args, **kwargs)
