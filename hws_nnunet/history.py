@@ -165,8 +165,8 @@ class Record:
             for row in state["rows"].tolist()
         ]
 
-    def write(self, folder: Path, sampler: HardnessWeightedSampler) -> None:
-        """Write both tables and the figure into a folder, each whole or not at all."""
+    def write(self, folder: Path, sampler: HardnessWeightedSampler, *, figure: bool = True) -> None:
+        """Write both tables, and the figure if asked, into a folder, each whole or not at all."""
         folder = Path(folder)
         table, probabilities = sampler.table, sampler.probabilities()
         if not sampler.settings.weighs_cases:
@@ -189,6 +189,8 @@ class Record:
             row = {key: _number(value) for key, value in asdict(summary).items() if key in _NUMBERS}
             epochs.append({"epoch": epoch, **row})
         _write_table(folder / EPOCHS_FILE, epochs)
+        if not figure:
+            return
         from hws_nnunet.figures import plot_record  # matplotlib is slow to import, and needed here alone
 
         with whole_file(folder / FIGURE_FILE) as partial:

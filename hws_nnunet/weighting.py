@@ -5,6 +5,8 @@ The adapters differ in the hooks that call this, and in nothing else.
 
 from __future__ import annotations
 
+import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +25,9 @@ from hws_nnunet.sampling import HardnessWeightedSampler
 
 STATE = "hardness_weighted_sampling"
 """Key of the sampler's state in a host's checkpoint."""
+
+_PAUSE = 100
+"""After a figure, in times of what it took."""
 
 Log = Callable[[str], None]
 
@@ -89,6 +94,7 @@ class Weighting:
             )
         self.sampler = HardnessWeightedSampler(once, settings, measures=MEASURES, rng=rng)
         self.record = Record(self.sampler.table.names)
+        self._draw_again = -math.inf
         self.start_epoch()
 
     def start_epoch(self) -> None:
@@ -129,12 +135,21 @@ class Weighting:
         self.record.append(epoch, self.sampler, summary, self._visits_before)
         return summary
 
-    def write_record(self, folder: Path) -> None:
-        """Write the record's files; what goes wrong is logged."""
+    def write_record(self, folder: Path, *, last: bool) -> None:
+        """Write the record's files; what goes wrong is logged.
+
+        Drawing the figure takes about a second, which short epochs would feel: it is drawn at the first epoch and the
+        ``last``, and in between as often as takes at most a hundredth of the time.
+        """
+        begin = time.monotonic()
+        figure = last or begin >= self._draw_again
         try:
-            self.record.write(folder, self.sampler)
+            self.record.write(folder, self.sampler, figure=figure)
         except Exception as error:  # a full disk or a font that is missing must not end a training of days
             self._log(f"WARNING: the record was not written: {type(error).__name__}: {error}")
+        if figure:
+            now = time.monotonic()
+            self._draw_again = now + _PAUSE * (now - begin)
 
     def state_dict(self) -> dict:
         """Return what a resumed training needs."""

@@ -121,7 +121,7 @@ class HardnessWeightingMixin:
     def on_epoch_end(self) -> None:
         """Let the host end its epoch, checkpoints included; then write the record beside its ``progress.png``."""
         super().on_epoch_end()
-        self.weighting.write_record(Path(self.output_folder))
+        self.weighting.write_record(Path(self.output_folder), last=self.current_epoch >= self.num_epochs)
 
     def save_checkpoint(self, filename: str) -> None:
         """Write the host's checkpoint with the sampler's state in it, whole or not at all."""

@@ -6,8 +6,8 @@ Each training is a process of its own and goes through nnU-Net's augmenter with 
 training process's time that is spent in our code (per-sample loss, update of the table, record), which is what our
 code adds wherever the network, not the workers, is the bottleneck; what a batch's draws take in a worker; and the ratio
 of epoch times, ours to stock, pair by pair, in trainings without timers. Where our code is timed on a GPU, computing is
-waited for before and after it, so that its time is its own. An epoch here is shorter than nnU-Net's 250 steps: the
-record weighs more than it would.
+waited for before and after it, so that its time is its own. The record's figure is drawn in the first epoch, which warms
+up and does not count, and again only once that takes less than a hundredth of the time.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def measure(job: dict) -> dict:
         _time(trainer.loss, "_keep", spent, "per-sample loss", device)
         _time(trainer.loss, "take", spent, "update", device)
         _time(trainer.sampler, "update", spent, "update", device)
-        _time(trainer.record, "append", spent, "record", device)
-        _time(trainer.record, "write", spent, "record", device)
+        _time(trainer.weighting, "end_epoch", spent, "record", device)
+        _time(trainer.weighting, "write_record", spent, "record", device)
     epochs, steps, draws = [], 0.0, []
     for epoch in range(job["epochs"]):
         if epoch == 1:  # the first one warms up
@@ -71,8 +71,8 @@ def measure(job: dict) -> dict:
             if job["timed"]:
                 draws.append(batch[DRAWN]["seconds"])
         trainer.on_train_epoch_end(outputs)
-        if hasattr(trainer, "record"):  # written at the end of an epoch, where nnU-Net plots its own figure
-            trainer.record.write(Path(trainer.output_folder), trainer.sampler)
+        if hasattr(trainer, "weighting"):  # at the end of an epoch, where nnU-Net plots its own figure
+            trainer.weighting.write_record(Path(trainer.output_folder), last=False)
         epochs.append(time.perf_counter() - begin)
         trainer.current_epoch += 1
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident()
