@@ -6,8 +6,8 @@ Each training is a process of its own and goes through nnU-Net's augmenter with 
 training process's time that is spent in our code (per-sample loss, update of the table, record), which is what our
 code adds wherever the network, not the workers, is the bottleneck; what a batch's draws take in a worker; and the ratio
 of epoch times, ours to stock, pair by pair, in trainings without timers. Where our code is timed on a GPU, computing is
-waited for before and after it, so that its time is its own. The record's figure is drawn in the first epoch, which warms
-up and does not count, and again only once that takes less than a hundredth of the time.
+waited for before and after it, so that its time is its own. The record's figure is drawn in the first epoch, which
+warms up and does not count, and again only once that takes less than a hundredth of the time.
 """
 
 from __future__ import annotations
