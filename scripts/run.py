@@ -19,7 +19,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = "v2,dev"
+EXTRAS = "v1,v2,dev"
 
 
 def python() -> Path:
@@ -35,7 +35,7 @@ def python() -> Path:
 
 
 def install(interpreter: Path) -> None:
-    """Install this checkout, editable, with nnU-Net v2 and the tools of development."""
+    """Install this checkout, editable, with both versions of nnU-Net and the tools of development."""
     prefix = subprocess.run(
         [interpreter, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -43,7 +43,7 @@ def install(interpreter: Path) -> None:
     wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    print("installing hws-nnunet with nnU-Net v2 (some minutes: PyTorch is large)", flush=True)
+    print("installing hws-nnunet with nnU-Net v1 and v2 (some minutes: PyTorch is large)", flush=True)
     subprocess.run(
         [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f".[{EXTRAS}]"],
         cwd=ROOT,
