@@ -34,6 +34,8 @@ COMMON, RARE = "common", "rare"
 class Anatomy:
     """Sizes and places of one brain, in units of half the field of view; axes are left, back and down."""
 
+    size: float
+    """Of all of it, as brains grow; the other sizes are those at 1."""
     brain: tuple[float, float, float]
     ventricles: float
     cerebellum: float
@@ -42,11 +44,11 @@ class Anatomy:
     @classmethod
     def draw(cls, rng: np.random.Generator, *, rare: bool) -> Anatomy:
         """Draw a brain of the common or the rare group."""
-        size = rng.uniform(0.92, 1.05)
-        brain = tuple(size * half * rng.uniform(0.96, 1.04) for half in (0.68, 0.82, 0.66))
+        size = rng.uniform(0.7, 1.05)
+        brain = tuple(half * rng.uniform(0.96, 1.04) for half in (0.68, 0.82, 0.66))
         if rare:
-            return cls(brain, rng.uniform(2.0, 2.6), rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.16))
-        return cls(brain, rng.uniform(0.8, 1.1), rng.uniform(0.9, 1.1), rng.uniform(-0.02, 0.02))
+            return cls(size, brain, rng.uniform(2.0, 2.6), rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.16))
+        return cls(size, brain, rng.uniform(0.8, 1.1), rng.uniform(0.9, 1.1), rng.uniform(-0.02, 0.02))
 
 
 def make_case(
@@ -71,6 +73,7 @@ def make_case(
     axes = [np.linspace(-1, 1, size) for size in shape]
     place = np.stack(np.meshgrid(*axes, indexing="ij"))
     place = place + np.stack([_smooth(rng, shape, 0.2) for _ in range(3)]) * 0.035
+    place /= anatomy.size
     labels = _label(place, anatomy, rng)
     return _image(labels, _RARE_INTENSITY if rare else _INTENSITY, rng), labels
 
