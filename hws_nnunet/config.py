@@ -50,8 +50,8 @@ class Settings(BaseModel):
     smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.8
     """Exponential smoothing m of losses: new = m * old + (1 - m) * loss. 0 keeps the last loss alone."""
 
-    draw_by: Literal["dice_ce", "dice_present"] = "dice_ce"
-    """What draws go by: the training loss, or soft Dice loss over the classes present in the patch."""
+    draw_by: Literal["dice_ce", "dice_present"] = "dice_present"
+    """What draws go by: soft Dice loss over the classes present in the patch, or the training loss."""
 
     with_replacement: bool = False
     """Whether one batch may hold a case twice."""

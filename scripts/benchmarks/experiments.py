@@ -15,6 +15,7 @@ from hws_nnunet import Settings
 from hws_nnunet.files import whole_file
 
 PAPER = {
+    "draw_by": "dice_ce",
     "ess": 0.0,
     "cap": None,
     "uniform_fraction": 0.0,
@@ -49,7 +50,7 @@ ARMS = {
 
 NNUNET_ARMS = {
     **ARMS,
-    "ours, dice_present": {"draw_by": "dice_present"},
+    "ours, dice_ce": {"draw_by": "dice_ce"},
     "ours without in_flight_limit": {"in_flight_limit": False},
     "ours, smoothing 0.9": {"smoothing": 0.9},
     "ours with patches": {"patch_beta": 2.0},
