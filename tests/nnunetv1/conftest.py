@@ -4,8 +4,6 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -14,45 +12,17 @@ import pytest
 from filelock import FileLock
 
 from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
+from tests.workspaces import Workspace, nested_balls
 
 SMALL = "nnUNetPlans_pretrained_small"
 TRAINERS = Path(__file__).parent / "trainers"
 
 
-class Workspace:
-    """nnU-Net's folders, an environment that names them, and its commands."""
-
+class WorkspaceV1(Workspace):
     def __init__(self, root: Path):
-        self.root = root
-        self.folders = {
-            "nnUNet_raw_data_base": root / "raw",
-            "nnUNet_preprocessed": root / "preprocessed",
-            "RESULTS_FOLDER": root / "results",
-        }
-        for folder in self.folders.values():
-            folder.mkdir(parents=True, exist_ok=True)
-        self.env = {
-            **os.environ,
-            **{name: str(folder) for name, folder in self.folders.items()},
-            "nnUNet_def_n_proc": "1",
-            "nnUNet_n_proc_DA": "2",
-            "PYTHONPATH": os.pathsep.join([str(TRAINERS), str(Path(__file__).parents[2])]),
-            "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
-        }
-        self.env.pop("HWS_CONFIG", None)
-
-    def run(self, *command, check=True, timeout=900, **env):
-        done = subprocess.run(
-            [str(part) for part in command],
-            env={**self.env, **env},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
-        )
-        assert not check or done.returncode == 0, done.stdout[-4000:]
-        return done
+        folders = {"nnUNet_raw_data_base": "raw", "nnUNet_preprocessed": "preprocessed", "RESULTS_FOLDER": "results"}
+        path = os.pathsep.join([str(TRAINERS), str(Path(__file__).parents[2])])
+        super().__init__(root, folders, PYTHONPATH=path)
 
     def preprocessed(self, task):
         return next(self.folders["nnUNet_preprocessed"].glob(f"Task{task:03d}_*"))
@@ -62,23 +32,15 @@ class Workspace:
         return results / self.preprocessed(task).name / f"{trainer}__{plans}" / fold
 
 
-def ball(shape, centre, radius):
-    grid = np.stack(np.meshgrid(*[np.arange(s) for s in shape], indexing="ij"), axis=-1)
-    return ((grid - np.asarray(centre)) ** 2).sum(-1) <= radius**2
-
-
-def write_raw(folder: Path, cases: int, shape=(30, 28, 26)):
-    """Two nested balls somewhere in noise."""
+def write_raw(folder: Path, cases: int):
+    """Two nested balls in each image."""
     rng = np.random.default_rng(0)
     (folder / "imagesTr").mkdir(parents=True)
     (folder / "labelsTr").mkdir()
     names = [f"case{i:02d}" for i in range(cases)]
     for name in names:
-        centre = rng.uniform(11, 16, 3)
-        outer, inner = ball(shape, centre, 8), ball(shape, centre + rng.uniform(-2, 2, 3), 4)
-        image = rng.normal(100, 10, shape) + 60 * outer + 60 * inner
-        nib.save(nib.Nifti1Image(image.astype(np.float32), np.eye(4)), folder / "imagesTr" / f"{name}_0000.nii.gz")
-        label = outer.astype(np.uint8) + inner
+        image, label = nested_balls(rng)
+        nib.save(nib.Nifti1Image(image, np.eye(4)), folder / "imagesTr" / f"{name}_0000.nii.gz")
         nib.save(nib.Nifti1Image(label, np.eye(4)), folder / "labelsTr" / f"{name}.nii.gz")
     description = {
         "name": "Balls",
@@ -101,7 +63,7 @@ def workspace(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "nnunetv1"
     with FileLock(f"{root}.lock"):
-        space = Workspace(root)
+        space = WorkspaceV1(root)
         if not (root / "ready").exists():
             plan(space)
             (root / "ready").touch()
@@ -121,7 +83,7 @@ class short_trainers:
         self.file.unlink(missing_ok=True)
 
 
-def plan(space: Workspace):
+def plan(space: WorkspaceV1):
     write_raw(space.folders["nnUNet_raw_data_base"] / "nnUNet_raw_data" / "Task001_Balls", 8)
     threads = ("-tl", 1, "-tf", 1)
     space.run("nnUNet_plan_and_preprocess", "-t", 1, "--verify_dataset_integrity", "-no_pp", *threads)
@@ -134,7 +96,7 @@ def plan(space: Workspace):
     small_2d(space)
 
 
-def small_2d(space: Workspace):
+def small_2d(space: WorkspaceV1):
     """nnU-Net plans batches of hundreds of so small slices."""
     from batchgenerators.utilities.file_and_folder_operations import load_pickle, save_pickle
 

@@ -1,10 +1,6 @@
 """The whole way through nnU-Net v1's own commands, on made-up data; no variable that has torch load pickles."""
 
 import json
-import os
-import signal
-import subprocess
-import time
 
 import nibabel as nib
 import numpy as np
@@ -27,21 +23,6 @@ def state_of(file):
     return checkpoint["epoch"], checkpoint["hardness_weighted_sampling"]
 
 
-def kill_when(workspace, said, command, **env):
-    """Run a command until it says something, then end it and its workers without warning."""
-    log = workspace.root / "killed.log"
-    with open(log, "w") as file:
-        env = {**workspace.env, "PYTHONUNBUFFERED": "1", **env}
-        process = subprocess.Popen(command, env=env, stdout=file, stderr=file, start_new_session=True)
-    end = time.monotonic() + 300
-    while said not in log.read_text():
-        running = process.poll() is None and time.monotonic() < end
-        assert running, log.read_text()[-3000:]
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 def predict(workspace, tmp_path, configuration, trainer, plans, *more, fold="0"):
     images = workspace.folders["nnUNet_raw_data_base"] / "nnUNet_raw_data" / "Task001_Balls" / "imagesTr"
     new = tmp_path / "new"
@@ -56,7 +37,7 @@ def predict(workspace, tmp_path, configuration, trainer, plans, *more, fold="0")
 def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     fold = workspace.fold(1, TRAINER)
     steps = {"SHORT_EPOCHS": "3", "SHORT_STEPS": "40"}
-    kill_when(workspace, "epoch:  2", train_command(), **steps)
+    workspace.kill_when("epoch:  2", train_command(), **steps)
     epoch, state = state_of(fold / "model_latest.model")
     assert 1 <= epoch <= 2
     assert state["version"] == 40 * epoch, "one update a step"

@@ -1,5 +1,4 @@
 import json
-import math
 import sys
 from collections import OrderedDict
 from pathlib import Path
@@ -11,6 +10,7 @@ import yaml
 
 pytest.importorskip("nnunet", reason="nnU-Net v1 is not installed")
 from tests.nnunetv1.conftest import SMALL
+from tests.workspaces import first_difference
 
 SCRIPT = Path(__file__).with_name("train_steps.py")
 STEPS = 5
@@ -58,29 +58,11 @@ def steps(workspace):
     return result
 
 
-def same(one, other):
-    """Compare everything; return what differs first, or None."""
-    assert all(math.isfinite(batch["loss"]) for batch in one["batches"] + other["batches"])
-    for step, (a, b) in enumerate(zip(one["batches"], other["batches"], strict=True)):
-        if a["keys"] != b["keys"]:
-            return f"keys of step {step}"
-        if not torch.equal(a["data"], b["data"]):
-            return f"data of step {step}"
-        if not all(torch.equal(x, y) for x, y in zip(a["target"], b["target"], strict=True)):
-            return f"target of step {step}"
-        if a["loss"] != b["loss"]:
-            return f"loss of step {step}"
-    for name, weight in one["weights"].items():
-        if not torch.equal(weight, other["weights"][name]):
-            return f"weights {name}"
-    return None if one["random"] == other["random"] else "random numbers left"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("where", HOSTS)
 def test_neutral_settings_equal_stock_nnunet_bit_for_bit(steps, where):
     stock, neutral = steps("ShortStock", where), steps(where=where, settings=NEUTRAL)
-    assert same(stock, neutral) is None
+    assert first_difference(stock, neutral) is None
     assert neutral["state"]["version"] == STEPS, "losses are tracked all the same"
     assert neutral["state"]["visits"].sum() == sum(len(batch["keys"]) for batch in neutral["batches"])
 
@@ -89,7 +71,7 @@ def test_neutral_settings_equal_stock_nnunet_bit_for_bit(steps, where):
 @pytest.mark.parametrize("settings", [{}, {"patch_beta": 2.0}])
 def test_with_weighting_on_they_differ(steps, settings):
     weighted = steps(settings=settings)
-    assert same(steps("ShortStock"), weighted) is not None
+    assert first_difference(steps("ShortStock"), weighted) is not None
     assert weighted["valid"] == (True, "")
     assert [batch["version"] for batch in weighted["batches"]] == list(range(STEPS))
 

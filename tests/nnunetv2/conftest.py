@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -12,68 +10,36 @@ import pytest
 from filelock import FileLock
 
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
+from tests.workspaces import Workspace, nested_balls
 
 SMALL = "3d_small"
 
 
-class Workspace:
-    """nnU-Net's folders, an environment that names them, and its commands."""
-
+class WorkspaceV2(Workspace):
     def __init__(self, root: Path):
-        self.root = root
-        self.folders = {name: root / name for name in ("raw", "preprocessed", "results")}
-        for folder in self.folders.values():
-            folder.mkdir(parents=True, exist_ok=True)
-        self.env = {
-            **os.environ,
-            **{f"nnUNet_{name}": str(folder) for name, folder in self.folders.items()},
-            "nnUNet_def_n_proc": "1",
-            "nnUNet_n_proc_DA": "2",
-            "nnUNet_extTrainer": str(Path(__file__).parent / "trainers"),
-            "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
-        }
-        self.env.pop("HWS_CONFIG", None)
-
-    def run(self, *command, check=True, timeout=900, **env):
-        done = subprocess.run(
-            [str(part) for part in command],
-            env={**self.env, **env},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
-        )
-        assert not check or done.returncode == 0, done.stdout[-4000:]
-        return done
+        trainers = str(Path(__file__).parent / "trainers")
+        names = ("raw", "preprocessed", "results")
+        super().__init__(root, {f"nnUNet_{name}": name for name in names}, nnUNet_extTrainer=trainers)
 
     def preprocessed(self, dataset):
-        return next(self.folders["preprocessed"].glob(f"Dataset{dataset:03d}_*"))
+        return next(self.folders["nnUNet_preprocessed"].glob(f"Dataset{dataset:03d}_*"))
 
     def fold(self, dataset, trainer, configuration=SMALL, fold=0):
         name = self.preprocessed(dataset).name
-        return self.folders["results"] / name / f"{trainer}__nnUNetPlans__{configuration}" / f"fold_{fold}"
+        return self.folders["nnUNet_results"] / name / f"{trainer}__nnUNetPlans__{configuration}" / f"fold_{fold}"
 
 
-def ball(shape, centre, radius):
-    grid = np.stack(np.meshgrid(*[np.arange(s) for s in shape], indexing="ij"), axis=-1)
-    return ((grid - np.asarray(centre)) ** 2).sum(-1) <= radius**2
-
-
-def write_raw(folder: Path, cases: int, labels: dict, *, ignore: int | None = None, shape=(30, 28, 26)):
-    """Two nested balls somewhere in noise: ``imagesTr``, ``labelsTr`` and ``dataset.json``."""
+def write_raw(folder: Path, cases: int, labels: dict, *, ignore: int | None = None):
+    """Two nested balls in each image: ``imagesTr``, ``labelsTr`` and ``dataset.json``."""
     rng = np.random.default_rng(0)
     (folder / "imagesTr").mkdir(parents=True)
     (folder / "labelsTr").mkdir()
     for case in range(cases):
-        centre = rng.uniform(11, 16, 3)
-        outer, inner = ball(shape, centre, 8), ball(shape, centre + rng.uniform(-2, 2, 3), 4)
-        label = outer.astype(np.uint8) + inner
-        image = rng.normal(100, 10, shape) + 60 * outer + 60 * inner
+        image, label = nested_balls(rng)
         if ignore is not None:
             label[:, :5] = ignore
         name = f"case{case:02d}"
-        nib.save(nib.Nifti1Image(image.astype(np.float32), np.eye(4)), folder / "imagesTr" / f"{name}_0000.nii.gz")
+        nib.save(nib.Nifti1Image(image, np.eye(4)), folder / "imagesTr" / f"{name}_0000.nii.gz")
         nib.save(nib.Nifti1Image(label, np.eye(4)), folder / "labelsTr" / f"{name}.nii.gz")
     description = {"channel_names": {"0": "T2w"}, "numTraining": cases, "file_ending": ".nii.gz", **labels}
     (folder / "dataset.json").write_text(json.dumps(description))
@@ -85,15 +51,15 @@ def workspace(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "nnunet"
     with FileLock(f"{root}.lock"):
-        space = Workspace(root)
+        space = WorkspaceV2(root)
         if not (root / "ready").exists():
             plan(space)
             (root / "ready").touch()
     return space
 
 
-def plan(space: Workspace):
-    raw = space.folders["raw"]
+def plan(space: WorkspaceV2):
+    raw = space.folders["nnUNet_raw"]
     write_raw(raw / "Dataset001_Balls", 8, {"labels": {"background": 0, "outer": 1, "inner": 2}})
     regions = {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3}
     write_raw(raw / "Dataset002_Regions", 6, {"labels": regions, "regions_class_order": [1, 2]}, ignore=3)

@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import time
 
 import nibabel as nib
 import numpy as np
@@ -26,31 +23,10 @@ def state_of(file):
     return checkpoint["current_epoch"], checkpoint["hardness_weighted_sampling"]
 
 
-def kill_when(workspace, said, command, **env):
-    """Run a command until it says something, then end it and its workers without warning; return what it said."""
-    log = workspace.root / "killed.log"
-    with open(log, "w") as file:
-        process = subprocess.Popen(
-            command,
-            env={**workspace.env, "PYTHONUNBUFFERED": "1", **env},
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-    end = time.monotonic() + 300
-    while said not in log.read_text():
-        running = process.poll() is None and time.monotonic() < end
-        assert running, log.read_text()[-3000:]
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return log.read_text()
-
-
 def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     fold = workspace.fold(1, TRAINER)
     steps = {"SHORT_EPOCHS": "3", "SHORT_STEPS": "40"}
-    kill_when(workspace, "Epoch 2", train_command(), **steps)
+    workspace.kill_when("Epoch 2", train_command(), **steps)
     latest = fold / "checkpoint_latest.pth"
     epoch, state = state_of(latest)
     assert 1 <= epoch <= 2
@@ -73,7 +49,7 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     assert state["visits"].sum() == 240
     assert state["weighted"]
     assert json.loads((fold / "validation" / "summary.json").read_text())["metric_per_case"]
-    images = workspace.folders["raw"] / "Dataset001_Balls" / "imagesTr"
+    images = workspace.folders["nnUNet_raw"] / "Dataset001_Balls" / "imagesTr"
     new = tmp_path / "new"
     new.mkdir()
     (new / "case00_0000.nii.gz").symlink_to(images / "case00_0000.nii.gz")
@@ -122,7 +98,7 @@ def predict_without_this_package(workspace, model, tmp_path, expected):
 
 def test_killed_in_the_middle_of_a_checkpoint(workspace):
     fold = workspace.fold(1, "ShortSlowToSave", fold=1)
-    kill_when(workspace, "HALF WRITTEN", train_command(1, "3d_small", 1, "ShortSlowToSave"), SHORT_EPOCHS="3")
+    workspace.kill_when("HALF WRITTEN", train_command(1, "3d_small", 1, "ShortSlowToSave"), SHORT_EPOCHS="3")
     assert [path.name for path in fold.glob("*.partial")] == ["checkpoint_latest.pth.partial"]
     epoch, state = state_of(fold / "checkpoint_latest.pth")
     assert epoch == 1

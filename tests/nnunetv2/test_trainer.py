@@ -1,7 +1,6 @@
 """The trainer against nnU-Net's own, in one process under one seed, and its refusals."""
 
 import json
-import math
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 import yaml
 
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+from tests.workspaces import first_difference
 
 STEPS = 6
 HOSTS = [(1, "3d_small"), (1, "2d_small"), (2, "3d_small")]
@@ -58,30 +58,12 @@ def steps(workspace):
     return result
 
 
-def same(one, other):
-    """Compare everything; return what differs first, or None."""
-    assert all(math.isfinite(batch["loss"]) for batch in one["batches"] + other["batches"])
-    for step, (a, b) in enumerate(zip(one["batches"], other["batches"], strict=True)):
-        if a["keys"] != b["keys"]:
-            return f"keys of step {step}"
-        if not torch.equal(a["data"], b["data"]):
-            return f"data of step {step}"
-        if not all(torch.equal(x, y) for x, y in zip(a["target"], b["target"], strict=True)):
-            return f"target of step {step}"
-        if a["loss"] != b["loss"]:
-            return f"loss of step {step}"
-    for name, weight in one["weights"].items():
-        if not torch.equal(weight, other["weights"][name]):
-            return f"weights {name}"
-    return None if one["random"] == other["random"] else "random numbers left"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("dataset", "configuration"), HOSTS)
 def test_neutral_settings_equal_stock_nnunet_bit_for_bit(steps, dataset, configuration):
     stock = steps("ShortStock", dataset, configuration)
     neutral = steps("ShortHardnessWeighted", dataset, configuration, NEUTRAL)
-    assert same(stock, neutral) is None
+    assert first_difference(stock, neutral) is None
     assert neutral["state"]["version"] == STEPS, "losses are tracked all the same"
     assert neutral["state"]["visits"].sum() == sum(len(batch["keys"]) for batch in neutral["batches"])
 
@@ -90,7 +72,7 @@ def test_neutral_settings_equal_stock_nnunet_bit_for_bit(steps, dataset, configu
 @pytest.mark.parametrize("settings", [{}, PATCHES, {"beta": 0, **PATCHES}])
 def test_with_weighting_on_they_differ(steps, settings):
     weighted = steps(settings=settings)
-    assert same(steps("ShortStock"), weighted) is not None
+    assert first_difference(steps("ShortStock"), weighted) is not None
     assert weighted["valid"] == (True, "")
     # the first batch is thrown away by the host; then each batch is answered before the next is drawn
     assert [batch["version"] for batch in weighted["batches"]] == list(range(STEPS))
@@ -98,7 +80,7 @@ def test_with_weighting_on_they_differ(steps, settings):
 
 @pytest.mark.slow
 def test_a_single_process_repeats_itself_under_a_seed(steps):
-    assert same(steps(settings={}), steps(settings={"ess": 0.5})) is None
+    assert first_difference(steps(settings={}), steps(settings={"ess": 0.5})) is None
     assert steps(dataset=2, settings={})["valid"] == (True, "")
 
 

@@ -1,0 +1,96 @@
+"""What the tests through nnU-Net's commands share: folders, commands, made-up images, comparisons."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+class Workspace:
+    """nnU-Net's folders, an environment that names them, and its commands."""
+
+    def __init__(self, root: Path, folders: dict[str, str], **variables: str):
+        """Make the folders, ``{variable: name}``."""
+        self.root = root
+        self.folders = {variable: root / name for variable, name in folders.items()}
+        for folder in self.folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        self.env = {
+            **os.environ,
+            **{variable: str(folder) for variable, folder in self.folders.items()},
+            "nnUNet_def_n_proc": "1",
+            "nnUNet_n_proc_DA": "2",
+            "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
+            **variables,
+        }
+        self.env.pop("HWS_CONFIG", None)
+
+    def run(self, *command, check=True, timeout=900, **env):
+        done = subprocess.run(
+            [str(part) for part in command],
+            env={**self.env, **env},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout[-4000:]
+        return done
+
+    def kill_when(self, said, command, **env):
+        """Run a command until it says something, then end it and its workers without warning; return what it said."""
+        log = self.root / "killed.log"
+        with open(log, "w") as file:
+            process = subprocess.Popen(
+                command,
+                env={**self.env, "PYTHONUNBUFFERED": "1", **env},
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        end = time.monotonic() + 300
+        while said not in log.read_text():
+            running = process.poll() is None and time.monotonic() < end
+            assert running, log.read_text()[-3000:]
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return log.read_text()
+
+
+def ball(shape, centre, radius):
+    grid = np.stack(np.meshgrid(*[np.arange(s) for s in shape], indexing="ij"), axis=-1)
+    return ((grid - np.asarray(centre)) ** 2).sum(-1) <= radius**2
+
+
+def nested_balls(rng, shape=(30, 28, 26)):
+    """Return an image and its labels: two nested balls somewhere in noise."""
+    centre = rng.uniform(11, 16, 3)
+    outer, inner = ball(shape, centre, 8), ball(shape, centre + rng.uniform(-2, 2, 3), 4)
+    image = rng.normal(100, 10, shape) + 60 * outer + 60 * inner
+    return image.astype(np.float32), outer.astype(np.uint8) + inner
+
+
+def first_difference(one, other):
+    """Compare two trainings' batches, losses, weights and random numbers; return what differs first, or None."""
+    assert all(math.isfinite(batch["loss"]) for batch in one["batches"] + other["batches"])
+    for step, (a, b) in enumerate(zip(one["batches"], other["batches"], strict=True)):
+        if a["keys"] != b["keys"]:
+            return f"keys of step {step}"
+        if not torch.equal(a["data"], b["data"]):
+            return f"data of step {step}"
+        if not all(torch.equal(x, y) for x, y in zip(a["target"], b["target"], strict=True)):
+            return f"target of step {step}"
+        if a["loss"] != b["loss"]:
+            return f"loss of step {step}"
+    for name, weight in one["weights"].items():
+        if not torch.equal(weight, other["weights"][name]):
+            return f"weights {name}"
+    return None if one["random"] == other["random"] else "random numbers left"
