@@ -16,7 +16,7 @@ FOLDERS = chains.ChainV2.folders
 def test_an_earlier_demonstration_stays_unless_asked(tmp_path):
     demo._make_room(tmp_path / "out", FOLDERS, overwrite=False)
     (tmp_path / "out" / "dice.md").write_text("mine")
-    with pytest.raises(demo.DemoError, match=r"holds nnUNet_raw, .*dice\.md of an earlier demonstration; --overwrite"):
+    with pytest.raises(demo.DemoError, match=r"holds nnUNet_.*, .*dice\.md of an earlier demonstration; --overwrite"):
         demo._make_room(tmp_path / "out", FOLDERS, overwrite=False)
     assert (tmp_path / "out" / "dice.md").exists()
     demo._make_room(tmp_path / "out", FOLDERS, overwrite=True)

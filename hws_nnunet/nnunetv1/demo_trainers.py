@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
 
-from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer, OtherLength, PlainCheckpoints
+from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer, OtherLength
 
 
 class _Demo(OtherLength):
@@ -17,5 +17,5 @@ class HardnessWeightedTrainer_demo(_Demo, HardnessWeightedTrainer):
     """7 epochs of 100 steps, drawn by hardness."""
 
 
-class nnUNetTrainerV2_demo(_Demo, PlainCheckpoints, nnUNetTrainerV2):
-    """7 epochs of 100 steps, as nnU-Net draws them, in checkpoints that today's torch loads."""
+class nnUNetTrainerV2_demo(_Demo, nnUNetTrainerV2):
+    """7 epochs of 100 steps, as nnU-Net draws them."""
