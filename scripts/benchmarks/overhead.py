@@ -1,6 +1,6 @@
-"""What hardness weighted sampling costs a training: stock nnU-Net v2 and ours in turn on the same data, in pairs.
+"""What hardness weighted sampling costs a training: stock nnU-Net and ours in turn on the same data, in pairs.
 
-    python scripts/benchmarks/overhead.py [--quick] [--pairs N] [--patch 32] [--device cpu] [--out FOLDER]
+    python scripts/benchmarks/overhead.py [--quick] [--nnunet v1] [--pairs N] [--patch 32] [--device cpu] [--out FOLDER]
 
 Each training is a process of its own and goes through nnU-Net's augmenter with two workers. Told are the share of the
 training process's time that is spent in our code (per-sample loss, update of the table, record), which is what our
@@ -24,29 +24,17 @@ from pathlib import Path
 
 import numpy as np
 from experiments import write_json
-from nnunet_runs import environment
-from phantom import CONFIGURATION, DATASET, NAME, prepare
-
-from hws_nnunet.datasets.raw_v2 import dataset_name
-from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
-
-DRAWN = "hws_drawn"  # the loader's, which nnU-Net has to be imported for
-TRAINERS = {"stock": "nnUNetTrainer", "ours": "HardnessWeightedTrainer"}
+from overhead_hosts import DRAWN, HOSTS
 
 
 def measure(job: dict) -> dict:
     """Train some epochs; return seconds of each after the first, what was spent in our code, and peak memory."""
     import torch
-    from nnunetv2.run.run_training import get_trainer_from_args
 
-    device = torch.device(job["device"])
-    trainer = get_trainer_from_args(str(DATASET), job["configuration"], 0, job["trainer"], device=device)
-    trainer.num_epochs, trainer.num_iterations_per_epoch = job["epochs"], job["steps"]
-    trainer.num_val_iterations_per_epoch = 1
-    if job["timed"]:
+    if job["timed"] and job["nnunet"] == "v2":
         _time_draws()
-    trainer.initialize()
-    trainer.on_train_start()
+    host = HOSTS[job["nnunet"]](job)
+    trainer, device = host.trainer, host.device
     spent = {"per-sample loss": 0.0, "update": 0.0, "record": 0.0}
     if job["timed"]:
         _time(trainer.loss, "_measure", spent, "per-sample loss", device)
@@ -55,28 +43,18 @@ def measure(job: dict) -> dict:
         _time(trainer.sampler, "update", spent, "update", device)
         _time(trainer.weighting, "end_epoch", spent, "record", device)
         _time(trainer.weighting, "write_record", spent, "record", device)
-    epochs, steps, draws = [], 0.0, []
+    epochs, draws = [], []
     for epoch in range(job["epochs"]):
         if epoch == 1:  # the first one warms up
             spent.update(dict.fromkeys(spent, 0.0))
-            steps = 0.0
         begin = time.perf_counter()
-        trainer.on_train_epoch_start()
-        outputs = []
-        for _ in range(job["steps"]):
-            batch = next(trainer.dataloader_train)
-            since = time.perf_counter()
-            outputs.append(trainer.train_step(batch))
-            steps += time.perf_counter() - since
-            if job["timed"]:
-                draws.append(batch[DRAWN]["seconds"])
-        trainer.on_train_epoch_end(outputs)
-        if hasattr(trainer, "weighting"):  # at the end of an epoch, where nnU-Net plots its own figure
-            trainer.weighting.write_record(Path(trainer.output_folder), last=False)
+        host.start_epoch()
+        draws += [drawn for drawn in (host.step() for _ in range(job["steps"])) if drawn is not None]
+        host.end_epoch()
         epochs.append(time.perf_counter() - begin)
-        trainer.current_epoch += 1
+    host.close()
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident()
-    return {**job, "epochs": epochs[1:], "ours": spent, "in_steps": steps, "draws": draws, "peak_MiB": peak / 2**20}
+    return {**job, "epochs": epochs[1:], "ours": spent, "draws": draws, "peak_MiB": peak / 2**20}
 
 
 def _time_draws() -> None:
@@ -133,7 +111,7 @@ def _time(owner: object, name: str, spent: dict[str, float], key: str, device: o
 
 def run(work: Path, job: dict) -> dict:
     """Measure in a fresh process."""
-    env = {**os.environ, **environment(work), "nnUNet_results": str(work / "results" / "overhead")}
+    env = {**os.environ, **HOSTS[job["nnunet"]].environment(work)}
     env.pop("OMP_NUM_THREADS")
     env.pop("HWS_CONFIG", None)
     file = work / "overhead.json"
@@ -151,19 +129,19 @@ def run(work: Path, job: dict) -> dict:
 def summarise(results: list[dict]) -> dict:
     """Return the shares of our code, and the pairs' ratios of epoch times."""
     timed = [r for r in results if r["timed"]]
-    stock, ours = (
-        [r for r in results if r["trainer"] == TRAINERS[which] and not r["timed"]] for which in ("stock", "ours")
-    )
+    stock, ours = ([r for r in results if r["which"] == which and not r["timed"]] for which in ("stock", "ours"))
     ratios = [float(np.median(b["epochs"]) / np.median(a["epochs"])) for a, b in zip(stock, ours, strict=True)]
     total = sum(sum(r["epochs"]) for r in timed)
+    draws = [drawn for r in timed for drawn in r["draws"]]
     parts = {key: sum(r["ours"][key] for r in timed) for key in timed[0]["ours"]}
     return {
+        "nnunet": ours[0]["nnunet"],
         "device": ours[0]["device"],
         "patch": ours[0]["patch"],
         "steps": ours[0]["steps"],
         "share": {key: value / total for key, value in parts.items()},
         "share_total": sum(parts.values()) / total,
-        "draw_microseconds": 1e6 * float(np.median([draw for r in timed for draw in r["draws"]])),
+        "draw_microseconds": 1e6 * float(np.median(draws)) if draws else None,
         "ratios": ratios,
         "seconds_per_step": {
             which: float(np.median([e / r["steps"] for r in rows for e in r["epochs"]]))
@@ -176,6 +154,7 @@ def summarise(results: list[dict]) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one pair of a few steps: does it run?")
+    parser.add_argument("--nnunet", choices=["v1", "v2"], default="v2")
     parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--patch", type=int, default=32, help="voxels along each axis, divisible by 4")
     parser.add_argument("--device", default="cpu")
@@ -187,25 +166,20 @@ def main() -> None:
         write_json(Path(args.result), measure(json.loads(args.job)))
         return
     work = (args.out / ("quick" if args.quick else "work")).resolve()
-    prepare(work)
-    plans = work / "preprocessed" / dataset_name(DATASET, NAME) / "nnUNetPlans.json"
-    name = f"overhead_{args.patch}"
-    patch = (args.patch,) * 3
-    add_small_configuration(plans, name=name, base=CONFIGURATION, patch_size=patch, coarser=1.0, overwrite=True)
-    content = json.loads(plans.read_text())
-    content["configurations"][name]["data_identifier"] = f"nnUNetPlans_{CONFIGURATION}"
-    write_json(plans, content)
-    job = {"configuration": name, "patch": args.patch, "device": args.device}
+    host = HOSTS[args.nnunet]
+    host.prepare(work, args.patch)
+    job = {"nnunet": args.nnunet, "patch": args.patch, "device": args.device}
     job |= {"epochs": 2, "steps": 4} if args.quick else {"epochs": 4, "steps": 60}
     pairs = 1 if args.quick else args.pairs
     results = []
     for pair in range(pairs):
         for which in ("stock", "ours") if pair % 2 == 0 else ("ours", "stock"):
-            results.append(run(work, {**job, "trainer": TRAINERS[which], "timed": False}))
-        results.append(run(work, {**job, "trainer": TRAINERS["ours"], "timed": True}))
+            results.append(run(work, {**job, "which": which, "trainer": host.trainers[which], "timed": False}))
+        results.append(run(work, {**job, "which": "ours", "trainer": host.trainers["ours"], "timed": True}))
     found = summarise(results)
     print(json.dumps(found, indent=1))
-    write_json(args.out / ("quick-overhead.json" if args.quick else f"overhead-{args.device}-{args.patch}.json"), found)
+    name = "quick-overhead" if args.quick else f"overhead-{args.nnunet}-{args.device}-{args.patch}"
+    write_json(args.out / f"{name}.json", found)
 
 
 if __name__ == "__main__":

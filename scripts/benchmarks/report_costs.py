@@ -71,28 +71,29 @@ def overhead(measured: list[dict]) -> tuple[list[str], list[str]]:
         "Shares of the training process's time, summed over a run; what our code adds wherever the network, not the "
         "workers, is the bottleneck. The ratio is epoch time, ours to stock, pair by pair in trainings without timers.",
         "",
-        "| device | patch | "
+        "| nnU-Net | device | patch | "
         + " | ".join(keys)
         + " | together | epoch time, ours / stock: median | range | seconds a step, stock | ours | a draw in the "
         "workers, microseconds | peak memory, MiB: stock | ours |",
-        "|---" * (len(keys) + 10) + "|",
+        "|---" * (len(keys) + 11) + "|",
     ]
     bars = []
     for row in measured:
         ratios, steps, peak = row["ratios"], row["seconds_per_step"], row["peak_MiB"]
+        draw = "" if row["draw_microseconds"] is None else f"{row['draw_microseconds']:.0f}"
         lines.append(
-            f"| {row['device']} | {row['patch']} | "
+            f"| {row['nnunet']} | {row['device']} | {row['patch']} | "
             + " | ".join(f"{100 * row['share'][key]:.2f} %" for key in keys)
             + f" | {100 * row['share_total']:.2f} % | {np.median(ratios):.3f} | {min(ratios):.3f} to {max(ratios):.3f} "
-            f"({len(ratios)} pairs) | {steps['stock']:.3f} | {steps['ours']:.3f} | {row['draw_microseconds']:.0f} | "
+            f"({len(ratios)} pairs) | {steps['stock']:.3f} | {steps['ours']:.3f} | {draw} | "
             f"{peak['stock']:.0f} | {peak['ours']:.0f} |"
         )
         verdict = "reached" if row["share_total"] <= SHARE_BAR else "NOT reached"
+        where = f"nnU-Net {row['nnunet']}, {row['device']}, patch {row['patch']}"
         bars.append(
-            f"- overhead, {row['device']}, patch {row['patch']}: {100 * row['share_total']:.2f} % of the training "
-            f"process's time (bar: 2 %): {verdict}"
+            f"- overhead, {where}: {100 * row['share_total']:.2f} % of the training process's time (bar: 2 %): {verdict}"
         )
     if not any(row["device"] == CUDA["device"] and row["patch"] == CUDA["patch"] for row in measured):
-        lines.append("| cuda | 128 | not measured |" + " |" * (len(keys) + 8))
+        lines.append("| v2 | cuda | 128 | not measured |" + " |" * (len(keys) + 8))
         bars.append("- overhead, cuda, patch 128: not measured")
     return bars, [*lines, ""]
