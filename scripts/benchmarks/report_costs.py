@@ -90,9 +90,8 @@ def overhead(measured: list[dict]) -> tuple[list[str], list[str]]:
         )
         verdict = "reached" if row["share_total"] <= SHARE_BAR else "NOT reached"
         where = f"nnU-Net {row['nnunet']}, {row['device']}, patch {row['patch']}"
-        bars.append(
-            f"- overhead, {where}: {100 * row['share_total']:.2f} % of the training process's time (bar: 2 %): {verdict}"
-        )
+        share = f"{100 * row['share_total']:.2f} % of the training process's time"
+        bars.append(f"- overhead, {where}: {share} (bar: 2 %): {verdict}")
     if not any(row["device"] == CUDA["device"] and row["patch"] == CUDA["patch"] for row in measured):
         lines.append("| v2 | cuda | 128 | not measured |" + " |" * (len(keys) + 8))
         bars.append("- overhead, cuda, patch 128: not measured")
