@@ -21,24 +21,47 @@ class DemoError(RuntimeError):
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _BAR = re.compile(r"\d+%\|")
-_QUIET = (
-    "perform_everything_on_device",
-    "Please cite",
-    "Isensee",
-    "nnU-Net: a self",
-    "####",
-    "INFO: You are using the old nnU-Net default",
-    "Nature methods",
-    "This is the configuration",
-    "Configuration name",
-    "{'",
-    "These are the global",
-    "plot network architecture",
-    "No module named 'hiddenlayer'",
-    "FutureWarning",
-    "warnings.warn(",
-    "Searching ",
-    "Inspecting module",
+_QUIET = re.compile(
+    "|".join(
+        [
+            *map(
+                re.escape,
+                (
+                    "perform_everything_on_device",
+                    "Please cite",
+                    "If you have questions or suggestions",
+                    "Isensee",
+                    "nnU-Net: a self",
+                    "####",
+                    "INFO: You are using the old nnU-Net default",
+                    "Nature methods",
+                    "This is the configuration",
+                    "Configuration name",
+                    "These are the global",
+                    "plot network architecture",
+                    "No module named 'hiddenlayer'",
+                    "printing the network instead",
+                    "FutureWarning",
+                    "UserWarning",
+                    "warnings.warn(",
+                    "with autocast():",
+                    "super().__init__(",
+                    "self.amp_grad_scaler = ",
+                    "You are attempting to run training on a CPU",
+                    "Searching ",
+                    "Inspecting module",
+                    "before crop: ",
+                    "no resampling necessary",
+                    "saving: ",
+                    "checking case ",
+                ),
+            ),
+            r"^[\d-]{10} [\d:.]{15}: (Generic_UNet\()?$",  # a time without a message; a network follows
+            r"^\s*[({)]",  # networks, dictionaries
+            r"^ *(after: )? *\d+ \d+$",  # a class and its voxels
+            r"^(train\d+)+$",
+        ]
+    )
 )
 """What nnU-Net says at length and a demonstration does without."""
 
@@ -78,7 +101,7 @@ def _show(line: str) -> None:
             print("\r  " + line[:width], end="\n" if "100%|" in line else "", flush=True)
         elif "100%|" in line:
             print("  " + line, flush=True)
-    elif line.strip() and not any(part in line for part in _QUIET):
+    elif line.strip() and not _QUIET.search(line):
         print("  " + line, flush=True)
 
 
