@@ -194,7 +194,7 @@ class _Target:
     def splits(self) -> Path | None:
         """Where nnU-Net looks for folds, None as long as that is not known."""
         root = os.environ.get(PREPROCESSED)
-        return Path(root) / self.folder.name / self.format.splits_file if root else None
+        return Path(root) / self.folder.name / self.format.splits_file if root and Path(root).is_dir() else None
 
 
 def _write(collection: Collection, target: _Target, *, link: bool, dry_run: bool) -> None:

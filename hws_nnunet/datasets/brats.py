@@ -1,7 +1,7 @@
 """Reader for brain tumours as the BraTS challenges publish them, 2018 to 2021 and from 2023 on.
 
 Layouts, at any depth: ``CASE/CASE_{t1,t1ce,t2,flair,seg}.nii`` or ``.nii.gz``, in folders ``HGG`` and ``LGG`` or with a
-table ``name_mapping.csv``; later ``CASE/CASE-{t1n,t1c,t2w,t2f,seg}.nii.gz``, ``CASE`` being ``BraTS-KIND-SUBJECT-SCAN``.
+table ``name_mapping.csv``; later ``CASE/CASE-{t1n,t1c,t2w,t2f,seg}.nii.gz``, CASE being ``BraTS-KIND-SUBJECT-SCAN``.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def label_values(image: nib.Nifti1Image) -> np.ndarray:
     if voxels.dtype.kind == "f":
         rounded = np.round(voxels)
         if not np.array_equal(rounded, voxels):
-            example = voxels[rounded != voxels].flat[0]
+            example = float(voxels[rounded != voxels].flat[0])
             raise ValueError(f"labels have to be whole numbers, found {example!r}")
         voxels = rounded
     return voxels.astype(np.int64)

@@ -93,17 +93,19 @@ def _place(source: Path, target: Path, link: bool) -> None:
 
 
 def _place_label(case: Case, target: Path, link: bool) -> None:
-    if all(old == new for old, new in case.label_map.items()):
+    label, image = nib.load(case.label), nib.load(case.images[0])
+    # What rounding leaves between two files' grids is too much for nnU-Net v1: such a label goes on the image's own.
+    if np.array_equal(label.affine, image.affine) and all(old == new for old, new in case.label_map.items()):
         _place(case.label, target, link)
         return
     target.parent.mkdir(exist_ok=True)
-    voxels = label_values(nib.load(case.label))
-    table = np.zeros(max(case.label_map) + 1, dtype=np.uint8)
-    table[list(case.label_map)] = list(case.label_map.values())
-    # On the image's own grid: the source's may differ by what rounding leaves, which nnU-Net v1 refuses.
-    header = nib.load(case.images[0]).header.copy()
+    voxels = label_values(label)
+    table = np.arange(max(voxels.max(), *case.label_map, 0) + 1)
+    for old, new in case.label_map.items():
+        table[old] = new
+    header = image.header.copy()
     header.set_data_dtype(np.uint8)
-    nib.save(nib.Nifti1Image(table[voxels], None, header), target)
+    nib.save(nib.Nifti1Image(table[voxels].astype(np.uint8), None, header), target)
 
 
 def _write_subgroups(collection: Collection, path: Path) -> None:
