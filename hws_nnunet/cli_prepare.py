@@ -52,6 +52,8 @@ class RawFormat(NamedTuple):
     check: Callable[..., Path]
     write: Callable[..., Path]
     splits_file: str
+    regions: bool
+    """Whether it trains regions."""
     next_command: str
 
 
@@ -61,6 +63,7 @@ RAW_FORMATS = {
         check_task_target,
         write_raw_v1,
         SPLITS_V1,
+        False,
         "nnUNet_plan_and_preprocess -t {} --verify_dataset_integrity",
     ),
     NnUNet.v2: RawFormat(
@@ -68,6 +71,7 @@ RAW_FORMATS = {
         check_target,
         write_raw_v2,
         SPLITS_V2,
+        True,
         "nnUNetv2_plan_and_preprocess -d {} --verify_dataset_integrity",
     ),
 }
@@ -203,6 +207,9 @@ def _write(collection: Collection, target: _Target, *, link: bool, dry_run: bool
         print(f"note: {warning}", file=sys.stderr)
     for line in collection.summary:
         print(line)
+    if collection.regions and target.format.regions:
+        regions = (f"{name} {'+'.join(map(str, values))}" for name, values in collection.regions.items())
+        print(f"  trained as regions: {', '.join(regions)}")
     folds = subject_folds(collection.cases)
     content = encoded_folds(folds, target.format.splits_file)
     if folds and target.splits:

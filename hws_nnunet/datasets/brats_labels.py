@@ -25,10 +25,9 @@ class Scheme:
     region_order: tuple[int, ...]
 
     def describe(self) -> list[str]:
-        """Return lines for people: each label with its value in the source and as written, then the regions."""
+        """Return lines for people: each label's value in the source, its name, and its value as written."""
         names = {value: name for name, value in self.labels.items()}
-        lines = [f"{old} {names[new]} -> {new}" for old, new in self.label_map.items() if new]
-        return lines + [f"{name} = {' + '.join(names[v] for v in values)}" for name, values in self.regions.items()]
+        return [f"{old} {names[new]} -> {new}" for old, new in self.label_map.items() if new]
 
 
 _GLIOMA = {"background": 0, "necrotic_core": 1, "edema": 2, "enhancing_tumor": 3}

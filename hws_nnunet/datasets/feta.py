@@ -77,8 +77,11 @@ def read_feta(source: Path, *, progress: bool = False) -> Collection:
                 )
             )
     problems += repeated_names(cases)
-    if unlisted := sorted({case.subject for case in cases} - set(people)):
+    subjects = {scan.split("_")[0] for _, scan in scans}
+    if unlisted := sorted(subjects - set(people)):
         warnings.append(f"not in {TABLE}, so of subgroup 'unknown': {', '.join(unlisted)}")
+    if absent := sorted(set(people) - subjects):
+        warnings.append(f"in {TABLE}, but without a scan: {', '.join(absent)}")
     checked = check_cases(cases, progress=progress)
     problems += fetal_problems(cases, checked, LABELS)
     if problems:

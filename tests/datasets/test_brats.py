@@ -62,6 +62,7 @@ def test_2018_with_grades_and_sites(root, raw, version, monkeypatch):
     target = raw / FOLDERS[version]
     verify(target, monkeypatch)
     description = json.loads((target / "dataset.json").read_text())
+    assert ("trained as regions: whole_tumor 1+2+3, tumor_core 1+3, " in result.output) == (version == "v2")
     if version == "v2":
         assert description["labels"] == REGIONS
         assert description["regions_class_order"] == [2, 1, 3]

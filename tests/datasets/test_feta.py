@@ -114,9 +114,11 @@ def test_without_a_table_the_subgroup_is_unknown(tmp_path):
 
 def test_tables_as_spreadsheets_leave_them(tmp_path):
     feta_scan(tmp_path, "sub-001")
-    rows = [("001", " Pathological ", "26.9", "1.5 T"), ("", "", "", "")]
+    rows = [("001", " Pathological ", "26.9", "1.5 T"), ("002", "Neurotypical", "20", ""), ("", "", "", "")]
     feta_table(tmp_path, rows, "\ufeffparticipant_id\tPathology\tGestational_age\tField strength")
-    assert read_feta(tmp_path).cases[0].subgroup == {
+    found = read_feta(tmp_path)
+    assert found.warnings == ("in participants.tsv, but without a scan: sub-002",)
+    assert found.cases[0].subgroup == {
         "subgroup": "pathological",
         "gestational_age": "26.9",
         "field_strength": "1.5 T",
