@@ -13,7 +13,15 @@ from pathlib import Path
 
 from hws_nnunet.datasets.brats_labels import BY_KIND, OLD, choose_scheme
 from hws_nnunet.datasets.cases import Case, Collection, DatasetError
-from hws_nnunet.datasets.checks import all_files, check_cases, counted_values, existing_folder, repeated_names
+from hws_nnunet.datasets.checks import (
+    all_files,
+    check_cases,
+    counted_values,
+    empty_folders,
+    existing_folder,
+    few,
+    repeated_names,
+)
 
 CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 _OLD_KINDS = ("t1", "t1ce", "t2", "flair", "seg")
@@ -58,6 +66,7 @@ def read_brats(sources: Sequence[Path], *, scheme: str | None = None, progress: 
             continue
         table, faults = _name_mapping([path for path in files if re.fullmatch(r"name_mapping.*\.csv", path.name)])
         problems += faults
+        warnings += empty_folders(source)
         found = _group(files)
         if not found:
             problems.append(f"{source}: expected {LAYOUTS}; found none")
@@ -85,9 +94,7 @@ def read_brats(sources: Sequence[Path], *, scheme: str | None = None, progress: 
     if problems or chosen is None:
         raise DatasetError(shown, problems)
     if empty := sorted(name for name, held in values.items() if held == {0}):
-        warnings.append(
-            f"{len(empty)} segmentation(s) without a tumour: {', '.join(empty[:5])}{', ...' * (len(empty) > 5)}"
-        )
+        warnings.append(f"{len(empty)} segmentation(s) without a tumour: {few(empty)}")
     return Collection(
         Path(sources[0]),
         tuple(

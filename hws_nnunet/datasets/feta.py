@@ -13,7 +13,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hws_nnunet.datasets.cases import Case, Collection, DatasetError
-from hws_nnunet.datasets.checks import all_files, check_cases, counted_values, existing_folder, repeated_names
+from hws_nnunet.datasets.checks import (
+    all_files,
+    check_cases,
+    counted_values,
+    empty_folders,
+    existing_folder,
+    few,
+    repeated_names,
+)
 from hws_nnunet.datasets.fetal import fetal_problems
 
 LABELS = {
@@ -62,7 +70,7 @@ def read_feta(source: Path, *, progress: bool = False) -> Collection:
             kinds[match["kind"]].append(path)
     if not scans:
         raise DatasetError(source, [f"expected {LAYOUT}; found none"])
-    problems, warnings = [], []
+    problems, warnings = [], empty_folders(source)
     people, faults = _participants([path for path in files if path.name == TABLE])
     problems += faults
     cases = []
@@ -79,9 +87,9 @@ def read_feta(source: Path, *, progress: bool = False) -> Collection:
     problems += repeated_names(cases)
     subjects = {scan.split("_")[0] for _, scan in scans}
     if unlisted := sorted(subjects - set(people)):
-        warnings.append(f"not in {TABLE}, so of subgroup 'unknown': {', '.join(unlisted)}")
+        warnings.append(f"not in {TABLE}, so of subgroup 'unknown': {few(unlisted)}")
     if absent := sorted(set(people) - subjects):
-        warnings.append(f"in {TABLE}, but without a scan: {', '.join(absent)}")
+        warnings.append(f"in {TABLE}, but without a scan: {few(absent)}")
     checked = check_cases(cases, progress=progress)
     problems += fetal_problems(cases, checked, LABELS)
     if problems:

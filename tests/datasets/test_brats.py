@@ -225,7 +225,10 @@ def test_hidden_files_and_links_to_folders(root, tmp_path):
     (root / "link").symlink_to(tmp_path / "elsewhere")
     (root / "loop").symlink_to(root)
     (root / "._BraTS2021_00001_t1.nii.gz").write_text("what an archive of macOS leaves")
-    assert len(read_brats([root]).cases) == 1
+    (root / "BraTS2021_00002").mkdir()
+    found = read_brats([root])
+    assert len(found.cases) == 1
+    assert found.warnings == (f"{root}: 1 empty folder(s), was all unpacked? BraTS2021_00002",)
 
 
 def several_scans(root):
