@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shlex
 import signal
 import sys
-import tempfile
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from hws_nnunet import __version__, registration
-from hws_nnunet.datasets import (
-    Collection,
-    DatasetError,
-    check_target,
-    check_task_target,
-    make_phantom,
-    read_fetal,
-    write_raw_v1,
-    write_raw_v2,
-)
+from hws_nnunet.cli_prepare import NnUNet, numbers, prepare_app
+from hws_nnunet.datasets import DatasetError
 from hws_nnunet.demo import run_demo
 from hws_nnunet.doctor import examine
 from hws_nnunet.history import read_cases
@@ -45,44 +33,7 @@ app = typer.Typer(
     "First 'hws-nnunet register', then train with nnU-Net's own command:\n\n"
     "  nnUNetv2_train 501 3d_fullres 0 -tr HardnessWeightedTrainer",
 )
-prepare_app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    help="Turn a downloaded data set into an nnU-Net raw data set.\n\n"
-    "Example: hws-nnunet prepare fetal ~/atlas --dataset-id 501 --name FetalBrain",
-)
 app.add_typer(prepare_app, name="prepare")
-
-
-class NnUNet(str, Enum):
-    """The versions of nnU-Net that there are trainers for."""
-
-    v1 = "v1"
-    v2 = "v2"
-
-
-class RawFormat(NamedTuple):
-    """How a version of nnU-Net wants its raw data."""
-
-    variable: str
-    """Names the folder."""
-    check: Callable[..., Path]
-    write: Callable[..., Path]
-    next_command: str
-
-
-RAW_FORMATS = {
-    NnUNet.v1: RawFormat(
-        "nnUNet_raw_data_base",
-        check_task_target,
-        write_raw_v1,
-        "nnUNet_plan_and_preprocess -t {} --verify_dataset_integrity",
-    ),
-    NnUNet.v2: RawFormat(
-        "nnUNet_raw", check_target, write_raw_v2, "nnUNetv2_plan_and_preprocess -d {} --verify_dataset_integrity"
-    ),
-}
-RAW_HELP = "nnU-Net's raw folder; default: $nnUNet_raw, for v1 $nnUNet_raw_data_base."
 
 
 class Device(str, Enum):
@@ -141,69 +92,6 @@ def trainers_path(version: Annotated[NnUNet, typer.Argument(help="nnU-Net's vers
     print(registration.HOSTS[version.value].trainers_path())
 
 
-@prepare_app.command("fetal")
-def prepare_fetal(
-    source: Annotated[Path, typer.Argument(help="Folder of cases: CASE/{srr,mask,parcellation}.nii.gz")],
-    dataset_id: Annotated[int, typer.Option("--dataset-id", help="nnU-Net's number for it, 1 to 999.")],
-    name: Annotated[str, typer.Option("--name", help="nnU-Net's name for it.")] = "FetalBrain",
-    nnunet: Annotated[NnUNet, typer.Option("--nnunet", help="For which nnU-Net.")] = NnUNet.v2,
-    raw: Annotated[Path | None, typer.Option("--raw", help=RAW_HELP)] = None,
-    link: Annotated[bool, typer.Option("--link", help="Link to the source's files instead of copying them.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set of this name.")] = False,
-) -> None:
-    """Check fetal brain MRI with eight labels, and write it as a raw data set with subgroups.csv.
-
-    Every problem of the source is reported at once, and nothing is written then. The source stays as it is.
-
-    Example: hws-nnunet prepare fetal ~/fetal_spina_bifida_atlas --dataset-id 501 --name FetalBrain
-    """
-    raw_format, raw_folder = RAW_FORMATS[nnunet], _raw_folder(raw, nnunet)
-    raw_format.check(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)  # before the long reading
-    collection = read_fetal(source, progress=True)
-    for warning in collection.warnings:
-        print(f"note: {warning}", file=sys.stderr)
-    target = raw_format.write(
-        collection, raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite, link=link, progress=True
-    )
-    _say_written(collection, target, raw_format.next_command.format(dataset_id))
-
-
-@prepare_app.command("phantom")
-def prepare_phantom(
-    dataset_id: Annotated[int, typer.Option("--dataset-id", help="nnU-Net's number for it, 1 to 999.")],
-    name: Annotated[str, typer.Option("--name", help="nnU-Net's name for it.")] = "Phantom",
-    cases: Annotated[int, typer.Option("--cases", min=1, help="Training cases, the rare ones among them.")] = 20,
-    rare: Annotated[int, typer.Option("--rare", min=0, help="Training cases of other anatomy and contrast.")] = 2,
-    test_cases: Annotated[int, typer.Option("--test-cases", min=0, help="Held-out cases, half of them rare.")] = 6,
-    shape: Annotated[str, typer.Option("--shape", help="Voxels, one number an axis.")] = "48,56,48",
-    seed: Annotated[int, typer.Option("--seed", help="Of all randomness.")] = 0,
-    nnunet: Annotated[NnUNet, typer.Option("--nnunet", help="For which nnU-Net.")] = NnUNet.v2,
-    raw: Annotated[Path | None, typer.Option("--raw", help=RAW_HELP)] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set of this name.")] = False,
-) -> None:
-    """Make up brain scans with labels, a few of other anatomy and contrast, as a raw data set with subgroups.csv.
-
-    Example: hws-nnunet prepare phantom --dataset-id 990 --cases 40 --rare 4
-    """
-    raw_format, raw_folder = RAW_FORMATS[nnunet], _raw_folder(raw, nnunet)
-    raw_format.check(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)
-    with tempfile.TemporaryDirectory() as folder:
-        collection = make_phantom(
-            Path(folder),
-            cases=cases,
-            rare=rare,
-            test_cases=test_cases,
-            rare_test_cases=test_cases // 2,
-            shape=tuple(_numbers(shape, "--shape")),
-            seed=seed,
-            progress=True,
-        )
-        target = raw_format.write(
-            collection, raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite, progress=True
-        )
-    _say_written(collection, target, raw_format.next_command.format(dataset_id))
-
-
 @app.command("small-configuration")
 def small_configuration(
     plans_file: Annotated[Path, typer.Argument(help="$nnUNet_preprocessed/DatasetXXX_Name/nnUNetPlans.json")],
@@ -226,8 +114,8 @@ def small_configuration(
         plans_file,
         name=name,
         base=base,
-        patch_size=_numbers(patch_size, "--patch-size"),
-        features=_numbers(features, "--features"),
+        patch_size=numbers(patch_size, "--patch-size"),
+        features=numbers(features, "--features"),
         coarser=coarser,
         overwrite=overwrite,
     )
@@ -258,7 +146,7 @@ def small_plans(
     out = make_small_plans(
         plans_file,
         name=name,
-        patch_size=_numbers(patch_size, "--patch-size"),
+        patch_size=numbers(patch_size, "--patch-size"),
         features=features,
         coarser=coarser,
         lowres=lowres,
@@ -351,29 +239,6 @@ def export(
     for checkpoint in export_model(model_folder, out, overwrite=overwrite):
         print(f"wrote {checkpoint}")
     print(f"next, anywhere: nnUNetv2_predict_from_modelfolder -i IN -o OUT -m {out} -f FOLD")
-
-
-def _say_written(collection: Collection, target: Path, next_command: str) -> None:
-    groups = Counter(case.subgroup["subgroup"] for case in collection.cases)
-    counts = ", ".join(f"{count} {group}" for group, count in sorted(groups.items()))
-    print(f"{len(collection.cases)} cases ({counts}) -> {target}")
-    print(f"next: {next_command}")
-
-
-def _numbers(text: str, option: str) -> list[int]:
-    try:
-        return [int(part) for part in text.replace("x", ",").split(",")]
-    except ValueError:
-        raise ValueError(f"{option} expects whole numbers with commas between them, given: {text!r}") from None
-
-
-def _raw_folder(given: Path | None, nnunet: NnUNet) -> Path:
-    if given is not None:
-        return given
-    variable = RAW_FORMATS[nnunet].variable
-    if not (folder := os.environ.get(variable)):
-        raise ValueError(f"{variable} is not set: export {variable}=FOLDER, or give --raw FOLDER")
-    return Path(folder)
 
 
 def main() -> None:

@@ -17,6 +17,13 @@ def test_the_default_file_holds_every_setting_at_its_default():
         assert read_settings(packaged("configs", "default.yaml")) == Settings()
 
 
+@pytest.mark.parametrize("name", ["fetal_brain.yaml", "brats.yaml"])
+def test_the_files_for_data_sets_can_be_used(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_settings(packaged("configs", name))
+
+
 def test_every_setting_is_documented():
     import ast
     import inspect

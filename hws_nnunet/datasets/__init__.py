@@ -1,11 +1,15 @@
 """Preparation of known data sets: readers of their layouts, writers of nnU-Net's raw formats.
 
-A reader (``fetal.py``) turns a folder on disk into :class:`~hws_nnunet.datasets.cases.Collection`; a writer
-(``raw_v2.py``) turns that into a raw data set. A new layout is a new reader, a new format a new writer.
+A reader (``fetal.py``, ``feta.py``, ``brats.py``) turns a folder on disk into
+:class:`~hws_nnunet.datasets.cases.Collection`; a writer (``raw_v1.py``, ``raw_v2.py``) turns that into a raw data set.
+A new layout is a new reader, a new format a new writer.
 """
 
+from hws_nnunet.datasets.brats import read_brats
 from hws_nnunet.datasets.cases import Case, Collection, DatasetError
+from hws_nnunet.datasets.feta import read_feta
 from hws_nnunet.datasets.fetal import read_fetal
+from hws_nnunet.datasets.fetal_brain import read_fetal_brain
 from hws_nnunet.datasets.phantom import make_phantom
 from hws_nnunet.datasets.raw_v1 import check_task_target, write_raw_v1
 from hws_nnunet.datasets.raw_v2 import check_target, write_raw_v2
@@ -17,7 +21,10 @@ __all__ = [
     "check_target",
     "check_task_target",
     "make_phantom",
+    "read_brats",
+    "read_feta",
     "read_fetal",
+    "read_fetal_brain",
     "write_raw_v1",
     "write_raw_v2",
 ]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
-
 
 class DatasetError(ValueError):
-    """A data set that cannot be used; its message lists every problem found, one a line."""
+    """A data set that cannot be used; its message lists every problem found, one a line.
 
-    def __init__(self, source: Path, problems: list[str]):
+    ``source`` is the folder at fault; where there are several, a text that names them.
+    """
+
+    def __init__(self, source: Path | str, problems: Sequence[str]):
         self.problems = list(problems)
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
         super().__init__(f"{source}: {len(self.problems)} problem(s), nothing was written:\n{lines}")
@@ -23,6 +24,8 @@ class Case:
     """One case: its image files in channel order, its label file, and what subgroup it belongs to.
 
     ``subgroup`` holds the columns that ``subgroups.csv`` gets beside the case's name; ``test`` cases are held out.
+    ``subject`` names whom the scan shows, where a subject may have several; empty: nobody else's.
+    ``label_map`` leads from each value of the label file to the value to write; empty: the file is right as it is.
     """
 
     name: str
@@ -30,14 +33,18 @@ class Case:
     label: Path
     subgroup: dict[str, str] = field(default_factory=dict)
     test: bool = False
+    subject: str = ""
+    label_map: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Collection:
     """All cases of a source, with the names of channels and labels that they share.
 
-    ``labels`` maps a label's name to its integer value; ``background`` is 0.
-    ``warnings`` tells of oddities that do not prevent training.
+    ``labels`` maps a label's name to its integer value, as written; ``background`` is 0. ``regions`` maps a region's
+    name to the label values that it is made of, for a host that trains regions, and ``region_order`` has the label that
+    each region writes into a label map, later ones over earlier ones; empty: train the labels.
+    ``warnings`` tells of oddities that do not prevent training, ``summary`` of what was found, one line each.
     """
 
     source: Path
@@ -46,31 +53,6 @@ class Collection:
     labels: dict[str, int]
     description: str = ""
     warnings: tuple[str, ...] = ()
-
-
-def same_geometry(one: nib.Nifti1Image, other: nib.Nifti1Image, *, tolerance: float = 1e-3) -> str | None:
-    """Return what differs between two images' grids, or None where both lie on one grid.
-
-    ``tolerance`` is in millimetres, for each entry of the affine.
-    """
-    for image in (one, other):
-        if len(image.shape) != 3:
-            return f"an image of shape {image.shape} is not three-dimensional"
-    if one.shape != other.shape:
-        return f"shapes {one.shape} and {other.shape} differ"
-    difference = float(np.abs(one.affine - other.affine).max())
-    if not difference <= tolerance:  # NaN is no grid either
-        return f"affines differ by up to {difference:.4g} mm (allowed: {tolerance:g})"
-    return None
-
-
-def label_values(image: nib.Nifti1Image) -> np.ndarray:
-    """Return the label image's voxels as integers; raise ``ValueError`` where they are none."""
-    voxels = np.asanyarray(image.dataobj)
-    if voxels.dtype.kind == "f":
-        rounded = np.round(voxels)
-        if not np.array_equal(rounded, voxels):
-            example = voxels[rounded != voxels].flat[0]
-            raise ValueError(f"labels have to be whole numbers, found {example!r}")
-        voxels = rounded
-    return voxels.astype(np.int64)
+    summary: tuple[str, ...] = ()
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    region_order: tuple[int, ...] = ()

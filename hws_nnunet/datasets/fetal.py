@@ -7,13 +7,11 @@ developing fetal brain with spina bifida aperta", Open Research Europe 2021 (Zen
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
-from tqdm import tqdm
-
-from hws_nnunet.datasets.cases import Case, Collection, DatasetError, label_values, same_geometry
+from hws_nnunet.datasets.cases import Case, Collection, DatasetError
+from hws_nnunet.datasets.checks import Checked, check_cases, counted_values, existing_folder
 
 FILES = ("srr.nii.gz", "mask.nii.gz", "parcellation.nii.gz")
 LABELS = {
@@ -27,6 +25,11 @@ LABELS = {
     "brainstem": 7,
     "corpus_callosum": 8,
 }
+
+
+def case_folders(source: Path) -> list[Path]:
+    """Return the sub-folders that hold a file of this layout, sorted."""
+    return sorted(p for p in Path(source).iterdir() if p.is_dir() and any((p / name).exists() for name in FILES))
 
 
 def read_fetal(source: Path, *, progress: bool = False) -> Collection:
@@ -45,58 +48,41 @@ def read_fetal(source: Path, *, progress: bool = False) -> Collection:
         DatasetError: with every problem found: no case, a missing file, an unreadable one, images that are
             not on one grid, values that are no labels, a label image without any foreground.
     """
-    source = Path(source)
-    if not source.is_dir():
-        raise DatasetError(
-            source, ["expected a folder of cases, found " + ("a file" if source.exists() else "nothing")]
-        )
-    folders = sorted(p for p in source.iterdir() if p.is_dir() and any((p / name).exists() for name in FILES))
+    source = existing_folder(source)
+    folders = case_folders(source)
     if not folders:
         raise DatasetError(source, [f"expected sub-folders that hold {', '.join(FILES)}; found none"])
-    problems: list[str] = []
-    warnings: list[str] = []
-    cases = []
-    for folder in tqdm(folders, desc="checking", unit="case", disable=not progress):
-        found, odd = _check_case(folder)
-        problems += found
-        warnings += odd
-        cases.append(Case(folder.name, (folder / FILES[0],), folder / FILES[2], _subgroup(folder.name)))
+    missing = {folder: [name for name in FILES if not (folder / name).is_file()] for folder in folders}
+    problems = [f"{folder.name}: missing {', '.join(names)}" for folder, names in missing.items() if names]
+    folders = [folder for folder in folders if not missing[folder]]
+    cases = [Case(f.name, (f / FILES[0],), f / FILES[2], _subgroup(f.name)) for f in folders]
+    checked = check_cases(cases, masks=[folder / FILES[1] for folder in folders], progress=progress)
+    problems += fetal_problems(cases, checked, LABELS)
     if problems:
         raise DatasetError(source, problems)
     return Collection(
-        source, tuple(cases), ("T2w",), LABELS, "Fetal brain MRI, T2w super-resolution reconstructions", tuple(warnings)
+        source,
+        tuple(cases),
+        ("T2w",),
+        LABELS,
+        "Fetal brain MRI, T2w super-resolution reconstructions",
+        tuple(warning for found in checked for warning in found.warnings),
+        (f"{source}: {', '.join(FILES)}; label values: {counted_values(checked)}",),
     )
 
 
-def _check_case(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the case's problems and oddities."""
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        return [f"{folder.name}: missing {', '.join(missing)}"], []
-    try:
-        image, mask, label = (nib.load(folder / name) for name in FILES)
-        different = {name: same_geometry(image, other) for name, other in ((FILES[1], mask), (FILES[2], label))}
-        problems = [
-            f"{folder.name}: {FILES[0]} and {name} are not on one grid: {difference}"
-            for name, difference in different.items()
-            if difference
-        ]
-        voxels = label_values(label)
-        inside = np.asanyarray(mask.dataobj) > 0
-        finite = bool(np.isfinite(np.asanyarray(image.dataobj)).all())
-    except Exception as error:  # nibabel, zlib and the file system each raise their own
-        return [f"{folder.name}: {error}"], []
-    unknown = sorted(set(np.unique(voxels).tolist()) - set(LABELS.values()))
-    if unknown:
-        problems.append(f"{folder.name}: {FILES[2]} holds {unknown}, expected labels 0 to {max(LABELS.values())}")
-    if not (voxels > 0).any():
-        problems.append(f"{folder.name}: {FILES[2]} has no foreground")
-    if not finite:
-        problems.append(f"{folder.name}: {FILES[0]} holds values that are not finite")
-    if problems:
-        return problems, []
-    outside = int((voxels[~inside] > 0).sum())
-    return [], [f"{folder.name}: {outside} labelled voxels lie outside {FILES[1]}"] if outside else []
+def fetal_problems(cases: Sequence[Case], checked: Sequence[Checked], labels: dict[str, int]) -> list[str]:
+    """Return all problems of checked cases; values that are no labels and a lack of foreground are some, too."""
+    problems = []
+    for case, found in zip(cases, checked, strict=True):
+        problems += found.problems
+        if unknown := sorted(found.values - set(labels.values())):
+            problems.append(
+                f"{case.name}: {case.label.name} holds {unknown}, expected labels 0 to {max(labels.values())}"
+            )
+        if found.values and not any(value > 0 for value in found.values):
+            problems.append(f"{case.name}: {case.label.name} has no foreground")
+    return problems
 
 
 def _subgroup(name: str) -> dict[str, str]:

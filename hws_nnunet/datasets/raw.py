@@ -1,8 +1,9 @@
-"""What nnU-Net's raw formats share: numbers and names, files placed whole or not at all, and ``subgroups.csv``."""
+"""What nnU-Net's raw formats share: numbers and names, files placed whole or not at all, labels, ``subgroups.csv``."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 import os
 import re
 import shutil
@@ -10,12 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 from tqdm import tqdm
 
-from hws_nnunet.datasets.cases import Collection, DatasetError
+from hws_nnunet.datasets.cases import Case, Collection, DatasetError
+from hws_nnunet.datasets.checks import label_values
+from hws_nnunet.datasets.folds import encoded_folds, subject_folds
 from hws_nnunet.files import whole_folder
 
 FILE_ENDING = ".nii.gz"
+ENDINGS = (".nii.gz", ".nii")
 
 
 def numbered_name(prefix: str, dataset_id: int, name: str) -> str:
@@ -48,37 +54,67 @@ def free_target(parent: Path, folder_name: str, *, overwrite: bool) -> Path:
 
 
 @contextmanager
-def written_cases(collection: Collection, target: Path, *, link: bool, progress: bool) -> Iterator[Path]:
+def written_cases(
+    collection: Collection, target: Path, *, splits_file: str, link: bool, progress: bool
+) -> Iterator[Path]:
     """Place the cases' files and ``subgroups.csv`` in a folder that becomes ``target`` once the block ends well.
 
+    Labels that have a map are written anew, files that are not compressed are compressed, all else is copied or linked.
+    Where a subject has several scans, ``splits_file`` gets the folds that keep them together.
+
     Raises:
-        DatasetError: the files are not ``.nii.gz``.
+        DatasetError: the files are no NIfTI files.
     """
-    wrong = [str(f) for c in collection.cases for f in (*c.images, c.label) if not f.name.endswith(FILE_ENDING)]
+    wrong = [str(f) for c in collection.cases for f in (*c.images, c.label) if not f.name.endswith(ENDINGS)]
     if wrong:
-        raise DatasetError(collection.source, [f"expected {FILE_ENDING}: {f}" for f in wrong])
+        raise DatasetError(collection.source, [f"expected {' or '.join(ENDINGS)}: {f}" for f in wrong])
     with whole_folder(target) as folder:
         for case in tqdm(collection.cases, desc="writing", unit="case", disable=not progress):
             part = "Ts" if case.test else "Tr"
             for channel, image in enumerate(case.images):
                 _place(image, folder / f"images{part}" / f"{case.name}_{channel:04d}{FILE_ENDING}", link)
-            _place(case.label, folder / f"labels{part}" / f"{case.name}{FILE_ENDING}", link)
+            _place_label(case, folder / f"labels{part}" / f"{case.name}{FILE_ENDING}", link)
         _write_subgroups(collection, folder / "subgroups.csv")
+        if folds := subject_folds(collection.cases):
+            (folder / splits_file).write_bytes(encoded_folds(folds, splits_file))
         yield folder
 
 
 def _place(source: Path, target: Path, link: bool) -> None:
     target.parent.mkdir(exist_ok=True)
-    if link:
+    if not source.name.endswith(FILE_ENDING):
+        # The lowest level: nnU-Net reads these once, and a higher one takes many times as long.
+        with open(source, "rb") as plain, gzip.open(target, "wb", compresslevel=1) as packed:
+            shutil.copyfileobj(plain, packed, 1 << 20)
+    elif link:
         os.symlink(source.resolve(), target)
     else:
         shutil.copyfile(source, target)
 
 
+def _place_label(case: Case, target: Path, link: bool) -> None:
+    label, image = nib.load(case.label), nib.load(case.images[0])
+    # What rounding leaves between two files' grids is too much for nnU-Net v1: such a label goes on the image's own.
+    if np.array_equal(label.affine, image.affine) and all(old == new for old, new in case.label_map.items()):
+        _place(case.label, target, link)
+        return
+    target.parent.mkdir(exist_ok=True)
+    voxels = label_values(label)
+    table = np.arange(max(voxels.max(), *case.label_map, 0) + 1)
+    for old, new in case.label_map.items():
+        table[old] = new
+    header = image.header.copy()
+    header.set_data_dtype(np.uint8)
+    nib.save(nib.Nifti1Image(table[voxels].astype(np.uint8), None, header), target)
+
+
 def _write_subgroups(collection: Collection, path: Path) -> None:
     columns = list(dict.fromkeys(key for case in collection.cases for key in case.subgroup))
+    if any(case.subject for case in collection.cases):
+        columns.insert(0, "subject")
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["case", *columns], restval="", lineterminator="\n")
         writer.writeheader()
         for case in collection.cases:
-            writer.writerow({"case": case.name, **case.subgroup})
+            subject = {"subject": case.subject} if "subject" in columns else {}
+            writer.writerow({"case": case.name, **subject, **case.subgroup})

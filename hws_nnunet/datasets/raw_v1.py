@@ -8,6 +8,8 @@ from pathlib import Path
 from hws_nnunet.datasets.cases import Collection
 from hws_nnunet.datasets.raw import FILE_ENDING, free_target, numbered_name, written_cases
 
+SPLITS_FILE = "splits_final.pkl"
+
 
 def task_name(dataset_id: int, name: str) -> str:
     """Return nnU-Net's name of a task, ``TaskXXX_Name``.
@@ -39,6 +41,9 @@ def write_raw_v1(
 ) -> Path:
     """Write a collection as ``nnUNet_raw_data/TaskXXX_Name``, whole or not at all, with ``subgroups.csv``.
 
+    Where a subject has several scans, the folder gets ``splits_final.pkl``, too: v1 reads it in
+    ``nnUNet_preprocessed/TaskXXX_Name``. Regions are not v1's: it trains the labels.
+
     Args:
         collection: what a reader returned; its files stay as they are. Its labels are whole numbers from 0 on,
             without a gap.
@@ -52,12 +57,12 @@ def write_raw_v1(
     Raises:
         FileNotFoundError: ``raw_base`` does not exist.
         FileExistsError: the task exists and ``overwrite`` is off, or another one has this number.
-        DatasetError: the files are not ``.nii.gz``.
+        DatasetError: the files are no NIfTI files.
     """
     target = check_task_target(raw_base, dataset_id=dataset_id, name=name, overwrite=overwrite)
     target.parent.mkdir(exist_ok=True)
     names = {part: sorted(c.name for c in collection.cases if c.test == (part == "Ts")) for part in ("Tr", "Ts")}
-    with written_cases(collection, target, link=link, progress=progress) as folder:
+    with written_cases(collection, target, splits_file=SPLITS_FILE, link=link, progress=progress) as folder:
         description = {
             "name": name,
             "description": collection.description,

@@ -8,6 +8,8 @@ from pathlib import Path
 from hws_nnunet.datasets.cases import Collection
 from hws_nnunet.datasets.raw import FILE_ENDING, free_target, numbered_name, written_cases
 
+SPLITS_FILE = "splits_final.json"
+
 
 def dataset_name(dataset_id: int, name: str) -> str:
     """Return nnU-Net's name of a data set, ``DatasetXXX_Name``.
@@ -39,6 +41,9 @@ def write_raw_v2(
 ) -> Path:
     """Write a collection as ``raw_folder/DatasetXXX_Name``, whole or not at all, with ``subgroups.csv``.
 
+    Where a subject has several scans, the folder gets ``splits_final.json``, too; planning copies it from there.
+    A collection with regions becomes a data set for region-based training.
+
     Args:
         collection: what a reader returned; its files stay as they are.
         raw_folder: nnU-Net's ``nnUNet_raw``; has to exist.
@@ -51,17 +56,25 @@ def write_raw_v2(
     Raises:
         FileNotFoundError: ``raw_folder`` does not exist.
         FileExistsError: the data set exists and ``overwrite`` is off, or another one has this number.
-        DatasetError: the files are not ``.nii.gz``.
+        DatasetError: the files are no NIfTI files.
     """
     target = check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)
-    with written_cases(collection, target, link=link, progress=progress) as folder:
+    with written_cases(collection, target, splits_file=SPLITS_FILE, link=link, progress=progress) as folder:
         description = {
             "name": name,
             "description": collection.description,
             "channel_names": {str(i): channel for i, channel in enumerate(collection.channels)},
-            "labels": collection.labels,
+            "labels": _labels(collection),
             "numTraining": sum(not case.test for case in collection.cases),
             "file_ending": FILE_ENDING,
         }
+        if collection.regions:
+            description["regions_class_order"] = list(collection.region_order)
         (folder / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return target
+
+
+def _labels(collection: Collection) -> dict[str, int | list[int]]:
+    if not collection.regions:
+        return dict(collection.labels)
+    return {"background": 0, **{name: list(values) for name, values in collection.regions.items()}}

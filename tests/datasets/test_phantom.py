@@ -84,6 +84,10 @@ def test_bad_numbers(tmp_path):
 def test_the_command_writes_a_raw_data_set(tmp_path):
     command = ["prepare", "phantom", "--dataset-id", "990", "--raw", str(tmp_path), "--cases", "3", "--rare", "1"]
     command += ["--test-cases", "2", "--shape", "20,24,20"]
+    result = run(cli.app, [*command, "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "5 cases (3 common, 2 rare); would be written to" in result.stdout
+    assert not list(tmp_path.iterdir())
     result = run(cli.app, command)
     assert result.exit_code == 0, result.output
     assert "5 cases (3 common, 2 rare)" in result.stdout

@@ -1,0 +1,292 @@
+import gzip
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from hws_nnunet import cli
+from hws_nnunet.datasets import DatasetError, read_brats
+from hws_nnunet.datasets.brats_labels import SCHEMES
+from tests.datasets.trees import (
+    AFFINE,
+    SHAPE,
+    contents,
+    image,
+    load,
+    new_case,
+    old_case,
+    save,
+    subgroups,
+    verify,
+)
+
+run = CliRunner().invoke
+FOLDERS = {"v1": "nnUNet_raw_data/Task007_BraTS", "v2": "Dataset007_BraTS"}
+REGIONS = {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [1, 3], "enhancing_tumor": [3]}
+
+
+@pytest.fixture(autouse=True)
+def preprocessed(tmp_path, monkeypatch):
+    monkeypatch.delenv("nnUNet_preprocessed", raising=False)
+    return tmp_path / "preprocessed"
+
+
+@pytest.fixture
+def raw(tmp_path):
+    (tmp_path / "raw").mkdir()
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "Größe mit Leerzeichen"
+
+
+def prepare(*arguments):
+    return run(cli.app, ["prepare", "brats", *map(str, arguments), "--dataset-id", "7"])
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_2018_with_grades_and_sites(root, raw, version, monkeypatch):
+    old_case(root / "HGG", "Brats18_2013_2_1")
+    old_case(root / "HGG", "Brats18_CBICA_AAB_1", dtype=np.float32)
+    old_case(root / "LGG", "Brats18_TCIA09_141_1", values=(0, 1, 2))
+    before = contents(root)
+    result = prepare(root, "--raw", raw, "--nnunet", version)
+    assert result.exit_code == 0, result.output
+    assert "4 enhancing_tumor -> 3" in result.output
+    assert "3 cases of 3 subjects (2 HGG, 1 LGG)" in result.output
+    target = raw / FOLDERS[version]
+    verify(target, monkeypatch)
+    description = json.loads((target / "dataset.json").read_text())
+    assert ("trained as regions: whole_tumor 1+2+3, tumor_core 1+3, " in result.output) == (version == "v2")
+    if version == "v2":
+        assert description["labels"] == REGIONS
+        assert description["regions_class_order"] == [2, 1, 3]
+        assert description["channel_names"] == {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"}
+    else:
+        assert description["labels"] == {"0": "background", "1": "necrotic_core", "2": "edema", "3": "enhancing_tumor"}
+    source = load(root / "HGG/Brats18_CBICA_AAB_1/Brats18_CBICA_AAB_1_seg.nii.gz")
+    written = load(target / "labelsTr/Brats18_CBICA_AAB_1.nii.gz")
+    assert written.dtype == np.uint8
+    assert np.array_equal(written, np.where(source == 4, 3, source))
+    assert subgroups(target)["Brats18_2013_2_1"] == {
+        "subject": "2013_2",
+        "subgroup": "HGG",
+        "grade": "HGG",
+        "site": "2013",
+    }
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_2020_with_its_table_its_odd_case_and_files_not_compressed(root, raw, version, monkeypatch):
+    old_case(root, "BraTS20_Training_001", ending=".nii")
+    old_case(root, "BraTS20_Training_355", ending=".nii")
+    odd = root / "BraTS20_Training_355"
+    (odd / "BraTS20_Training_355_seg.nii").rename(odd / "W39_1998.09.19_Segm.nii")
+    (root / "name_mapping.csv").write_text(
+        "Grade,BraTS_2017_subject_ID,BraTS_2018_subject_ID,TCGA_TCIA_subject_ID,BraTS_2019_subject_ID,BraTS_2020_subject_ID\n"
+        "HGG,Brats17_TCIA_1_1,Brats18_TCIA01_1_1,TCGA-1,BraTS19_TCIA01_1_1,BraTS20_Training_001\n"
+        "LGG,NA,NA,NA,BraTS19_TMC_9_1,BraTS20_Training_355\n"
+    )
+    result = prepare(root, "--raw", raw, "--nnunet", version, "--link")
+    assert result.exit_code == 0, result.output
+    assert "BraTS20_Training_355: its segmentation is taken from W39_1998.09.19_Segm.nii" in result.output
+    target = raw / FOLDERS[version]
+    verify(target, monkeypatch)
+    packed = (target / "imagesTr/BraTS20_Training_001_0001.nii.gz").read_bytes()
+    assert gzip.decompress(packed) == (root / "BraTS20_Training_001/BraTS20_Training_001_t1ce.nii").read_bytes()
+    groups = subgroups(target)
+    assert [(row["grade"], row["site"]) for row in groups.values()] == [("HGG", "TCIA01"), ("LGG", "TMC")]
+
+
+def test_2021_has_no_subgroups(root):
+    old_case(root, "BraTS2021_00000")
+    (case,) = read_brats([root]).cases
+    assert case.subject == "BraTS2021_00000"
+    assert case.subgroup["subgroup"] == "all"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "values", "scheme"),
+    [
+        (("GLI",), (0, 1, 2, 3), "2023"),
+        (("GLI", "SSA", "MEN", "MET"), (0, 1, 2, 3), "2023"),
+        (("GLI",), (0, 1, 2, 3, 4), "2024"),
+        (("MET",), (0, 4), "2024"),
+        (("PED",), (0, 1, 4), "ped2024"),
+    ],
+)
+def test_2023_and_later(root, raw, kinds, values, scheme, monkeypatch):
+    for kind in kinds:
+        new_case(root, f"BraTS-{kind}-00001-000", values=values)
+        new_case(root, f"BraTS-{kind}-00002-000", values=(0, 1, 2))
+    target = raw / FOLDERS["v2"]
+    result = prepare(root, "--raw", raw, "--link")
+    assert result.exit_code == 0, result.output
+    verify(target, monkeypatch)
+    description = json.loads((target / "dataset.json").read_text())
+    assert description["labels"] == {"background": 0, **{k: list(v) for k, v in SCHEMES[scheme].regions.items()}}
+    assert description["regions_class_order"] == list(SCHEMES[scheme].region_order)
+    assert {row["subgroup"] for row in subgroups(target).values()} == set(kinds)
+    assert (target / f"labelsTr/BraTS-{kinds[0]}-00001-000.nii.gz").is_symlink()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=list(SCHEMES))
+def test_a_scheme_is_whole(scheme):
+    """Labels are consecutive, and regions that are written in order give every label back."""
+    values = sorted(scheme.labels.values())
+    assert values == list(range(len(values))) == sorted(scheme.label_map.values())
+    for value in values[1:]:
+        written = 0
+        for region, label in zip(scheme.regions.values(), scheme.region_order, strict=True):
+            written = label if value in region else written
+        assert written == value
+
+
+def test_children_up_to_3_have_to_be_told(root):
+    new_case(root, "BraTS-PED-00001-000", values=(0, 1, 2, 3))
+    with pytest.raises(DatasetError, match="fit two schemes, and 1 and 3 mean different things"):
+        read_brats([root])
+    assert read_brats([root], scheme="2023").labels["enhancing_tumor"] == 3
+    assert read_brats([root], scheme="ped2024").labels["enhancing_tumor"] == 1
+    with pytest.raises(DatasetError, match="PED: --scheme 2018 is none of its schemes: 2023, ped2024"):
+        read_brats([root], scheme="2018")
+
+
+def test_cases_of_two_schemes(root):
+    new_case(root, "BraTS-PED-00001-000", values=(0, 4))
+    new_case(root, "BraTS-GLI-00001-000")
+    with pytest.raises(DatasetError, match="follow 2 schemes: prepare each alone: 2023; children"):
+        read_brats([root])
+
+
+def test_every_problem_at_once(root, raw, tmp_path):
+    for i in range(3):
+        new_case(root, f"BraTS-SSA-0000{i}-000", values=(0, 1, 5))
+    new_case(root, "BraTS-SSA-00003-000", values=(0, 4))
+    new_case(root, "BraTS-SSA-00004-000")
+    (root / "BraTS-SSA-00004-000/BraTS-SSA-00004-000-t2f.nii.gz").unlink()
+    (root / "BraTS-SSA-00004-000/BraTS-SSA-00004-000-t1c.nii.gz").unlink()
+    new_case(root / "validation", "BraTS-SSA-00005-000")
+    (root / "validation/BraTS-SSA-00005-000/BraTS-SSA-00005-000-seg.nii.gz").unlink()
+    new_case(root, "BraTS-SSA-00006-000")
+    shifted = AFFINE.copy()
+    shifted[0, 3] += 1
+    save(image(), root / "BraTS-SSA-00006-000/BraTS-SSA-00006-000-t2w.nii.gz", shifted)
+    new_case(root, "BraTS-SSA-00007-000")
+    save(np.full(SHAPE, 1.5, np.float32), root / "BraTS-SSA-00007-000/BraTS-SSA-00007-000-seg.nii.gz")
+    new_case(root, "BraTS-SSA-00008-000")
+    save(np.full(SHAPE, np.nan, np.float32), root / "BraTS-SSA-00008-000/BraTS-SSA-00008-000-t1n.nii.gz")
+    shutil.copytree(root / "BraTS-SSA-00008-000", root / "copy/BraTS-SSA-00008-000")
+    new_case(root, "BraTS-XYZ-00001-000")
+    new_case(root, "BraTS-SSA-00009-000")
+    (root / "BraTS-SSA-00009-000/BraTS-SSA-00009-000-t1n.nii.gz").write_bytes(b"no image")
+    result = prepare(root, tmp_path / "nowhere", "--raw", raw)
+    text = str(result.exception)
+    assert isinstance(result.exception, DatasetError)
+    for part in (
+        "SSA: label values [0, 1, 5] in 3 case(s), as in BraTS-SSA-00000-000, BraTS-SSA-00001-000, "
+        "BraTS-SSA-00002-000; expected [0, 1, 2, 3] (2023)",
+        "SSA: label values [0, 4] in 1 case(s), as in BraTS-SSA-00003-000",
+        "BraTS-SSA-00004-000: missing t1c, t2f in ",
+        "BraTS-SSA-00005-000: missing seg in ",
+        "validation data have none",
+        "BraTS-SSA-00006-000-t1n.nii.gz and BraTS-SSA-00006-000-t2w.nii.gz are not on one grid: affines differ by up",
+        "BraTS-SSA-00007-000: labels have to be whole numbers",
+        "BraTS-SSA-00008-000: BraTS-SSA-00008-000-t1n.nii.gz holds values that are not finite",
+        "BraTS-SSA-00008-000: found 2 times: ",
+        "BraTS-XYZ-00001-000: expected a case named BraTS-{GLI|MET|MEN|SSA|PED}-NUMBER-SCAN",
+        "BraTS-SSA-00009-000: ",
+        "nowhere: expected a folder of cases, found nothing",
+    ):
+        assert part in text, text
+    assert not list(raw.iterdir())
+
+
+def test_a_folder_without_cases(tmp_path):
+    with pytest.raises(DatasetError, match="expected CASE_"):
+        read_brats([tmp_path])
+
+
+def test_a_segmentation_without_tumour_is_told(root):
+    old_case(root, "BraTS2021_00001", values=(0,))
+    old_case(root, "BraTS2021_00002")
+    assert read_brats([root]).warnings == ("1 segmentation(s) without a tumour: BraTS2021_00001",)
+
+
+def test_hidden_files_and_links_to_folders(root, tmp_path):
+    old_case(tmp_path / "elsewhere", "BraTS2021_00001")
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path / "elsewhere")
+    (root / "loop").symlink_to(root)
+    (root / "._BraTS2021_00001_t1.nii.gz").write_text("what an archive of macOS leaves")
+    (root / "BraTS2021_00002").mkdir()
+    found = read_brats([root])
+    assert len(found.cases) == 1
+    assert found.warnings == (f"{root}: 1 empty folder(s), was all unpacked? BraTS2021_00002",)
+
+
+def several_scans(root):
+    for i, count in enumerate((4, 1, 1, 2, 1, 1, 1)):
+        for scan in range(count):
+            new_case(root, f"BraTS-GLI-{i:05d}-{scan:03d}")
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("known", [True, False])
+def test_all_scans_of_a_subject_stay_in_one_fold(root, raw, version, known, preprocessed, monkeypatch):
+    several_scans(root)
+    if known:
+        preprocessed.mkdir()
+        monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed))
+    result = prepare(root, "--raw", raw, "--nnunet", version)
+    assert result.exit_code == 0, result.output
+    assert "2 subject(s) with several scans" in result.output
+    target = raw / FOLDERS[version]
+    verify(target, monkeypatch)
+    name = "splits_final.json" if version == "v2" else "splits_final.pkl"
+    placed = preprocessed / target.name / name
+    assert placed.exists() == known
+    assert (f"cp '{target / name}'" in result.output or f"cp {target / name}" in result.output) == (
+        version == "v1" and not known
+    )
+    content = (placed if known else target / name).read_bytes()
+    folds = json.loads(content) if version == "v2" else pickle.loads(content)
+    names = {path.name[:-7] for path in (target / "labelsTr").iterdir()}
+    assert sorted(name for fold in folds for name in fold["val"]) == sorted(names)
+    for fold in folds:
+        assert set(fold["train"]) | set(fold["val"]) == names
+        subjects = [{name[:15] for name in fold[part]} for part in ("train", "val")]
+        assert subjects[0]
+        assert not subjects[0] & subjects[1]
+
+
+def test_other_folds_are_not_overwritten_unasked(root, raw, preprocessed, monkeypatch):
+    several_scans(root)
+    monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed))
+    file = preprocessed / "Dataset007_BraTS/splits_final.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("[]")
+    for option in ("--dry-run", "--link"):
+        result = prepare(root, "--raw", raw, option)
+        assert "holds other folds" in str(result.exception)
+    assert file.read_text() == "[]"
+    assert not list(raw.iterdir())
+    assert prepare(root, "--raw", raw, "--overwrite", "--dry-run").exit_code == 0
+    assert file.read_text() == "[]"
+    assert prepare(root, "--raw", raw, "--overwrite").exit_code == 0
+    assert len(json.loads(file.read_text())) == 5
+
+
+def test_a_dry_run_writes_nothing(root, raw):
+    several_scans(root)
+    result = prepare(root, "--raw", raw, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "11 cases of 7 subjects (11 GLI); would be written to" in result.output
+    assert "dry run: nothing was written" in result.output
+    assert not list(raw.iterdir())
