@@ -20,8 +20,8 @@ def volumes(rare, count=4):
 
 def test_every_structure_is_there_and_the_rare_group_has_another_anatomy():
     common, rare = volumes(False), volumes(True)
-    assert common.min() > 50
-    assert rare.min() > 30
+    assert min(common.min(), rare.min()) > 30
+    common, rare = (made / made[:, 1:].sum(1, keepdims=True) for made in (common, rare))  # brains come in all sizes
     ventricles, cerebellum = LABELS["ventricles"], LABELS["cerebellum"]
     assert rare[:, ventricles].min() > 1.5 * common[:, ventricles].max()
     assert rare[:, cerebellum].max() < 0.5 * common[:, cerebellum].min()
