@@ -31,7 +31,6 @@ from hws_nnunet.datasets import (
 )
 from hws_nnunet.demo import run_demo
 from hws_nnunet.doctor import examine
-from hws_nnunet.gallery import find_layout, make_gallery
 from hws_nnunet.history import read_cases
 from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
 from hws_nnunet.nnunetv2.export import export_model
@@ -349,6 +348,8 @@ def gallery(
 
       hws-nnunet gallery .../fold_0 --window=-160,240          # CT: soft tissue
     """
+    from hws_nnunet.gallery import find_layout, make_gallery  # matplotlib is slow to import, and needed here alone
+
     layout = find_layout(fold)
     page = make_gallery(
         fold,

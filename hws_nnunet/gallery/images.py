@@ -121,7 +121,7 @@ def read_case(images: Sequence[Path], label: Path, prediction: Path | None, *, c
     """
     grid = read_grid(images[0])
     channels = [part for file in images for part in _read_channels(file)]
-    nonzero = _box(np.any([part != 0 for part in channels], axis=0))
+    nonzero = box_of(np.any([part != 0 for part in channels], axis=0))
     image = np.asarray(channels[channel], dtype=np.float32)
     finite = np.isfinite(image)
     if not finite.all():
@@ -176,7 +176,7 @@ def _three(shape: Sequence[int]) -> tuple[int, int, int]:
     return tuple([*shape, 1, 1][:3])
 
 
-def _box(mask: np.ndarray) -> np.ndarray:
+def box_of(mask: np.ndarray) -> np.ndarray:
     """Return the box that holds a mask, ``(3, 2)``; the whole image where it is empty."""
     if not mask.any():
         return np.array([[0, size] for size in mask.shape])

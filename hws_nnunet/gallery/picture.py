@@ -17,6 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
+from hws_nnunet.gallery.images import box_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -28,10 +30,10 @@ _COLOURS = (
     "#00c8ff",
     "#5cff5c",
     "#ff8c1a",
-    "#c79bff",
-    "#ff9bd2",
-    "#00e0a8",
-    "#8aa5ff",
+    "#b070ff",
+    "#ff8fc8",
+    "#ffffff",
+    "#6a8cff",
     "#d8ff3d",
     "#f0c8a0",
 )
@@ -103,7 +105,9 @@ def _draw(
 ) -> None:
     planes = shown_planes(case.image.shape)
     rows = ["image", "reference"] + (["prediction"] if case.prediction is not None else [])
-    sizes = np.array([[case.image.shape[a] * case.spacing[a] for a in _across(plane)] for plane in planes])
+    view = _view(case, voxel)
+    lengths = (view[:, 1] - view[:, 0]) * case.spacing
+    sizes = np.array([[lengths[axis] for axis in _across(plane)] for plane in planes])
     scale = min(_WIDTH / sizes[:, 0].sum(), _HEIGHT / sizes[:, 1].max())
     sizes = np.maximum(sizes * scale, 0.3)
     width = max(_LEFT + (sizes[:, 0] + _GAP).sum() + _LEGEND, 9.0)
@@ -128,6 +132,7 @@ def _draw(
             if kind != "image":
                 labels = case.reference if kind == "reference" else case.prediction
                 _draw_contours(axes, _slice(labels, voxel, plane), looks)
+            _frame(axes, view, plane, turned=case.grid.orientation is not None)
             left += wide + _GAP
         figure.text(0.12 / width, (bottom + (row_height - _GAP) / 2) / height, kind, rotation=90, va="center")
     _draw_legend(figure, left / width, (height - _TOP) / height, case, voxel, planes, looks, wrong)
@@ -145,6 +150,22 @@ def shown_planes(shape: Sequence[int]) -> list[int]:
 def _across(plane: int) -> tuple[int, int]:
     """Return the axes that run to the right and up in a plane."""
     return tuple(axis for axis in range(3) if axis != plane)
+
+
+def _view(case: Pictured, voxel: Sequence[int]) -> np.ndarray:
+    """Return what is shown along each axis, ``(3, 2)``: all that is not 0, or labelled, with a margin."""
+    shape = np.array(case.image.shape)
+    box = box_of((case.image != 0) | (case.reference != 0) | (0 if case.prediction is None else case.prediction != 0))
+    margin = np.maximum((box[:, 1] - box[:, 0]) // 20, 2)
+    low, high = np.minimum(box[:, 0] - margin, voxel), np.maximum(box[:, 1] + margin, np.asarray(voxel) + 1)
+    return np.stack([np.maximum(low, 0), np.minimum(high, shape)], axis=1)
+
+
+def _frame(axes: Axes, view: np.ndarray, plane: int, *, turned: bool) -> None:
+    """Show the part of a slice that is in view; the patient's right and front are on the left."""
+    right, up = _across(plane)
+    sides = view[right] - 0.5
+    axes.set(xlim=sides[::-1] if turned and right in (0, 1) else sides, ylim=view[up] - 0.5)
 
 
 def _slice(voxels: np.ndarray, voxel: Sequence[int], plane: int) -> np.ndarray:
@@ -176,8 +197,6 @@ def _draw_image(
     known = case.grid.orientation is not None
     if known:
         right, up = _across(plane)
-        if right in (0, 1):
-            axes.invert_xaxis()
         beside = {"fontsize": 9, "transform": axes.transAxes, "color": "white"}
         halo = [withStroke(linewidth=2, foreground="black")]
         for (x, y), letter in zip(
@@ -200,14 +219,15 @@ def _draw_cross(axes: Axes, voxel: Sequence[int], plane: int) -> None:
 
 
 def _draw_contours(axes: Axes, labels: np.ndarray, looks: Looks) -> None:
-    limits = axes.get_xlim(), axes.get_ylim()
     rows, columns = (np.arange(-1, size + 1) for size in labels.shape)
-    for value in np.unique(labels[labels != 0]):
-        inside = np.pad(labels == value, 1).astype(float)  # so that contours close at the image's border
-        # Without the dark line below, bright colours are lost in bright tissue.
-        axes.contour(columns, rows, inside, levels=[0.5], colors="black", linewidths=2.6, alpha=0.55)
-        axes.contour(columns, rows, inside, levels=[0.5], colors=[looks.colour(int(value))], linewidths=1.3)
-    axes.set(xlim=limits[0], ylim=limits[1])
+    values, counts = np.unique(labels[labels != 0], return_counts=True)
+    large_first = values[np.argsort(-counts, kind="stable")]  # small structures are not hidden then
+    # Padded, so that contours close at the image's border; above one half, so that they lie in their own structure.
+    maps = {int(value): np.pad(labels == value, 1).astype(float) for value in large_first}
+    for inside in maps.values():  # without a dark line below, bright colours are lost in bright tissue
+        axes.contour(columns, rows, inside, levels=[0.5], colors="black", linewidths=2.8, alpha=0.5)
+    for value, inside in maps.items():
+        axes.contour(columns, rows, inside, levels=[0.75], colors=[looks.colour(value)], linewidths=1.3)
 
 
 def _draw_legend(

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 ERROR = "the wrong voxel that lies deepest among wrong voxels"
 CELL = "the labelled voxel nearest to the middle of the case's hardest cell"
-STRUCTURES = "along each axis, the slice that shows the most structures (of several, the most labelled voxels)"
+STRUCTURES = "the voxel whose slices show the most structures (of several such slices, the most labelled voxels)"
 MIDDLE = "the middle of the image, since the reference has no label"
 
 RULE = (
