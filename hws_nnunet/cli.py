@@ -342,11 +342,11 @@ def gallery(
 
     Examples:
 
-      hws-nnunet gallery $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0
+      hws-nnunet gallery $nnUNet_results/Dataset501_Fetal/.../fold_0
 
       hws-nnunet gallery .../fold_0 --worst --top 5 --out worst
 
-      hws-nnunet gallery .../fold_0 --window=-160,240          # CT: soft tissue
+      hws-nnunet gallery .../fold_0 --window=-160,240   # CT, soft tissue
     """
     from hws_nnunet.gallery import find_layout, make_gallery  # matplotlib is slow to import, and needed here alone
 

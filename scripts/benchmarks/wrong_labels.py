@@ -45,7 +45,7 @@ def spoil(labels: np.ndarray, kind: str) -> np.ndarray:
     if kind == "removed":
         return np.where(labels == LABELS["ventricles"], 0, labels)
     one, other = LABELS["cerebellum"], LABELS["brainstem"]
-    return np.select([labels == one, labels == other], [other, one], labels)
+    return np.where(labels == one, other, np.where(labels == other, one, labels))
 
 
 def spoiled(seed: int) -> dict[str, str]:
