@@ -226,7 +226,8 @@ def _dice(case: Pictured, data: RawData) -> dict[str, float]:
 def _how_to_read(*, worst: bool, channel: str) -> list[str]:
     lines = [
         f"Rows: the image (channel {channel}), the same slices with the contours of the reference, and with those of "
-        "the prediction where there is one, wrong voxels in red. Colours of structures are the same in all pictures.",
+        "the prediction where there is one, wrong voxels in red. A contour lies just inside its structure's border; a "
+        "structure has the same colour in all pictures.",
         "Letters tell the sides: R and L the patient's right and left, A and P front and back, S and I top and bottom "
         "(to the nearest axis, where an image lies askew). Panels of a case have one scale, in millimetres. The "
         "dashed lines show where the other slices lie.",

@@ -39,6 +39,7 @@ _COLOURS = (
 )
 _WRONG, _CROSS = "#ff0040", "#ffd400"
 _MOST_NAMED = 18
+_LEVEL = 0.75  # of contours: above one half they lie in their own structure, so that neighbours' do not hide them
 _WIDTH, _HEIGHT = 12.0, 4.2  # inches: of all panels of a row, and the most of one row
 _LEFT, _TOP, _GAP, _LEGEND, _BOTTOM = 0.45, 0.95, 0.28, 2.5, 0.3  # inches
 
@@ -209,7 +210,10 @@ def _draw_image(
             axes.text(x, y, letter, ha=horizontal, va=vertical, path_effects=halo, **beside)
     if first_row and case.image.shape[plane] > 1:
         name = PLANES[plane] if known else f"across axis {'xyz'[plane]}"
-        axes.set_title(f"{name}, slice {voxel[plane] + 1} of {case.image.shape[plane]}", fontsize=9, pad=4)
+        said = f"{name}, slice {voxel[plane] + 1} of {case.image.shape[plane]}"
+        axes.annotate(  # placing a title takes matplotlib longer than all else of a panel
+            said, (0.5, 1), (0, 4), "axes fraction", textcoords="offset points", ha="center", va="bottom", fontsize=9
+        )
 
 
 def _draw_cross(axes: Axes, voxel: Sequence[int], plane: int) -> None:
@@ -222,12 +226,12 @@ def _draw_contours(axes: Axes, labels: np.ndarray, looks: Looks) -> None:
     rows, columns = (np.arange(-1, size + 1) for size in labels.shape)
     values, counts = np.unique(labels[labels != 0], return_counts=True)
     large_first = values[np.argsort(-counts, kind="stable")]  # small structures are not hidden then
-    # Padded, so that contours close at the image's border; above one half, so that they lie in their own structure.
+    # Padded, so that contours close at the image's border.
     maps = {int(value): np.pad(labels == value, 1).astype(float) for value in large_first}
     for inside in maps.values():  # without a dark line below, bright colours are lost in bright tissue
-        axes.contour(columns, rows, inside, levels=[0.5], colors="black", linewidths=2.8, alpha=0.5)
+        axes.contour(columns, rows, inside, levels=[_LEVEL], colors="black", linewidths=2.8, alpha=0.5)
     for value, inside in maps.items():
-        axes.contour(columns, rows, inside, levels=[0.75], colors=[looks.colour(value)], linewidths=1.3)
+        axes.contour(columns, rows, inside, levels=[_LEVEL], colors=[looks.colour(value)], linewidths=1.3)
 
 
 def _draw_legend(

@@ -80,4 +80,11 @@ def _most_structures(labels: np.ndarray) -> tuple[int, int, int]:
         for axis, count in enumerate(counts):
             voxels = one.sum(axis=tuple({0, 1, 2} - {axis}))
             count += np.stack([voxels > 0, voxels])
-    return tuple(int(np.lexsort((voxels, structures))[-1]) for structures, voxels in counts)
+    return tuple(_best(structures, voxels) for structures, voxels in counts)
+
+
+def _best(structures: np.ndarray, voxels: np.ndarray) -> int:
+    """Return the slice of most structures, of these of most voxels, of these the one in the middle."""
+    best = np.flatnonzero(structures == structures.max())
+    best = best[voxels[best] == voxels[best].max()]
+    return int(best[len(best) // 2])
