@@ -273,7 +273,7 @@ def test_nothing_is_left_of_a_gallery_that_fails(tmp_path):
     page = make_gallery(fold, raw, top=1)
     before = page.read_bytes()
     save(np.full(SHAPE, 0.5, np.float32), raw / "Dataset007_Made/labelsTr/a.nii.gz")
-    with pytest.raises(ValueError, match=r"a\.nii\.gz: labels have to be whole numbers"):
+    with pytest.raises(ValueError, match=r"a\.nii\.gz cannot be read: labels have to be whole numbers"):
         make_gallery(fold, raw, overwrite=True)
     assert page.read_bytes() == before
     assert sorted(p.name for p in fold.iterdir()) == ["gallery", "hardness.csv"]

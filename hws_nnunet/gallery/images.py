@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,11 +118,15 @@ def read_case(images: Sequence[Path], label: Path, prediction: Path | None, *, c
         channel: which one to show.
 
     Raises:
-        ValueError: for labels that are no whole numbers.
+        ValueError: for labels that are no whole numbers, a file that cannot be read, or a channel that it has not.
     """
     grid = read_grid(images[0])
     channels = [part for file in images for part in _read_channels(file)]
-    nonzero = box_of(np.any([part != 0 for part in channels], axis=0))
+    if channel >= len(channels):
+        raise ValueError(f"{images[0]} has {len(channels)} channel(s), number {channel} was asked for, from 0 on")
+    nonzero = channels[0] != 0
+    for part in channels[1:]:
+        nonzero |= part != 0
     image = np.asarray(channels[channel], dtype=np.float32)
     finite = np.isfinite(image)
     if not finite.all():
@@ -138,15 +143,14 @@ def read_case(images: Sequence[Path], label: Path, prediction: Path | None, *, c
         prediction=None if prediction is None else grid.turn(_read_labels(prediction)),
         grid=grid,
         spacing=grid.turn_sizes(grid.file_spacing),
-        nonzero=nonzero,
+        nonzero=box_of(nonzero),
         notes=notes,
     )
 
 
 def _read_channels(file: Path) -> list[np.ndarray]:
     if file.name.lower().endswith(NIFTI):
-        image = nib.load(file)
-        return [np.asanyarray(image.dataobj).reshape(_three(image.shape))]
+        return [_read_nifti(file, lambda image: np.asanyarray(image.dataobj))]
     voxels = _read_flat(file)
     return [voxels[..., i, None] for i in range(voxels.shape[2])]
 
@@ -154,11 +158,15 @@ def _read_channels(file: Path) -> list[np.ndarray]:
 def _read_labels(file: Path) -> np.ndarray:
     if not file.name.lower().endswith(NIFTI):
         return _read_flat(file).astype(np.int64)[..., :1]
-    image = nib.load(file)
+    return _read_nifti(file, label_values)
+
+
+def _read_nifti(file: Path, read: Callable[[nib.Nifti1Image], np.ndarray]) -> np.ndarray:
     try:
-        return label_values(image).reshape(_three(image.shape))
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+        image = nib.load(file)
+        return read(image).reshape(_three(image.shape))
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
 
 
 def _read_flat(file: Path) -> np.ndarray:

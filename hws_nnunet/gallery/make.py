@@ -179,8 +179,8 @@ def _draw(
         place.voxel,
         folder / picture,
         looks=looks,
-        title=f"{rank}. {short(case.name, 80)}",
-        subtitle=short(", ".join(known), 130),
+        title=f"{rank}. {case.name}",
+        subtitle=", ".join(known),
         wrong=wrong,
     )
     voxel = ", ".join(str(v) for v in pictured.grid.file_voxel(place.voxel))

@@ -137,8 +137,12 @@ def _draw(
             left += wide + _GAP
         figure.text(0.12 / width, (bottom + (row_height - _GAP) / 2) / height, kind, rotation=90, va="center")
     _draw_legend(figure, left / width, (height - _TOP) / height, case, voxel, planes, looks, wrong)
-    figure.text(_LEFT / width, 1 - 0.16 / height, title, fontsize=14, weight="bold", va="top", parse_math=False)
-    figure.text(_LEFT / width, 1 - 0.45 / height, subtitle, fontsize=10, va="top", parse_math=False)
+    for text, below, letters, style in (
+        (title, 0.16, 7, {"fontsize": 14, "weight": "bold"}),
+        (subtitle, 0.45, 11, {"fontsize": 10}),
+    ):
+        text = short(text, int(letters * (width - _LEFT)))  # that many letters an inch fit
+        figure.text(_LEFT / width, 1 - below / height, text, va="top", parse_math=False, **style)
     figure.savefig(file, dpi=100, format="png")
 
 
