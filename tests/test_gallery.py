@@ -26,6 +26,12 @@ LABELS = {"background": 0, "brain": 1, "cyst": 4}
 CASES = ("a", "b", "c")
 
 
+@pytest.fixture(autouse=True)
+def coarse_pictures(monkeypatch):
+    """For speed."""
+    monkeypatch.setattr("hws_nnunet.gallery.picture._DPI", 25)
+
+
 def label_map(shift=0, cyst=True):
     voxels = np.zeros(SHAPE, np.uint8)
     voxels[3 + shift : 10 + shift, 3:14, 1:7] = 1
@@ -221,7 +227,7 @@ def test_regions_and_the_ignore_label(tmp_path):
 def test_another_channel_and_window(tmp_path):
     fold, raw = make_fold(tmp_path, channels=("T2w", "T1w"))
     pictures = []
-    for options in ({}, {"channel": 1}, {"window": (-1.0, 1.0)}):
+    for options in ({}, {"channel": 1}, {"window": (-0.1, 0.1)}):
         page = make_gallery(fold, raw, top=1, overwrite=True, **options)
         pictures.append((page.parent / "01_a.png").read_bytes())
     assert len(set(pictures)) == 3

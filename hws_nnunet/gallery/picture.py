@@ -39,6 +39,7 @@ _COLOURS = (
 )
 _WRONG, _CROSS = "#ff0040", "#ffd400"
 _MOST_NAMED = 18
+_DPI = 100
 _LEVEL = 0.75  # of contours: above one half they lie in their own structure, so that neighbours' do not hide them
 _WIDTH, _HEIGHT = 12.0, 4.2  # inches: of all panels of a row, and the most of one row
 _LEFT, _TOP, _GAP, _LEGEND, _BOTTOM = 0.45, 0.95, 0.28, 2.5, 0.3  # inches
@@ -143,7 +144,7 @@ def _draw(
     ):
         text = short(text, int(letters * (width - _LEFT)))  # that many letters an inch fit
         figure.text(_LEFT / width, 1 - below / height, text, va="top", parse_math=False, **style)
-    figure.savefig(file, dpi=100, format="png")
+    figure.savefig(file, dpi=_DPI, format="png")
 
 
 def shown_planes(shape: Sequence[int]) -> list[int]:
