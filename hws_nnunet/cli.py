@@ -363,7 +363,7 @@ def gallery(
         overwrite=overwrite,
         progress=True,
     )
-    print(f"wrote {len(list(page.parent.glob('*.png')))} pictures; open {page}")
+    print(f"drew {len(list(page.parent.glob('*.png')))} case(s); open {page}")
 
 
 def _window(text: str) -> tuple[float, float]:

@@ -347,7 +347,7 @@ def test_the_command(tmp_path, monkeypatch):
     assert "nnUNet_raw is not set" in str(missing.exception)
     monkeypatch.setenv("nnUNet_raw", str(raw))
     done = run(cli.app, ["gallery", str(fold), "--top", "1", "--window=-1,3", "--out", str(tmp_path / "out")])
-    assert f"wrote 1 pictures; open {tmp_path / 'out' / 'index.html'}" in done.output
+    assert f"drew 1 case(s); open {tmp_path / 'out' / 'index.html'}" in done.output
     wrong = run(cli.app, ["gallery", str(fold), "--window", "3"])
     assert "--window expects two numbers with a comma between them, given: '3'" in str(wrong.exception)
     assert "hws-nnunet gallery $nnUNet_results" in run(cli.app, ["gallery", "--help"]).output
