@@ -1,0 +1,118 @@
+"""Which cases a gallery shows: the hardest of a training, or the worst of a validation."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from hws_nnunet.gallery.layout import Layout, RawData
+from hws_nnunet.history import CASES_FILE, read_cases
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A case to show; what is not known is None.
+
+    ``drawn`` is how often it is drawn, in times of uniform sampling.
+    """
+
+    name: str
+    prediction: Path | None = None
+    hardness: float | None = None
+    drawn: float | None = None
+    visits: int | None = None
+    last_epoch: int | None = None
+    subgroup: str = ""
+
+
+def hardest_in_training(layout: Layout, data: RawData, *, top: int, predictions: Path | None) -> tuple[list, int]:
+    """Return the hardest cases by the record, hardest first, and how many cases have a hardness.
+
+    Args:
+        layout: of the fold, which has a ``hardness.csv``.
+        data: the raw data set.
+        top: how many, at least 1.
+        predictions: folder of label maps; None looks into the validations of this fold and of those beside it.
+
+    Raises:
+        FileNotFoundError: there is no record.
+        ValueError: no case of it has been seen, or it is not a record.
+    """
+    rows = read_cases(layout.fold)
+    try:
+        seen = [row for row in rows if row["hardness"]]
+        chosen = [_from_record(row, len(rows), layout, data, predictions) for row in seen[:top]]
+    except (KeyError, TypeError, ValueError) as error:
+        file = layout.fold / CASES_FILE
+        raise ValueError(f"{file} is no record of this package: {type(error).__name__}: {error}") from error
+    if not chosen:
+        raise ValueError(f"{layout.fold / CASES_FILE} has no case with a hardness: train at least one epoch")
+    return chosen, len(seen)
+
+
+def _from_record(row: dict, cases: int, layout: Layout, data: RawData, predictions: Path | None) -> Chosen:
+    name = row["case"]
+    return Chosen(
+        name,
+        _prediction(name, layout, data, predictions),
+        hardness=float(row["hardness"]),
+        drawn=float(row["probability"]) * cases,
+        visits=int(row["visits"]),
+        last_epoch=int(row["last_epoch_seen"]) if row["last_epoch_seen"] else None,
+        subgroup=data.subgroups.get(name, ""),
+    )
+
+
+def _prediction(name: str, layout: Layout, data: RawData, predictions: Path | None) -> Path | None:
+    if predictions is None:
+        return layout.predictions(name, data.file_ending)
+    file = predictions / f"{name}{data.file_ending}"
+    return file if file.is_file() else None
+
+
+def worst_in_validation(layout: Layout, data: RawData, *, top: int) -> tuple[list, int]:
+    """Return the validation cases of the lowest mean Dice, lowest first, and how many there are.
+
+    Args:
+        layout: of the fold, which has been validated.
+        data: the raw data set.
+        top: how many, at least 1.
+
+    Raises:
+        FileNotFoundError: the fold was not validated.
+        ValueError: its ``summary.json`` is not what nnU-Net writes.
+    """
+    folder = layout.fold / layout.validation_name
+    file = folder / "summary.json"
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no {file}: expected the validation that ends nnU-Net's training, or that "
+            + ("nnUNetv2_train ... --val makes" if layout.version == "v2" else "nnUNet_train ... -val makes")
+        )
+    try:
+        dice = _mean_dice(json.loads(file.read_text(encoding="utf-8")), data.file_ending)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} is no summary of nnU-Net's: {type(error).__name__}: {error}") from error
+    if not dice:
+        raise ValueError(f"{file} lists no case")
+    order = sorted(dice, key=lambda name: (math.isnan(dice[name]), dice[name], name))
+    ending = data.file_ending
+    return [Chosen(n, folder / f"{n}{ending}", subgroup=data.subgroups.get(n, "")) for n in order[:top]], len(order)
+
+
+def _mean_dice(summary: dict, file_ending: str) -> dict[str, float]:
+    """Return each case's mean Dice over the structures that it or its prediction has, by v2's format or v1's."""
+    found = {}
+    if "metric_per_case" in summary:
+        entries = [(entry["prediction_file"], entry["metrics"]) for entry in summary["metric_per_case"]]
+    else:
+        entries = [(entry["test"], entry) for entry in summary["results"]["all"]]
+    for file, metrics in entries:
+        name = re.split(r"[\\/]", file)[-1].removesuffix(file_ending)
+        values = [m["Dice"] for key, m in metrics.items() if isinstance(m, dict) and key not in ("0", "background")]
+        known = [float(v) for v in values if v is not None and not math.isnan(v)]
+        found[name] = sum(known) / len(known) if known else math.nan
+    return found

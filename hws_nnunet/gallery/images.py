@@ -1,0 +1,192 @@
+"""Images and label maps, turned so that the axes run to the patient's right, front and top."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from hws_nnunet.datasets.cases import label_values
+
+NIFTI = (".nii.gz", ".nii")
+FLAT = (".png", ".bmp", ".tif", ".tiff")
+"""File endings of 2D pictures."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a file's voxels lie: its shape, three numbers, and its affine; None for a picture without one."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray | None
+
+    @property
+    def orientation(self) -> np.ndarray | None:
+        """nibabel's orientation towards right, front and top; None where the file tells none."""
+        if self.affine is None or not np.isfinite(self.affine).all():
+            return None
+        found = nib.io_orientation(self.affine)
+        return None if np.isnan(found).any() else found
+
+    @property
+    def file_spacing(self) -> np.ndarray:
+        """Voxel size along the file's axes in millimetres; 1 where the file tells none."""
+        if self.orientation is None:
+            return np.ones(3)
+        return nib.affines.voxel_sizes(self.affine)
+
+    def turn(self, voxels: np.ndarray) -> np.ndarray:
+        """Return an array in the file's order, turned to right, front and top."""
+        return voxels if self.orientation is None else nib.apply_orientation(voxels, self.orientation)
+
+    def turn_sizes(self, sizes: Sequence[float]) -> np.ndarray:
+        """Return one number an axis of the file, in the order of the turned axes."""
+        turned = np.asarray(sizes, dtype=float)
+        if self.orientation is not None:
+            turned = turned[np.argsort(self.orientation[:, 0])]
+        return turned
+
+    def turn_voxel(self, voxel: Sequence[float]) -> np.ndarray:
+        """Return where a voxel of the file lies in the turned array."""
+        if self.orientation is None:
+            return np.asarray(voxel)
+        place = np.where(self.orientation[:, 1] > 0, voxel, np.array(self.shape) - 1 - np.asarray(voxel))
+        return self.turn_sizes(place)
+
+    def file_voxel(self, voxel: Sequence[int]) -> tuple[int, ...]:
+        """Return where a voxel of the turned array lies in the file."""
+        if self.orientation is None:
+            return tuple(int(v) for v in voxel)
+        place = np.asarray(voxel)[self.orientation[:, 0].astype(int)]
+        place = np.where(self.orientation[:, 1] > 0, place, np.array(self.shape) - 1 - place)
+        return tuple(int(v) for v in place)
+
+
+@dataclass(frozen=True)
+class Pictured:
+    """A case's voxels, all on one grid of shape ``(x, y, z)``, turned to right, front and top.
+
+    Attributes:
+        image: of one channel, float32; what is not finite is the smallest value.
+        reference: label values.
+        prediction: label values, or None.
+        grid: of the image's file.
+        spacing: of the turned axes, ``(3,)``, in millimetres.
+        nonzero: the box of all channels' voxels that are not 0, ``(3, 2)`` first and last + 1 along the file's axes.
+        notes: oddities that a reader should know.
+    """
+
+    image: np.ndarray
+    reference: np.ndarray
+    prediction: np.ndarray | None
+    grid: Grid
+    spacing: np.ndarray
+    nonzero: np.ndarray
+    notes: list[str] = field(default_factory=list)
+
+
+def read_grid(file: Path) -> Grid:
+    """Return how a file's voxels lie, without reading them where the format allows that.
+
+    Raises:
+        ValueError: for a format that cannot be read, or an image that is neither 2D nor 3D.
+    """
+    if file.name.lower().endswith(FLAT):
+        return Grid((*_read_flat(file).shape[:2], 1), None)
+    if not file.name.lower().endswith(NIFTI):
+        raise ValueError(f"{file} cannot be read: expected one of {', '.join(NIFTI + FLAT)}")
+    try:
+        image = nib.load(file)
+    except (nib.filebasedimages.ImageFileError, EOFError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    if len(image.shape) < 2 or any(size != 1 for size in image.shape[3:]):
+        raise ValueError(f"{file} has shape {image.shape}: expected 2 or 3 dimensions")
+    return Grid(_three(image.shape), image.affine)
+
+
+def read_case(images: Sequence[Path], label: Path, prediction: Path | None, *, channel: int = 0) -> Pictured:
+    """Read a case; its files have been checked with :func:`read_grid` to have one shape.
+
+    Args:
+        images: one file a channel, or one picture in colour.
+        label: the reference.
+        prediction: a label map, or None.
+        channel: which one to show.
+
+    Raises:
+        ValueError: for labels that are no whole numbers, a file that cannot be read, or a channel that it has not.
+    """
+    grid = read_grid(images[0])
+    channels = [part for file in images for part in _read_channels(file)]
+    if channel >= len(channels):
+        raise ValueError(f"{images[0]} has {len(channels)} channel(s), number {channel} was asked for, from 0 on")
+    nonzero = channels[0] != 0
+    for part in channels[1:]:
+        nonzero |= part != 0
+    image = np.asarray(channels[channel], dtype=np.float32)
+    finite = np.isfinite(image)
+    if not finite.all():
+        image = np.where(finite, image, image[finite].min() if finite.any() else 0)
+    notes = [] if finite.all() else [f"{int((~finite).sum())} voxels of the image are not finite"]
+    maps = {"reference": label, "prediction": prediction}
+    for name, file in maps.items():
+        other = None if file is None else read_grid(file).affine
+        if grid.affine is not None and other is not None and not np.allclose(grid.affine, other, atol=1e-2):
+            notes.append(f"the {name}'s affine differs from the image's; drawn voxel on voxel, as nnU-Net trains")
+    return Pictured(
+        image=grid.turn(image),
+        reference=grid.turn(_read_labels(label)),
+        prediction=None if prediction is None else grid.turn(_read_labels(prediction)),
+        grid=grid,
+        spacing=grid.turn_sizes(grid.file_spacing),
+        nonzero=box_of(nonzero),
+        notes=notes,
+    )
+
+
+def _read_channels(file: Path) -> list[np.ndarray]:
+    if file.name.lower().endswith(NIFTI):
+        return [_read_nifti(file, lambda image: np.asanyarray(image.dataobj))]
+    voxels = _read_flat(file)
+    return [voxels[..., i, None] for i in range(voxels.shape[2])]
+
+
+def _read_labels(file: Path) -> np.ndarray:
+    if not file.name.lower().endswith(NIFTI):
+        return _read_flat(file).astype(np.int64)[..., :1]
+    return _read_nifti(file, label_values)
+
+
+def _read_nifti(file: Path, read: Callable[[nib.Nifti1Image], np.ndarray]) -> np.ndarray:
+    try:
+        image = nib.load(file)
+        return read(image).reshape(_three(image.shape))
+    except (EOFError, OSError, ValueError, zlib.error) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+
+
+def _read_flat(file: Path) -> np.ndarray:
+    """Return a picture as ``(columns, rows from below, channels)``: the axes that the other images have."""
+    from PIL import Image, UnidentifiedImageError  # matplotlib needs it, too
+
+    try:
+        voxels = np.asarray(Image.open(file))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error
+    return np.atleast_3d(voxels).transpose(1, 0, 2)[:, ::-1]
+
+
+def _three(shape: Sequence[int]) -> tuple[int, int, int]:
+    return tuple([*shape, 1, 1][:3])
+
+
+def box_of(mask: np.ndarray) -> np.ndarray:
+    """Return the box that holds a mask, ``(3, 2)``; the whole image where it is empty."""
+    if not mask.any():
+        return np.array([[0, size] for size in mask.shape])
+    sides = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return np.array([[side[0], side[-1] + 1] for side in sides])

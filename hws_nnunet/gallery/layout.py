@@ -1,0 +1,163 @@
+"""Where a fold's cases lie: its raw data set, labels' names, predictions, of nnU-Net v1 and v2."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_IGNORED = ("background", "ignore")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A fold's folder, and what its path tells.
+
+    ``version`` is nnU-Net's, ``v1`` or ``v2``; ``dataset`` the raw data set's folder name; ``configuration`` such as
+    ``3d_fullres``.
+    """
+
+    fold: Path
+    version: str
+    dataset: str
+    configuration: str
+
+    @property
+    def validation_name(self) -> str:
+        """Name of the folder of validation predictions in a fold's."""
+        return "validation" if self.version == "v2" else "validation_raw"
+
+    def raw_data(self, raw_folder: Path) -> Path:
+        """Return the raw data set's folder below nnU-Net's raw folder."""
+        between = Path() if self.version == "v2" else Path("nnUNet_raw_data")
+        return Path(raw_folder) / between / self.dataset
+
+    def predictions(self, case: str, file_ending: str) -> Path | None:
+        """Return a validation prediction of a case, by this fold or a fold beside it; None where there is none."""
+        folds = [self.fold, *sorted(p for p in self.fold.parent.glob("fold_*") if p != self.fold)]
+        files = [fold / self.validation_name / f"{case}{file_ending}" for fold in folds]
+        return next((file for file in files if file.is_file()), None)
+
+
+def find_layout(fold: Path) -> Layout:
+    """Return what a fold's path tells.
+
+    Args:
+        fold: ``DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION/fold_0`` (v2) or
+            ``CONFIGURATION/TaskXXX_Name/TRAINER__PLANS/fold_0`` (v1), at its end.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the path is neither.
+    """
+    path = Path(os.path.abspath(fold))  # a link's own name counts, not that of where it points to
+    if not path.is_dir():
+        raise FileNotFoundError(f"no folder {fold}: expected a fold's folder, .../TRAINER__PLANS__CONFIGURATION/fold_0")
+    model, data = path.parent, path.parent.parent
+    if re.fullmatch(r"Dataset\d{3}_.+", data.name):
+        return Layout(path, "v2", data.name, model.name.split("__")[-1])
+    if re.fullmatch(r"Task\d{3}_.+", data.name):
+        return Layout(path, "v1", data.name, data.parent.name)
+    raise ValueError(
+        f"{path} does not tell its data set: expected a fold's folder where nnU-Net left it, "
+        "DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION/fold_0 (v2) or "
+        "CONFIGURATION/TaskXXX_Name/TRAINER__PLANS/fold_0 (v1)"
+    )
+
+
+@dataclass(frozen=True)
+class RawData:
+    """A raw data set: what its ``dataset.json`` and ``subgroups.csv`` say.
+
+    Attributes:
+        folder: of the data set.
+        channels: their names, in order.
+        structures: name to label values; several values are a region. Without background and ignore label.
+        ignore: the value of voxels that do not count, None without one.
+        file_ending: of all files, with the dot.
+        listed: v2's list of files, where ``dataset.json`` has one.
+        subgroups: case to what ``subgroups.csv`` tells, in words.
+    """
+
+    folder: Path
+    channels: tuple[str, ...]
+    structures: dict[str, tuple[int, ...]]
+    ignore: int | None
+    file_ending: str
+    listed: dict
+    subgroups: dict[str, str]
+
+    def images(self, case: str) -> list[Path]:
+        """Return the files of a case's channels; one file, where it holds all of them in colour."""
+        if case in self.listed:
+            return [self._anywhere(file) for file in self.listed[case]["images"]]
+        files = [self.folder / "imagesTr" / f"{case}_{i:04d}{self.file_ending}" for i in range(len(self.channels))]
+        return files[:1] if self.file_ending not in (".nii.gz", ".nii") and not files[-1].exists() else files
+
+    def label(self, case: str) -> Path:
+        """Return the file of a case's reference."""
+        if case in self.listed:
+            return self._anywhere(self.listed[case]["label"])
+        return self.folder / "labelsTr" / f"{case}{self.file_ending}"
+
+    def _anywhere(self, file: str) -> Path:
+        return self.folder / os.path.expandvars(file)
+
+    def value_names(self) -> dict[int, str]:
+        """Return the name of each label value; a value of several regions has all of their names."""
+        names: dict[int, list[str]] = {}
+        for name, values in self.structures.items():
+            for value in values:
+                names.setdefault(value, []).append(name)
+        return {value: ", ".join(parts) for value, parts in names.items()}
+
+
+def read_raw_data(folder: Path) -> RawData:
+    """Read the description of a raw data set, v1's or v2's.
+
+    Raises:
+        FileNotFoundError: there is no ``dataset.json``.
+        ValueError: it, or ``subgroups.csv``, is not what nnU-Net expects.
+    """
+    file = folder / "dataset.json"
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"no {file}: expected the raw data that the fold was trained on; --raw names the folder that holds "
+            f"{folder.name}, or nnUNet_raw (v2) and nnUNet_raw_data_base (v1) do"
+        )
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+        channels = described.get("channel_names") or described["modality"]
+        named = {}
+        for key, value in described["labels"].items():
+            name, values = (value, key) if isinstance(value, str) else (key, value)  # v1 has them the other way round
+            named[name] = tuple(int(v) for v in (values if isinstance(values, list) else [values]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} is no nnU-Net dataset.json: {type(error).__name__}: {error}") from error
+    return RawData(
+        folder=folder,
+        channels=tuple(channels[key] for key in sorted(channels, key=int)),
+        structures={name: values for name, values in named.items() if name not in _IGNORED and values != (0,)},
+        ignore=named["ignore"][0] if "ignore" in named else None,
+        file_ending=described.get("file_ending", ".nii.gz"),
+        listed=described.get("dataset", {}),
+        subgroups=_read_subgroups(folder / "subgroups.csv"),
+    )
+
+
+def _read_subgroups(file: Path) -> dict[str, str]:
+    if not file.is_file():
+        return {}
+    with open(file, newline="", encoding="utf-8-sig") as opened:
+        rows = csv.DictReader(opened)
+        if "case" not in (rows.fieldnames or []):
+            raise ValueError(f"{file} has no column 'case'; its columns: {', '.join(rows.fieldnames or ['none'])}")
+        return {row["case"]: _in_words(row) for row in rows}
+
+
+def _in_words(row: dict[str, str]) -> str:
+    parts = [v if k == "subgroup" else f"{k} {v}" for k, v in row.items() if k not in ("case", None) and v]
+    return ", ".join(parts)

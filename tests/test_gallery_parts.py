@@ -1,0 +1,245 @@
+"""The gallery's parts: where slices go, how images are turned, where cells lie, what a picture shows."""
+
+import itertools
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from hws_nnunet.gallery import picture
+from hws_nnunet.gallery.hardest_cell import Preprocessing, middle_of_hardest
+from hws_nnunet.gallery.images import Grid, box_of, read_case
+from hws_nnunet.gallery.slices import CELL, ERROR, MIDDLE, STRUCTURES, choose_place, wrong_voxels
+from hws_nnunet.sampling import CellGrid
+
+AXES = [(order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)]
+
+
+def volume():
+    """Structure 1 is large, 2 and 3 are small and lie in different slices but for one."""
+    labels = np.zeros((20, 24, 12), int)
+    labels[4:16, 4:20, 2:10] = 1
+    labels[5:9, 6:8, 3:5] = 2
+    labels[8:12, 7:11, 4:8] = 3
+    return labels
+
+
+def test_slices_go_through_the_deepest_error():
+    labels = volume()
+    wrong = np.zeros(labels.shape, bool)
+    wrong[4, 4:20, 2:10] = True  # many voxels, but thin
+    wrong[13:18, 14:19, 5:10] = True
+    place = choose_place(labels, wrong=wrong, hardest=(0, 0, 0))
+    assert place == type(place)((15, 16, 7), ERROR)
+    at_border = np.zeros(labels.shape, bool)
+    at_border[:5, :5, :5] = True
+    assert choose_place(labels, wrong=at_border).voxel == (2, 2, 2), "what lies beyond the image is outside"
+    flat = np.zeros((20, 20, 1), bool)
+    flat[2:9, 11:16, 0] = True
+    place = choose_place(flat.astype(int), wrong=flat)
+    assert place.voxel[1:] == (13, 0)
+    assert place.voxel[0] in (4, 5, 6)
+
+
+def test_slices_go_by_distance_in_millimetres():
+    wrong = np.zeros((30, 30, 30), bool)
+    wrong[2:11, 2:11, 2:5] = True  # 9 x 9 x 3 voxels, of 1 x 1 x 10 mm
+    wrong[15:22, 15:22, 15:22] = True
+    assert choose_place(wrong.astype(int), wrong=wrong, spacing=(1, 1, 10)).voxel[:2] == (6, 6)
+    assert choose_place(wrong.astype(int), wrong=wrong).voxel == (18, 18, 18)
+
+
+def test_slices_go_through_the_hardest_cell_or_the_most_structures():
+    labels = volume()
+    none = np.zeros(labels.shape, bool)
+    assert choose_place(labels, wrong=none, hardest=(0, 10, 5)) == type(choose_place(labels))((4, 10, 5), CELL)
+    place = choose_place(labels)
+    assert place.rule == STRUCTURES
+    for axis in range(3):
+        assert set(np.unique(np.take(labels, place.voxel[axis], axis))) >= {1, 2, 3}
+    assert choose_place(labels * 0, hardest=(0, 0, 0)) == type(place)((10, 12, 6), MIDDLE)
+    assert choose_place(np.where(labels, 5, 0), ignore=5).rule == MIDDLE
+
+
+def test_voxels_to_be_ignored_are_never_wrong():
+    reference, prediction = np.array([0, 1, 5, 5]), np.array([1, 1, 0, 1])
+    assert wrong_voxels(reference, prediction, ignore=5).tolist() == [True, False, False, False]
+    assert wrong_voxels(reference, prediction).tolist() == [True, False, True, True]
+
+
+@pytest.mark.parametrize(("order", "signs"), AXES)
+def test_images_are_turned_to_right_front_and_top(order, signs):
+    spacing, shape = np.array([1.0, 2.0, 3.0]), np.array([4, 5, 6])
+    affine = np.eye(4)
+    affine[:3, :3] = 0
+    affine[order, range(3)] = np.array(signs) * spacing
+    grid = Grid(tuple(shape.tolist()), affine)
+    voxels = np.arange(120).reshape(shape)
+    turned = grid.turn(voxels)
+    assert grid.turn_sizes(grid.file_spacing) == pytest.approx(spacing[np.argsort(order)])
+    rng = np.random.default_rng(0)
+    for voxel in rng.integers(0, shape, (5, 3)):
+        place = grid.turn_voxel(voxel).astype(int)
+        assert turned[tuple(place)] == voxels[tuple(voxel)]
+        assert grid.file_voxel(place) == tuple(voxel)
+        assert turned.shape == tuple(grid.turn_sizes(shape).astype(int))
+    one, other = np.array([1, 1, 1]), np.array([2, 3, 4])  # the turned axes grow with the world's
+    world = affine[:3, :3] @ (other - one)
+    assert (np.sign(grid.turn_voxel(other) - grid.turn_voxel(one)) == np.sign(world)).all()
+
+
+@pytest.mark.parametrize("affine", [None, np.diag([1.0, 1.0, 0.0, 1.0]), np.full((4, 4), np.nan)])
+def test_an_image_that_tells_no_orientation_stays_as_it_is(affine):
+    grid = Grid((2, 3, 4), affine)
+    assert grid.orientation is None
+    assert grid.file_spacing.tolist() == [1, 1, 1]
+    assert grid.turn(np.arange(24).reshape(2, 3, 4))[1, 2, 3] == 23
+    assert grid.file_voxel(grid.turn_voxel((1, 2, 3))) == (1, 2, 3)
+
+
+@pytest.mark.parametrize("transpose", list(itertools.permutations(range(3))))
+def test_the_hardest_cell_in_the_raw_image(transpose):
+    """Goes nnU-Net's way, from the raw image to the preprocessed one, and compares."""
+    spacing, box = np.array([1.0, 0.5, 2.0]), np.array([[10, 70], [4, 104], [0, 30]])
+    order = [2 - axis for axis in transpose]
+    patch, target = (16, 20, 24), (0.9, 1.0, 1.1)
+    shape = np.round((box[:, 1] - box[:, 0])[order] * spacing[order] / target).astype(int)
+    grid = CellGrid(shape, patch, max_cells=8)
+    assert grid.cells > 3
+    preprocessing = Preprocessing(target, patch, transpose)
+    for hardest in range(grid.cells):
+        hardness = np.where(np.arange(8) == hardest, 2.0, 1.0)
+        middle = middle_of_hardest(hardness, preprocessing, box, spacing)
+        there = ((middle - box[:, 0] + 0.5) / (box[:, 1] - box[:, 0]))[order] * shape  # the patch's centre
+        assert grid.cell_of(np.round(there - np.array(patch) / 2).astype(int)) == hardest
+
+
+def test_the_hardest_cell_is_not_guessed():
+    box, spacing = np.array([[0, 40]] * 3), np.ones(3)
+    preprocessing = Preprocessing((1, 1, 1), (16, 16, 16), (0, 1, 2))
+    hardness = np.arange(8.0)
+    assert middle_of_hardest(hardness, preprocessing, box, spacing) is not None
+    once = np.where(hardness == 3, 1.0, np.nan)
+    assert middle_of_hardest(once, preprocessing, box, spacing) is None, "one cell with a hardness is no comparison"
+    whole = Preprocessing((1, 1, 1), (48, 48, 48), (0, 1, 2))
+    assert middle_of_hardest(hardness, whole, box, spacing) is None, "the patch covers the image"
+    slices = Preprocessing((1, 1), (16, 16), (0, 1, 2))
+    assert middle_of_hardest(hardness, slices, box, spacing) is not None
+
+
+@pytest.mark.parametrize("shape", [(30, 40, 50), (33, 20, 47), (70, 35, 90)])
+def test_cells_are_those_of_the_hosts_loader(shape):
+    loaders = pytest.importorskip("hws_nnunet.nnunetv2.loader", reason="nnU-Net v2 is not installed")
+    from hws_nnunet.gallery.hardest_cell import _cell_grid
+
+    patch = np.array([24, 20, 28])
+    for larger in (np.array([30, 25, 35]), np.array([31, 26, 36])):  # what augmentation cuts the patch from
+        loader = object.__new__(loaders.HardnessWeightedDataLoader)
+        loader.patch_size, loader.final_patch_size, loader.need_to_pad = larger, patch, larger - patch
+        loader.has_ignore, loader.annotated_classes_key, loader._grids = False, None, {}
+        loader.sampler = type("Sampler", (), {"settings": type("Settings", (), {"cells": 8})})
+        host, ours = loader._grid(np.array(shape)), _cell_grid(np.array(shape), patch, 8)
+        if ours is not None:
+            assert ours.blocks.tolist() == host.blocks.tolist()
+            for cell in range(host.cells):
+                one, other = host.start_range(cell), ours.start_range(cell)
+                centres = [np.add(*one) / 2 + larger / 2, np.add(*other) / 2 + patch / 2]
+                assert np.abs(centres[0] - centres[1]).max() <= 1
+
+
+@pytest.fixture
+def figure(tmp_path, monkeypatch):
+    """Returns what draws a case and returns its figure."""
+
+    def draw(affine, shape=(12, 16, 10), prediction=True, names=None):
+        labels = np.zeros(shape, np.uint8)
+        labels[2:6, 3:9, 1:8] = 3
+        image = labels.astype(np.float32) + 1
+        files = []
+        for name, voxels in (("image", image), ("label", labels), ("prediction", labels)):
+            files.append(tmp_path / f"{name}.nii.gz")
+            nib.save(nib.Nifti1Image(voxels, affine), files[-1])
+        case = read_case(files[:1], files[1], files[2] if prediction else None)
+        kept = []
+        monkeypatch.setattr(picture.Figure, "savefig", lambda self, *_, **__: kept.append(self))
+        voxel = tuple(int(v) for v in case.grid.turn_voxel((3, 4, 0 if shape[2] == 1 else 2)))
+        looks = picture.Looks(names or {3: "_$x$"})
+        wrong = wrong_voxels(case.reference, case.prediction) if prediction else None
+        picture.draw_case(case, voxel, Path("unused"), looks=looks, title="$t$", subtitle="", wrong=wrong)
+        return kept[0], case, voxel
+
+    return draw
+
+
+def test_panels_have_the_right_proportions_and_letters(figure):
+    drawn, case, voxel = figure(np.array([[0, 0, 3.0, 0], [-1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 0, 1]]))
+    assert len(drawn.axes) == 9
+    width, height = drawn.get_size_inches()
+    scales = []
+    for axes, (right, up) in zip(drawn.axes, [(1, 2), (0, 2), (0, 1)] * 3, strict=True):
+        box, spans = axes.get_position(), [abs(np.diff(limits)[0]) for limits in (axes.get_xlim(), axes.get_ylim())]
+        scales.append(box.width * width / (spans[0] * case.spacing[right]))
+        scales.append(box.height * height / (spans[1] * case.spacing[up]))
+    assert scales == pytest.approx([scales[0]] * 18), "one scale in all directions of all panels"
+    for axes, (right, up), letters in zip(drawn.axes, [(1, 2), (0, 2), (0, 1)], ["APIS", "RLIS", "RLPA"], strict=False):
+        assert "".join(t.get_text() for t in axes.texts if len(t.get_text()) == 1) == letters
+        towards_right = np.eye(3)[right]
+        x = [axes.transData.transform(np.array([p[right], p[up]]))[0] for p in (np.zeros(3), towards_right)]
+        assert x[1] < x[0], "the patient's right and front are on the left"
+    assert voxel == tuple(case.grid.turn_voxel((3, 4, 2)))
+
+
+def test_names_are_shown_as_they_are(figure):
+    drawn, _, _ = figure(np.eye(4))
+    texts = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert texts == ["_$x$", "differs from reference"]
+    assert not any(text.get_parse_math() for text in [*drawn.legends[0].get_texts(), drawn.texts[-1]])
+    assert not drawn.texts[-1].get_text() or drawn.texts[-1].get_text() == "$t$"
+
+
+def test_a_flat_image_is_one_panel_a_row(figure):
+    drawn, _, _ = figure(np.eye(4), shape=(12, 16, 1), prediction=False)
+    assert len(drawn.axes) == 2
+
+
+def test_colours_are_the_structures_own():
+    looks = picture.Looks({1: "one", 7: "seven"})
+    assert looks.colour(1) != looks.colour(7)
+    assert looks.name(3) == "label 3"
+    assert picture.short("a" * 50, 20) == "a" * 9 + "…" + "a" * 10
+    assert picture.short("a" * 20, 20) == "a" * 20
+
+
+def test_the_box_of_a_mask():
+    mask = np.zeros((4, 5, 6), bool)
+    assert box_of(mask).tolist() == [[0, 4], [0, 5], [0, 6]]
+    mask[1:3, 4, 2:5] = True
+    assert box_of(mask).tolist() == [[1, 3], [4, 5], [2, 5]]
+
+
+def test_labels_are_spoiled_in_three_ways(monkeypatch):
+    pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts" / "benchmarks"))
+    import wrong_labels
+
+    labels = np.arange(7, dtype=np.uint8).repeat(20).reshape(7, 20, 1)
+    shifted, swapped, removed = (wrong_labels.spoil(labels, kind) for kind in wrong_labels.KINDS)
+    assert sorted(shifted.ravel()) == sorted(labels.ravel())
+    assert (shifted != labels).any()
+    assert [swapped[i, 0, 0] for i in range(7)] == [0, 1, 2, 3, 4, 6, 5]
+    assert [removed[i, 0, 0] for i in range(7)] == [0, 1, 2, 0, 4, 5, 6]
+    folds = wrong_labels.splits()
+    for seed, fold in enumerate(folds):
+        assert len(set(fold["train"])) == wrong_labels.CASES
+        assert not set(fold["train"]) & set(fold["val"])
+        assert sum(name.endswith(wrong_labels.KINDS) for name in fold["train"]) == 3
+        assert set(wrong_labels.NAMES[: wrong_labels.RARE]) <= set(fold["train"]), seed
+    names = folds[0]["train"]
+    hard = [float(name.endswith(wrong_labels.KINDS)) for name in names]
+    result = {"seed": 0, "names": names, "hardness": dict.fromkeys(wrong_labels.MEASURES, hard)}
+    summary = wrong_labels.summarise([result])
+    assert summary["measures"]["dice_ce"]["found"] == {"3": [3], "6": [3]}
+    assert summary["measures"]["dice_ce"]["by_chance"] == {"3": 0.45, "6": 0.9}
+    assert summary["measures"]["dice_ce"]["chance_of_as_many"]["3"][0] == pytest.approx(1 / 1140, abs=1e-4)
+    assert "| dice_ce (draws go by it) | 3 | 3.00 of 3 | 0.45 | " in wrong_labels.table(summary, "dice_ce")
