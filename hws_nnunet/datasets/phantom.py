@@ -28,6 +28,7 @@ LABELS = {
 _INTENSITY = np.array([0.02, 0.62, 0.46, 0.95, 1.0, 0.26, 0.36])  # T2-weighted: fluid is bright
 _RARE_INTENSITY = np.array([0.02, 0.48, 0.64, 0.74, 0.82, 0.32, 0.40])  # grey matter brighter than white matter
 COMMON, RARE = "common", "rare"
+_AFFINE = np.diag([-1.0, -1.0, -1.0, 1.0])  # voxels of 1 mm; axes run left, back and down
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,6 @@ def make_phantom(
         name = f"{'test' if test else 'train'}{number:03d}"
         files = folder / f"{name}_image.nii.gz", folder / f"{name}_label.nii.gz"
         for array, file in zip((image, labels), files, strict=True):
-            nib.save(nib.Nifti1Image(array, np.eye(4)), file)
+            nib.save(nib.Nifti1Image(array, _AFFINE), file)
         made.append(Case(name, (files[0],), files[1], {"subgroup": RARE if is_rare else COMMON}, test))
     return Collection(folder, tuple(made), ("T2w",), LABELS, "Made-up brains, a few of other anatomy and contrast")
