@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from hws_nnunet import __version__, registration
-from hws_nnunet.cli_prepare import NnUNet, numbers, prepare_app
+from hws_nnunet.cli_prepare import NnUNet, Raw, numbers, prepare_app, raw_folder
 from hws_nnunet.datasets import DatasetError
 from hws_nnunet.demo import run_demo
 from hws_nnunet.doctor import examine
@@ -220,7 +220,7 @@ def gallery(
     window: Annotated[
         str | None, typer.Option("--window", help="Image values for black and white; default: by each image.")
     ] = None,
-    raw: Annotated[Path | None, typer.Option("--raw", help=RAW_HELP)] = None,
+    raw: Raw = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier gallery.")] = False,
 ) -> None:
     """Make pictures of a training's hardest cases, to look for rare anatomy and for wrong labels.
@@ -241,7 +241,7 @@ def gallery(
     layout = find_layout(fold)
     page = make_gallery(
         fold,
-        _raw_folder(raw, NnUNet(layout.version)),
+        raw_folder(raw, NnUNet(layout.version)),
         out=out,
         top=top,
         worst=worst,

@@ -190,7 +190,7 @@ class _Target:
 
     def __init__(self, nnunet: NnUNet, raw: Path | None, dataset_id: int, name: str, overwrite: bool):
         self.format = RAW_FORMATS[nnunet]
-        self.raw = _raw_folder(raw, self.format.variable)
+        self.raw = raw_folder(raw, nnunet)
         self.options = {"dataset_id": dataset_id, "name": name, "overwrite": overwrite}
         self.folder = self.format.check(self.raw, **self.options)
 
@@ -255,9 +255,15 @@ def numbers(text: str, option: str) -> list[int]:
         raise ValueError(f"{option} expects whole numbers with commas between them, given: {text!r}") from None
 
 
-def _raw_folder(given: Path | None, variable: str) -> Path:
+def raw_folder(given: Path | None, nnunet: NnUNet) -> Path:
+    """Return the folder given, by default the one that nnU-Net's variable names.
+
+    Raises:
+        ValueError: neither is set.
+    """
     if given is not None:
         return given
+    variable = RAW_FORMATS[nnunet].variable
     if not (folder := os.environ.get(variable)):
         raise ValueError(f"{variable} is not set: export {variable}=FOLDER, or give --raw FOLDER")
     return Path(folder)
