@@ -301,6 +301,44 @@ def export(
     print(f"next, anywhere: nnUNetv2_predict_from_modelfolder -i IN -o OUT -m {out} -f FOLD")
 
 
+@app.command()
+def report(
+    results: Annotated[list[str], typer.Argument(metavar="NAME=PATH...", help="Result sets, the baseline first.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to make.")] = Path("robustness_report"),
+    subgroups: Annotated[Path | None, typer.Option("--subgroups", help="subgroups.csv: case, subgroup.")] = None,
+    references: Annotated[Path | None, typer.Option("--references", help="Folder of reference label maps.")] = None,
+    dataset: Annotated[Path | None, typer.Option("--dataset", help="dataset.json, for the names of labels.")] = None,
+    threshold: Annotated[float, typer.Option("--threshold", help="A Dice below it is a failure.")] = 0.5,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Of normalised surface Dice, in mm.")] = 1.0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report.")] = False,
+) -> None:
+    """Report how results fare on the worst cases and subgroups: HTML, Markdown, CSV and figures.
+
+    A PATH is nnU-Net's summary.json (v1 or v2) or a folder that holds one, a table (.csv with the columns case, label,
+    Dice, and perhaps HD95, NSD, n_ref and n_pred), or, with --references, a folder of predictions, of which Dice, HD95
+    and normalised surface Dice are computed. Further sets are compared with the first, case by case.
+
+    Example:
+
+      hws-nnunet report uniform=nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/validation
+      hws=HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0/validation --subgroups subgroups.csv
+
+      hws-nnunet report hws=predictions --references labelsTs --dataset dataset.json --tolerance 2 --out report
+    """
+    from hws_nnunet.evaluation.command import run_report  # scipy.stats is slow to import
+
+    run_report(
+        results,
+        out,
+        subgroups=subgroups,
+        references=references,
+        dataset=dataset,
+        threshold=threshold,
+        tolerance=tolerance,
+        overwrite=overwrite,
+    )
+
+
 def main() -> None:
     """Run the command; known errors end in one message and exit code 1, an interrupt or a termination in 130."""
     for name in ("SIGTERM", "SIGHUP"):  # so that commands under way are ended, too

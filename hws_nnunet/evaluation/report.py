@@ -1,0 +1,183 @@
+"""The robustness report: from files to a folder of Markdown, HTML, CSV and figures."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tqdm import tqdm
+
+from hws_nnunet.evaluation.analysis import Row, analyse, case_rows, comparison_rows, difference_rows
+from hws_nnunet.evaluation.contents import sections
+from hws_nnunet.evaluation.extra import needed
+from hws_nnunet.evaluation.groups import read_groups
+from hws_nnunet.evaluation.labels import LabelTable, read_labels
+from hws_nnunet.evaluation.readers import read_results
+from hws_nnunet.evaluation.render import to_html, to_markdown
+from hws_nnunet.evaluation.results import ResultError, ResultSet, short_list
+from hws_nnunet.evaluation.segmentations import Pairs, evaluate, find_labels, find_pairs
+from hws_nnunet.files import whole_folder
+
+HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+TABLES = ("cases.csv", "statistics.csv", "gaps.csv", "comparison.csv", "differences.csv")
+TITLE = "Robustness report"
+
+
+def write_report(
+    results: Mapping[str, Path],
+    out: Path,
+    *,
+    subgroups: Path | None = None,
+    references: Path | None = None,
+    dataset: Path | None = None,
+    threshold: float = 0.5,
+    tolerance: float = 1.0,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Path:
+    """Write a report on result sets into a folder, whole or not at all.
+
+    Args:
+        results: the sets by their names, the first one the baseline: files as for
+            :func:`~hws_nnunet.evaluation.readers.read_results`, or, with ``references``, folders of predictions.
+        out: the folder; gets ``report.html``, ``report.md``, ``figures`` and those of :data:`TABLES` that have rows.
+        subgroups: table with the columns ``case`` and ``subgroup``.
+        references: folder of reference label maps, for sets that are folders.
+        dataset: ``dataset.json``, for the names of labels and for regions.
+        threshold: a case fails with a Dice below it, above 0 and at most 1.
+        tolerance: of the normalised surface Dice, in millimetres, above 0.
+        overwrite: replace an earlier report at ``out``.
+        progress: show bars on standard error.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: ``out`` exists, and ``overwrite`` is off or it is no report.
+        FileNotFoundError: a file does not exist.
+        ResultError: results, subgroups or labels cannot be used; the message lists why.
+        RuntimeError: a library of the extra ``report`` is not installed.
+        ValueError: an option is out of its range, or there is no result set.
+    """
+    out = Path(out)
+    results = {name: Path(path) for name, path in results.items()}
+    if not results:
+        raise ValueError("no result set given, expected at least one: NAME=PATH")
+    if not 0 < threshold <= 1:
+        raise ValueError(f"the threshold of a failure has to be above 0 and at most 1, given: {threshold}")
+    if not (tolerance > 0 and math.isfinite(tolerance)):
+        raise ValueError(f"the tolerance has to be above 0 mm, given: {tolerance}")
+    _check_target(out, overwrite=overwrite)
+    for module in ("jinja2", "statsmodels.stats.multitest"):
+        needed(module)
+    sets, groups, notes = _read(results, subgroups, references, dataset, tolerance, progress)
+    analysis = analyse(sets, groups, threshold=threshold, notes=notes, progress=progress)
+    with tqdm(total=3, desc="writing", disable=not progress) as bar:
+        found = sections(analysis, tolerance=tolerance)
+        bar.update()
+        with whole_folder(out) as folder:
+            rows = (case_rows(analysis), analysis.statistics, analysis.gaps)
+            rows += (comparison_rows(analysis), difference_rows(analysis))
+            for name, table in zip(TABLES, rows, strict=True):
+                _write_table(folder / name, table)
+            bar.update()
+            (folder / FIGURES).mkdir()
+            for picture in (picture for section in found for picture in section.pictures):
+                (folder / FIGURES / picture.file).write_bytes(picture.png)
+            (folder / MARKDOWN).write_text(to_markdown(TITLE, found, figures=FIGURES), encoding="utf-8")
+            (folder / HTML).write_text(to_html(TITLE, found), encoding="utf-8")
+            bar.update()
+    return out
+
+
+def _read(
+    results: Mapping[str, Path],
+    subgroups: Path | None,
+    references: Path | None,
+    dataset: Path | None,
+    tolerance: float,
+    progress: bool,
+) -> tuple[list[ResultSet], dict[str, tuple[str, ...]], list[str]]:
+    """Read all that is quickly read and check it, before the label maps are measured."""
+    labels = read_labels(dataset) if dataset is not None else None
+    names = labels.names if labels else {}
+    found: dict[str, ResultSet | Pairs] = {}
+    for name, path in results.items():
+        if references is not None and path.is_dir():
+            found[name] = find_pairs(name, path, Path(references), progress=progress)
+        else:
+            found[name] = read_results(name, path, label_names=names)
+    folders = [one for one in found.values() if isinstance(one, Pairs)]
+    if references is not None and not folders:
+        raise ValueError(f"--references {references} is given, but none of the result sets is a folder of predictions")
+    cases = {case for one in found.values() for case in one.cases}
+    groups = read_groups(subgroups, cases) if subgroups is not None else {}
+    baseline = next(iter(found.values()))
+    for one in found.values():
+        if not set(one.cases) & set(baseline.cases):
+            raise ResultError(
+                one.name,
+                [
+                    f"has no case in common with {baseline.name}: {short_list(one.cases)} against "
+                    f"{short_list(baseline.cases)}"
+                ],
+            )
+    if folders:
+        needed("monai.metrics")
+        labels = labels or find_labels(folders, progress=progress)
+    _check_labels(found, labels)
+    notes = [
+        f"{one.name}: {len(one.without_prediction)} reference(s) have no prediction, and count for nothing: "
+        f"{short_list(one.without_prediction)}"
+        for one in folders
+        if one.without_prediction
+    ]
+    sets = [
+        evaluate(one, labels, tolerance=tolerance, progress=progress) if isinstance(one, Pairs) else one
+        for one in found.values()
+    ]
+    return sets, groups, notes
+
+
+def _check_labels(found: Mapping[str, ResultSet | Pairs], labels: LabelTable | None) -> None:
+    by_set = {name: tuple(labels.regions) if isinstance(one, Pairs) else one.labels for name, one in found.items()}
+    (first, expected), *others = by_set.items()
+    for name, given in others:
+        if set(given) != set(expected):
+            raise ResultError(
+                name,
+                [
+                    f"has the labels {short_list(given)}, while {first} has {short_list(expected)}; expected the same, "
+                    "as averages over different labels do not compare (--dataset dataset.json names them)"
+                ],
+            )
+
+
+def _check_target(out: Path, *, overwrite: bool) -> None:
+    if not out.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{out} exists; --overwrite replaces it")
+    ours = {HTML, MARKDOWN, FIGURES, *TABLES}
+    foreign = [path.name for path in out.iterdir() if path.name not in ours] if out.is_dir() else [out.name]
+    if foreign:
+        raise FileExistsError(
+            f"{out} is no report, as it holds {short_list(foreign)}: --overwrite replaces reports only"
+        )
+
+
+def _write_table(path: Path, rows: Iterable[Row]) -> None:
+    rows = list(rows)
+    if not rows:
+        return
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+
+
+def _cell(value: object) -> object:
+    """Numbers in full, so that a report made from them has the same figures; nothing is an empty field."""
+    return "" if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,169 @@
+"""A set of results: what one method reached, case by case and label by label, checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+AVERAGE = "all labels"  # the pseudo-label of a case's average over its labels
+_MOST_NAMED = 10
+
+
+class ResultError(ValueError):
+    """Results that cannot be used; the message lists every problem found, one a line."""
+
+    def __init__(self, source: str | Path, problems: Sequence[str]):
+        self.problems = list(problems)
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{source}: {len(self.problems)} problem(s), no report was written:\n{lines}")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of one structure in one case. ``unit`` is empty for shares from 0 to 1."""
+
+    key: str
+    title: str
+    unit: str
+    higher_is_better: bool
+    digits: int
+
+    @property
+    def axis(self) -> str:
+        """Return the title with the unit, as on a figure's axis."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+METRICS = (
+    Metric("dice", "Dice", "", True, 3),
+    Metric("hd95", "HD95", "mm", False, 2),
+    Metric("nsd", "normalised surface Dice", "", True, 3),
+)
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """What one method reached. Arrays are ``(cases, labels)``, float64.
+
+    Attributes:
+        name: what people call the method.
+        source: the file or folder that it was read from.
+        cases: names, unique, sorted.
+        labels: names, unique.
+        dice: 0 to 1; NaN where the structure is empty in both reference and prediction.
+        hd95: millimetres, from 0 on, or None where the source has none; NaN where both are empty.
+        nsd: normalised surface Dice, 0 to 1, or None; NaN where both are empty.
+        reference_size: voxels of the structure in the reference; NaN where unknown.
+        predicted_size: voxels of the structure in the prediction; NaN where unknown.
+        surface_tool: what computed ``hd95`` and ``nsd``; empty without them.
+    """
+
+    name: str
+    source: str
+    cases: tuple[str, ...]
+    labels: tuple[str, ...]
+    dice: np.ndarray
+    reference_size: np.ndarray
+    predicted_size: np.ndarray
+    hd95: np.ndarray | None = None
+    nsd: np.ndarray | None = None
+    surface_tool: str = ""
+
+    def __post_init__(self) -> None:
+        if problems := self._problems():
+            raise ResultError(self.source, problems)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return the measures that the set has."""
+        return tuple(metric for metric in METRICS if getattr(self, metric.key) is not None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the columns of :meth:`values`: the labels, then their average."""
+        return (*self.labels, AVERAGE)
+
+    @property
+    def missed(self) -> np.ndarray:
+        """Return ``(cases, labels)``: the reference has the structure, the prediction none of it."""
+        return (self.reference_size > 0) & (self.predicted_size == 0)
+
+    @property
+    def invented(self) -> np.ndarray:
+        """Return ``(cases, labels)``: the prediction has the structure, the reference none of it."""
+        return (self.reference_size == 0) & (self.predicted_size > 0)
+
+    def values(self, key: str) -> np.ndarray:
+        """Return ``(cases, labels + 1)``: a measure of each label, and each case's average over labels that have one.
+
+        Args:
+            key: of one of :attr:`metrics`.
+        """
+        values = getattr(self, key)
+        return np.column_stack([values, average(values)])
+
+    def failures(self, threshold: float) -> np.ndarray:
+        """Return ``(cases, labels + 1)``, bool: Dice below ``threshold``, or a structure missed (in the last: any)."""
+        missed = np.column_stack([self.missed, self.missed.any(axis=1)])
+        return missed | (self.values("dice") < threshold)
+
+    def chosen(self, cases: Sequence[str]) -> np.ndarray:
+        """Return the places of some of the cases."""
+        place = {case: i for i, case in enumerate(self.cases)}
+        return np.array([place[case] for case in cases], dtype=np.int64)
+
+    def _problems(self) -> list[str]:
+        if not self.cases or not self.labels:
+            return [f"expected at least one case and one label, found {len(self.cases)} and {len(self.labels)}"]
+        problems = [
+            f"{kind} {name!r} is there {count} times, expected once"
+            for kind, names in (("case", self.cases), ("label", self.labels))
+            for name, count in Counter(names).items()
+            if count > 1
+        ]
+        if AVERAGE in self.labels:
+            problems.append(f"a label is called {AVERAGE!r}, which is what the report calls the average of all")
+        unit, length = (lambda v: (v >= 0) & (v <= 1)), (lambda v: (v >= 0) & np.isfinite(v))
+        problems += self._outside("dice", "Dice", unit, "0 to 1, or nothing where reference and prediction are empty")
+        problems += self._outside("nsd", "NSD", unit, "0 to 1, or nothing where reference and prediction are empty")
+        problems += self._outside(
+            "hd95", "HD95", length, "millimetres from 0 on; for a missed structure the diagonal of the image, say"
+        )
+        with np.errstate(invalid="ignore"):
+            unexplained = np.isnan(self.dice) & ((self.reference_size > 0) | (self.predicted_size > 0))
+        problems += self._named(
+            unexplained, "has no Dice, though reference or prediction is not empty: expected 0 for a missed structure"
+        )
+        return problems
+
+    def _outside(self, key: str, title: str, inside, expected: str) -> list[str]:
+        values = getattr(self, key)
+        if values is None:
+            return []
+        return self._named(~(inside(values) | np.isnan(values)), f"{title} is {{}}, expected {expected}", values)
+
+    def _named(self, wrong: np.ndarray, text: str, values: np.ndarray | None = None) -> list[str]:
+        places = np.argwhere(wrong)
+        lines = [
+            f"case {self.cases[i]!r}, label {self.labels[j]!r}: "
+            + (text if values is None else text.format(values[i, j]))
+            for i, j in places[:_MOST_NAMED]
+        ]
+        return [*lines, f"... and {len(places) - _MOST_NAMED} more"] if len(places) > _MOST_NAMED else lines
+
+
+def average(values: np.ndarray) -> np.ndarray:
+    """Return ``(n,)``: the mean of each row of ``(n, k)`` over what is not NaN; NaN where all of it is."""
+    known = np.isfinite(values)
+    count = known.sum(axis=1)
+    return np.where(count > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+def short_list(names: Sequence[str]) -> str:
+    """Return names for a message, no more than ten of them."""
+    rest = len(names) - _MOST_NAMED
+    return ", ".join(map(repr, names[:_MOST_NAMED])) + (f" and {rest} more" if rest > 0 else "")

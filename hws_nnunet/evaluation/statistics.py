@@ -1,0 +1,90 @@
+"""Statistics of one group of cases, with the tail in view."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SHARE = 0.1  # of the cases, for CVaR
+PERCENTILES = (5, 10, 25, 75, 90, 95)
+DESCRIBED = ("cases", "mean", "sd", "median", "iqr", *(f"p{q}" for q in PERCENTILES), "min", "max", "cvar_10")
+
+
+def cvar(values: np.ndarray, *, higher_is_better: bool = True, axis: int = -1) -> np.ndarray:
+    """Return the conditional value at risk at 10 %: the mean of the worst tenth of the values.
+
+    A tenth that is no whole number of values takes its share of the next one, so that the mean is over exactly 0.1 n;
+    of fewer than ten values it is the worst. See Rockafellar and Uryasev, Journal of Banking & Finance 26, 2002.
+
+    Args:
+        values: without NaN.
+        higher_is_better: whether the worst values are the lowest.
+        axis: the cases' axis; at least one.
+    """
+    ordered = np.sort(np.moveaxis(np.asarray(values, dtype=np.float64), axis, -1), axis=-1)
+    if not higher_is_better:
+        ordered = ordered[..., ::-1]
+    return ordered @ _cvar_weights(ordered.shape[-1])
+
+
+def describe(values: np.ndarray, *, higher_is_better: bool = True) -> dict[str, float]:
+    """Return the figures named in :data:`DESCRIBED`, all NaN but ``cases`` where there is no value.
+
+    Args:
+        values: ``(n,)``; NaN is left out.
+        higher_is_better: decides which tail ``cvar_10`` is of.
+
+    Returns:
+        ``cases`` is the number of values; ``sd`` divides by n - 1 and is NaN for one value; percentiles interpolate
+        linearly between neighbouring values; ``iqr`` is p75 - p25. Units are those of ``values``.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return {key: 0.0 if key == "cases" else float("nan") for key in DESCRIBED}
+    percentiles = dict(zip(PERCENTILES, np.percentile(values, PERCENTILES), strict=True))
+    found = {
+        "cases": values.size,
+        "mean": values.mean(),
+        "sd": values.std(ddof=1) if values.size > 1 else np.nan,
+        "median": np.median(values),
+        "iqr": percentiles[75] - percentiles[25],
+        **{f"p{q}": value for q, value in percentiles.items()},
+        "min": values.min(),
+        "max": values.max(),
+        "cvar_10": cvar(values, higher_is_better=higher_is_better),
+    }
+    return {key: float(found[key]) for key in DESCRIBED}
+
+
+def tail_names(higher_is_better: bool) -> tuple[str, ...]:
+    """Return the figures that tell of the mean and of the worse tail, for :func:`tail`."""
+    worse = ("p25", "p10", "p5") if higher_is_better else ("p75", "p90", "p95")
+    return ("mean", "median", *worse, "cvar_10")
+
+
+def tail(values: np.ndarray, *, higher_is_better: bool, axis: int = -1) -> np.ndarray:
+    """Return the figures of :func:`tail_names` stacked along a new first axis.
+
+    Args:
+        values: without NaN.
+        higher_is_better: decides which tail.
+        axis: the cases' axis.
+    """
+    ordered = np.sort(np.moveaxis(np.asarray(values, dtype=np.float64), axis, -1), axis=-1)
+    if not higher_is_better:
+        ordered = ordered[..., ::-1]
+    n = ordered.shape[-1]
+    # All are sums of ordered values with fixed weights: one sort does for thousands of resamples.
+    weights = np.column_stack(
+        [np.full(n, 1 / n), *(_percentile_weights(n, share) for share in (0.5, 0.25, 0.1, 0.05)), _cvar_weights(n)]
+    )
+    return np.moveaxis(ordered @ weights, -1, 0)
+
+
+def _cvar_weights(n: int) -> np.ndarray:
+    return np.clip(SHARE * n - np.arange(n), 0, 1) / (SHARE * n)
+
+
+def _percentile_weights(n: int, share: float) -> np.ndarray:
+    """Linear interpolation, as numpy's ``percentile``."""
+    return np.clip(1 - np.abs(np.arange(n) - share * (n - 1)), 0, None)

@@ -1,0 +1,46 @@
+"""Made-up results for the tests."""
+
+import json
+
+import numpy as np
+
+from hws_nnunet.evaluation import ResultSet
+
+NAN = float("nan")
+
+
+def result_set(dice, *, name="a", cases=None, labels=None, sizes=True, **more):
+    """A set of ``(cases, labels)`` Dice values; sizes are what such values mean."""
+    dice = np.asarray(dice, dtype=float)
+    cases = cases or [f"case{i:03d}" for i in range(len(dice))]
+    labels = labels or [str(j + 1) for j in range(dice.shape[1])]
+    reference = np.where(np.isnan(dice), 0.0, 100.0)
+    predicted = np.where(np.isnan(dice) | (dice == 0), 0.0, 90.0)
+    if not sizes:
+        reference, predicted = (np.full(dice.shape, NAN) for _ in range(2))
+    return ResultSet(name, f"{name}.json", tuple(cases), tuple(labels), dice, reference, predicted, **more)
+
+
+def v2_summary(path, dice, *, cases=None, labels=("1", "2"), change=None):
+    """Write a summary.json as nnU-Net v2 does: ``dice`` is ``(cases, labels)``."""
+    per_case = []
+    for i, row in enumerate(dice):
+        case = cases[i] if cases else f"case{i:03d}"
+        metrics = {
+            label: {"Dice": value, "n_ref": 0 if value != value else 10, "n_pred": 0 if not value > 0 else 9}
+            for label, value in zip(labels, row, strict=True)
+        }
+        per_case.append({"metrics": metrics, "prediction_file": f"/p/{case}.nii.gz", "reference_file": "/r/x.nii.gz"})
+    content = {"foreground_mean": {}, "mean": {}, "metric_per_case": per_case}
+    if change:
+        change(content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def subgroups(path, group_of):
+    """Write subgroups.csv as ``hws-nnunet prepare`` does."""
+    lines = [f"{case},{group},30" for case, group in group_of.items()]
+    path.write_text("\n".join(["case,subgroup,gestational_age", *lines]) + "\n", encoding="utf-8")
+    return path
