@@ -138,8 +138,8 @@ def _cell(value: float, difference: tuple | None, *, sides: bool = True) -> str:
 
 
 def _figure(results: Results, path: Path) -> None:
-    """Draw each seed's figures at the end, and the mean of seeds against steps."""
-    arms = list(results.rows)
+    """Draw each seed's figures at the end, and against steps the mean of seeds, of arms that have all of them."""
+    arms, all_seeds = list(results.rows), len(results.dice[UNIFORM])
     shown = plt.figure(figsize=(15, 0.4 * len(arms) + 6))
     grid = shown.add_gridspec(2, 6, height_ratios=[0.4 * len(arms) + 1, 4])
     first = None
@@ -149,7 +149,8 @@ def _figure(results: Results, path: Path) -> None:
         for place, arm in enumerate(arms):
             values = [100 * statistic(dice[-1][chosen]) for dice in results.dice[arm].values()]
             axis.scatter(values, [place] * len(values), c=[COLOURS[seed % 10] for seed in results.dice[arm]], s=25)
-            axis.plot([np.mean(values)] * 2, [place - 0.3, place + 0.3], color="black")
+            if len(values) == all_seeds:  # means of other seeds do not compare
+                axis.plot([np.mean(values)] * 2, [place - 0.3, place + 0.3], color="black")
         axis.set_yticks(range(len(arms)), arms)
         axis.tick_params(labelleft=column == 0)
         axis.set_title(f"{title}: Dice, %; one colour a seed")
@@ -158,7 +159,7 @@ def _figure(results: Results, path: Path) -> None:
     for column, title in enumerate(("rare group", "common group")):
         axis = shown.add_subplot(grid[1, 3 * column : 3 * column + 3])
         chosen = results.chosen(title)
-        for arm in (arm for arm in SHOWN_CURVES if arm in results.rows):
+        for arm in (arm for arm in SHOWN_CURVES if len(results.dice.get(arm, ())) == all_seeds):
             seeds = list(results.dice[arm])
             points = np.mean([results.dice[arm][seed][:, chosen].mean(1) for seed in seeds], axis=0)
             steps = results.steps
