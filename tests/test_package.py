@@ -23,8 +23,9 @@ def test_a_wheel_installed_away_from_the_checkout(tmp_path):
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
     code = (
-        "import hws_nnunet; from hws_nnunet.files import packaged; from hws_nnunet.registration import trainers_path; "
-        "print(hws_nnunet.__file__); print(packaged('configs', 'default.yaml')); print(trainers_path())"
+        "import hws_nnunet; from hws_nnunet.files import packaged; from hws_nnunet.registration import V1, V2; "
+        "print(hws_nnunet.__file__); print(packaged('configs', 'default.yaml')); "
+        "print(V1.trainers_path()); print(V2.trainers_path())"
     )
     env = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(
@@ -34,6 +35,7 @@ def test_a_wheel_installed_away_from_the_checkout(tmp_path):
     assert [Path(line) for line in done.stdout.split()] == [
         package / "__init__.py",
         package / "configs" / "default.yaml",
+        package / "trainers" / "nnunetv1",
         package / "trainers" / "nnunetv2",
     ]
     assert (package / "py.typed").exists()

@@ -26,6 +26,7 @@ class Workspace:
             **{variable: str(folder) for variable, folder in self.folders.items()},
             "nnUNet_def_n_proc": "1",
             "nnUNet_n_proc_DA": "2",
+            "OMP_NUM_THREADS": "1",  # threads that wait for each other would keep other tests waiting
             "PATH": str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"],
             **variables,
         }

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
-from hws_nnunet.datasets.cases import label_values, same_geometry
+from hws_nnunet.datasets.checks import label_values, same_geometry
 from hws_nnunet.evaluation.extra import needed
 from hws_nnunet.evaluation.labels import LabelTable
 from hws_nnunet.evaluation.readers import case_name

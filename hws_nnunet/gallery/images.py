@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from hws_nnunet.datasets.cases import label_values
+from hws_nnunet.datasets.checks import label_values
 
 NIFTI = (".nii.gz", ".nii")
 FLAT = (".png", ".bmp", ".tif", ".tiff")

@@ -1,6 +1,5 @@
 """Small made-up tasks, planned and preprocessed once by nnU-Net v1's own commands."""
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
+from tests.conftest import finder_of_short_trainers
 from tests.workspaces import Workspace, nested_balls
 
 SMALL = "nnUNetPlans_pretrained_small"
@@ -67,20 +67,8 @@ def workspace(tmp_path_factory):
         if not (root / "ready").exists():
             plan(space)
             (root / "ready").touch()
-        with short_trainers():
-            yield space
-
-
-class short_trainers:
-    """Leads nnU-Net v1, which looks for trainers in its own folder alone, to those of the tests; puts it back."""
-
-    def __enter__(self):
-        package = Path(next(iter(importlib.util.find_spec("nnunet").submodule_search_locations)))
-        self.file = package / "training" / "network_training" / "hws_nnunet_short_trainers_of_tests.py"
-        shutil.copyfile(TRAINERS / "finder.py", self.file)
-
-    def __exit__(self, *exception):
-        self.file.unlink(missing_ok=True)
+        shutil.copyfile(TRAINERS / "finder.py", finder_of_short_trainers())
+    return space
 
 
 def plan(space: WorkspaceV1):
