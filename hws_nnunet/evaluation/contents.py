@@ -179,7 +179,7 @@ def _comparison(analysis: Analysis, name: str) -> Section:
     tables, pictures = [], []
     for metric in METRICS:
         if (paired := analysis.comparisons.get((name, metric.key))) is not None:
-            tables.append(_paired_table(paired, metric))
+            tables += _paired_tables(paired, metric)
     tables += _changed_tables([row for row in difference_rows(analysis) if row["set"] == name], baseline.name, name)
     place = analysis.sets.index(other) + 1
     png = plot_sorted(baseline, other, METRICS[0])
@@ -194,35 +194,32 @@ def _comparison(analysis: Analysis, name: str) -> Section:
     return Section(f"{name} against {baseline.name}", text, tuple(tables), tuple(pictures))
 
 
-def _paired_table(paired: Sequence[Paired], metric: Metric) -> Table:
+def _paired_tables(paired: Sequence[Paired], metric: Metric) -> list[Table]:
+    """Return the differences with their intervals, and the tests; together they would not fit a page's width."""
     figures = tuple(paired[0].figures)
-    columns = (
-        "label",
-        "subgroup",
-        "cases",
-        "left out",
-        "better",
-        "worse",
-        *(_tail_name(figure) for figure in figures),
-        "Wilcoxon p",
-        "Holm",
-        "permutation p",
-        "Holm ",
-    )
-    rows = []
+    differences, tests = [], []
     for one in paired:
+        about = (one.label, one.subgroup or "all cases", str(len(one.cases)))
         cells = []
         for found in one.figures.values():
             interval = (
                 "" if math.isnan(found.low) else f" [{_signed(found.low, metric)}, {_signed(found.high, metric)}]"
             )
             cells.append(_signed(found.difference, metric) + interval)
-        tests = (one.wilcoxon, one.wilcoxon_holm, one.permutation, one.permutation_holm)
-        counts = (len(one.cases), one.left_out, one.better, one.worse)
-        rows.append(
-            (one.label, one.subgroup or "all cases", *map(str, counts), *cells, *(p_value(value) for value in tests))
-        )
-    return Table(columns, tuple(rows), 2, f"Differences in {metric.axis}")
+        differences.append((*about, *cells))
+        p = (one.wilcoxon, one.wilcoxon_holm, one.permutation, one.permutation_holm)
+        counts = map(str, (one.left_out, one.better, one.worse))
+        tests.append((*about, *counts, *(p_value(value) for value in p)))
+    about = ("label", "subgroup", "cases")
+    return [
+        Table((*about, *map(_tail_name, figures)), tuple(differences), 2, f"Differences in {metric.axis}"),
+        Table(
+            (*about, "left out", "better", "worse", "Wilcoxon p", "Holm", "permutation p", "Holm "),
+            tuple(tests),
+            2,
+            f"Tests of differences in {metric.axis}",
+        ),
+    ]
 
 
 def _signed(value: float, metric: Metric) -> str:

@@ -35,14 +35,15 @@ def write_page(
     Args:
         title: heading.
         what: where the cases are from.
-        columns: of the table, after rank and case.
+        columns: of the table, after rank and case; one without any value is left out.
         entries: the cases in order.
         how_to_read: paragraphs.
     """
-    heads = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    shown = [i for i in range(len(columns)) if any(entry.values[i] for entry in entries)]
+    heads = "".join(f"<th>{escape(columns[i])}</th>" for i in shown)
     lines = "\n".join(
         f'<tr><td class="number">{rank}</td><td><a href="#case{rank}">{escape(entry.name)}</a></td>'
-        + "".join(f"<td>{escape(value)}</td>" for value in entry.values)
+        + "".join(f"<td>{escape(entry.values[i])}</td>" for i in shown)
         + "</tr>"
         for rank, entry in enumerate(entries, start=1)
     )
