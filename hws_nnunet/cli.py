@@ -198,8 +198,13 @@ def hardness(
     for row in rows[:top]:
         value = f"{float(row['hardness']):.4f}" if row["hardness"] else "-"
         times = f"{float(row['probability']) * len(rows):.1f}x"
-        print(f"{row['case']:<{width}} {value:>10} {times:>7} {row['visits']:>7} {row['last_epoch_seen'] or '-':>16}")
+        print(
+            f"{row['case']:<{width}} {value:>10} {times:>7} {row['visits']:>7} {row['last_epoch_seen'] or '-':>16}"
+            + ("  stalled" if row.get("stalled") == "1" else "")
+        )
     print(f"\n{min(top, len(rows))} of {len(rows)} cases; drawn 2.0x: twice as often as under uniform sampling")
+    if any(row.get("stalled") == "1" for row in rows[:top]):
+        print("stalled: far harder than the others, and no easier for being drawn; is the label right?")
 
 
 @app.command()

@@ -59,6 +59,9 @@ class Settings(BaseModel):
     in_flight_limit: bool = True
     """Whether a case waits for its loss before it is drawn again, beyond its share of the draws that are under way."""
 
+    stall_limit: bool = True
+    """Whether a case that is far harder than the others, and gets no easier for being drawn, is drawn uniformly."""
+
     patch_beta: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     """Robustness parameter b' of patches within a case; 0 is nnU-Net's own choice of position."""
 
@@ -191,7 +194,11 @@ def _without_effect(settings: Settings) -> list[str]:
     given = settings.model_fields_set
     lines = []
     if not settings.weighs_cases:
-        idle = [k for k in ("ess", "uniform_fraction", "cap", "with_replacement", "in_flight_limit") if k in given]
+        idle = [
+            k
+            for k in ("ess", "uniform_fraction", "cap", "with_replacement", "in_flight_limit", "stall_limit")
+            if k in given
+        ]
         if idle:
             lines.append(f"{', '.join(idle)} without effect at beta 0; a beta above 0 weighs cases")
     else:

@@ -16,6 +16,7 @@ import torch
 
 from hws_nnunet.files import whole_file
 from hws_nnunet.sampling import HardnessWeightedSampler
+from hws_nnunet.sampling.table import some_of
 
 CASES_FILE, EPOCHS_FILE, FIGURE_FILE = "hardness.csv", "hardness_epochs.csv", "hardness.png"
 
@@ -24,7 +25,8 @@ CASES_FILE, EPOCHS_FILE, FIGURE_FILE = "hardness.csv", "hardness_epochs.csv", "h
 class EpochSummary:
     """Figures of one epoch; hardness figures are NaN while nothing is known.
 
-    ``ess`` in cases; ``lag`` in training steps; ``hardest`` pairs of name and hardness, hardest first.
+    ``ess`` in cases; ``lag`` in training steps; ``hardest`` pairs of name and hardness, hardest first; ``stalled``
+    names, see :mod:`hws_nnunet.sampling.stalls`.
     """
 
     cases: int
@@ -42,7 +44,8 @@ class EpochSummary:
     visited: int
     median_lag: float
     largest_lag: float
-    hardest: tuple[tuple[str, float], ...]
+    hardest: tuple[tuple[str, float], ...] = ()
+    stalled: tuple[str, ...] = ()
 
     def values(self) -> dict[str, float]:
         """Return the figures for a logger of numbers, by names like ``hardness/ess``; what is unknown is left out."""
@@ -63,6 +66,11 @@ class EpochSummary:
         ]
         if self.hardest:
             lines.append("Hardest cases: " + ", ".join(f"{name} {value:.4f}" for name, value in self.hardest))
+        if self.stalled:
+            lines.append(
+                f"Stalled: {some_of(self.stalled)}: far harder than the others, and no easier for being drawn; drawn "
+                "as under uniform sampling now. Are the labels right? hws-nnunet gallery shows them"
+            )
         return lines
 
 
@@ -100,10 +108,11 @@ def summarise(
         median_lag=float(np.median(lags)) if len(lags) else float("nan"),
         largest_lag=float(max(lags, default=float("nan"))),
         hardest=tuple((table.names[i], float(hardness[i])) for i in order),
+        stalled=tuple(table.names[i] for i in sampler.stalled),
     )
 
 
-_NUMBERS = tuple(field.name for field in fields(EpochSummary) if field.name != "hardest")
+_NUMBERS = tuple(field.name for field in fields(EpochSummary) if field.name not in ("hardest", "stalled"))
 
 
 class Record:
@@ -161,7 +170,7 @@ class Record:
         self.last_seen[here] = np.asarray(state["last_seen"])[there]
         types = {field.name: field.type for field in fields(EpochSummary)}
         self.summaries = [
-            EpochSummary(hardest=(), **{k: _typed(v, types[k]) for k, v in zip(state["columns"], row, strict=True)})
+            EpochSummary(**{k: _typed(v, types[k]) for k, v in zip(state["columns"], row, strict=True)})
             for row in state["rows"].tolist()
         ]
 
@@ -173,6 +182,7 @@ class Record:
             probabilities = np.full(len(table), 1 / len(table))
         hardness = table.hardness[:, table.column]
         order = np.argsort(-np.nan_to_num(hardness, nan=-np.inf), kind="stable")
+        stalled = set(sampler.stalled)
         cases = [
             {
                 "case": table.names[i],
@@ -180,6 +190,7 @@ class Record:
                 "probability": _number(probabilities[i]),
                 "visits": int(table.visits[i]),
                 "last_epoch_seen": int(self.last_seen[i]) if self.last_seen[i] >= 0 else "",
+                "stalled": int(i in stalled),
             }
             for i in order
         ]

@@ -111,6 +111,23 @@ def test_a_resumed_record_matches_cases_by_name():
     assert other.last_seen.tolist() == [record.last_seen[2], -1, record.last_seen[0]]
 
 
+def test_stalled_cases_are_named(tmp_path):
+    sampler, record, losses, rng = trained(12, 1, settings=Settings(smoothing=0.0))
+    losses[:] = np.linspace(0.3, 0.4, 12)
+    losses[7] = 0.9
+    add_epoch(record, sampler, losses, rng, 0, 400)
+    assert record.summaries[0].stalled == ()
+    assert record.summaries[1].stalled == ("case007",)
+    assert record.summaries[1].lines()[-1].startswith("Stalled: case007: far harder than the others")
+    record.write(tmp_path, sampler)
+    cases = rows(tmp_path / "hardness.csv")
+    assert [case["case"] for case in cases if case["stalled"] == "1"] == ["case007"]
+    printed = run(cli.app, ["hardness", str(tmp_path), "--top", "3"]).output.splitlines()
+    assert printed[1].endswith("stalled")
+    assert printed[1].startswith("case007")
+    assert "is the label right?" in printed[-1]
+
+
 def test_neutral_draws_are_reported_as_uniform(tmp_path):
     sampler, record, _, _ = trained(4, 1, settings=Settings(beta=0.0))
     assert record.summaries[0].lines()[0] == "Sampling: draws are uniform"

@@ -16,7 +16,8 @@ from hws_nnunet.history import CASES_FILE, read_cases
 class Chosen:
     """A case to show; what is not known is None.
 
-    ``drawn`` is how often it is drawn, in times of uniform sampling.
+    ``drawn`` is how often it is drawn, in times of uniform sampling; ``stalled`` whether it is far harder than the
+    others and gets no easier for being drawn.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Chosen:
     drawn: float | None = None
     visits: int | None = None
     last_epoch: int | None = None
+    stalled: bool = False
     subgroup: str = ""
 
 
@@ -62,6 +64,7 @@ def _from_record(row: dict, cases: int, layout: Layout, data: RawData, predictio
         drawn=float(row["probability"]) * cases,
         visits=int(row["visits"]),
         last_epoch=int(row["last_epoch_seen"]) if row["last_epoch_seen"] else None,
+        stalled=row.get("stalled") == "1",  # records of earlier versions do not say
         subgroup=data.subgroups.get(name, ""),
     )
 

@@ -186,6 +186,8 @@ def _draw(
     voxel = ", ".join(str(v) for v in pictured.grid.file_voxel(place.voxel))
     counted = "" if pictured.grid.affine is None else f" It is voxel {voxel} of the file, counted from 0."
     remarks = [f"Slices through {place.rule}.{counted}"]
+    if case.stalled:
+        remarks.append("Stalled: far harder than the others, and no easier for being drawn. Is the label right?")
     if case.prediction is not None:
         remarks.append(f"Prediction: {case.prediction}")
     used = {int(v) for v in np.unique(pictured.reference)} - {0, data.ignore}

@@ -14,6 +14,7 @@ from hws_nnunet.config import Settings
 from hws_nnunet.sampling.cells import CellGrid
 from hws_nnunet.sampling.distribution import effective_sample_size, exponents, solve_beta, tilt, tilt_limit
 from hws_nnunet.sampling.marks import DrawMarks
+from hws_nnunet.sampling.stalls import StallWatch, bound
 from hws_nnunet.sampling.table import HardnessTable
 
 _ATTEMPTS = 32  # rejections before the draw is made from the eligible cases listed one by one
@@ -22,7 +23,19 @@ _DRIFT = 0.05  # of it upwards, and of the total weight, likewise
 _LARGEST_EXPONENT = 600.0
 _LAG_RATE = 0.05  # of the running mean
 _PATIENCE = 3.0  # mean lags until a mark that was not answered expires: twice what a full pipeline takes
-_FROZEN = ("_beta", "_tilted", "_reference", "_top", "_log_sum", "_floor", "_total", "_squares", "_ess")
+_FROZEN = (
+    "_beta",
+    "_tilted",
+    "_reference",
+    "_top",
+    "_log_sum",
+    "_floor",
+    "_total",
+    "_squares",
+    "_ess",
+    "_bound",
+    "_stalled",
+)
 
 
 class DrawnCases(NamedTuple):
@@ -81,7 +94,7 @@ class HardnessWeightedSampler:
     def _prepare(self) -> None:
         """Set up what each process holds for itself."""
         table = self.table
-        self._marks = DrawMarks(table)
+        self._marks, self._stalls = DrawMarks(table), StallWatch(table)
         # Copies, because attributes of the settings model are slower to reach.
         self._smoothing = self.settings.smoothing
         self._in_flight_limit, self._with_replacement = self.settings.in_flight_limit, self.settings.with_replacement
@@ -100,6 +113,7 @@ class HardnessWeightedSampler:
         )
         self._total = self._squares = float(len(table))
         self._ess = float(len(table))
+        self._bound, self._stalled = math.inf, []
 
     def __getstate__(self) -> dict:
         return {"settings": self.settings, "table": self.table}
@@ -264,6 +278,7 @@ class HardnessWeightedSampler:
         table = self.table
         samples = self._checked(cases, cells, losses)
         weighted, visits, answer = table.weighted, self._visits, self._marks.answer
+        turned = False
         with table.writing():
             before = unseen = table.unseen
             for case, cell, row in samples:
@@ -271,7 +286,7 @@ class HardnessWeightedSampler:
                     unseen -= 1
                 visits[case] += 1
                 answer(case)
-                self._take_in(case, cell, row)
+                turned |= self._take_in(case, cell, row)
                 if weighted:
                     self._reweigh(case)
             newly_seen, lag = unseen < before, table.lag
@@ -280,7 +295,7 @@ class HardnessWeightedSampler:
                 lag += _LAG_RATE * (table.version - version - lag)
             table.count_update(unseen, lag)
             # Before any reader sees weights that a jump has thrown out of scale.
-            if self._has_drifted() or (unseen == 0 and newly_seen) if weighted else unseen == 0:
+            if turned or self._has_drifted() or (unseen == 0 and newly_seen) if weighted else unseen == 0:
                 self._compute_weights()
 
     def _checked(
@@ -301,7 +316,8 @@ class HardnessWeightedSampler:
             raise ValueError(f"cases {cases} and cells {cells} given; there are {n} cases with {tracked} cells")
         return list(zip(cases, cells, rows, strict=True))
 
-    def _take_in(self, case: int, cell: int, row: list[float]) -> None:
+    def _take_in(self, case: int, cell: int, row: list[float]) -> bool:
+        """Track a sample's losses; return whether its case, far harder than the others, is now or no longer stalled."""
         table, smoothing, tracked = self.table, self._smoothing, self._hardness
         index = case * len(row)
         for value in row:
@@ -310,14 +326,20 @@ class HardnessWeightedSampler:
                 tracked[index] = value if old != old else smoothing * old + (1.0 - smoothing) * value
             index += 1
         value, index, tracked = row[table.column], case * table.cells + cell, self._cell_hardness
-        if isfinite(value):
-            old = tracked[index]
-            tracked[index] = value if old != old else smoothing * old + (1.0 - smoothing) * value
+        if not isfinite(value):
+            return False
+        old = tracked[index]
+        tracked[index] = value if old != old else smoothing * old + (1.0 - smoothing) * value
+        return self._stalls.add(case, value) and self._hardness[case * len(row) + table.column] > self._bound
 
     def _reweigh(self, case: int) -> None:
         """Compute one case's weight with the parts that are frozen until the next refresh."""
         hardness = self._hardness[case * len(self.table.measures) + self.table.column]
         if hardness != hardness:  # visited, without a value yet: it keeps the weight that the last refresh gave it
+            return
+        if case in self._stalled:  # its weight is the uniform one
+            if hardness <= self._bound:
+                self._total = math.nan
             return
         exponent = min(self._beta * (hardness - self._reference), self._top) - self._log_sum
         if exponent > _LARGEST_EXPONENT:
@@ -343,15 +365,22 @@ class HardnessWeightedSampler:
 
     def _compute_weights(self) -> None:
         table, settings, n = self.table, self.settings, len(self.table)
-        hardness = self.ranked_hardness()
+        hardness, free = self.ranked_hardness(), np.ones(n, dtype=bool)
+        if settings.stall_limit:
+            self._bound = bound(hardness)
+            free = ~self._stalls.stalled(hardness, self._bound)
+        self._stalled = np.flatnonzero(~free).tolist()
+        hardness = hardness[free]
+        m = len(hardness)
         options = {"uniform_fraction": settings.uniform_fraction, "cap": settings.cap}
-        beta = solve_beta(hardness, settings.beta, settings.ess * n, start=table.beta, **options)
+        beta = solve_beta(hardness, settings.beta, settings.ess * m, start=table.beta, **options)
         exponent = exponents(hardness, beta)
         self._beta = beta
         self._reference = float(hardness.max())
-        self._top, self._log_sum = tilt(exponent, tilt_limit(n, **options))
-        self._tilted, self._floor = 1.0 - settings.uniform_fraction, settings.uniform_fraction / n
-        weights = self._tilted * np.exp(np.minimum(exponent, self._top) - self._log_sum) + self._floor
+        self._top, self._log_sum = tilt(exponent, tilt_limit(m, **options))
+        self._tilted, self._floor = (1.0 - settings.uniform_fraction) * m / n, settings.uniform_fraction / n
+        weights = np.full(n, 1.0 / n)
+        weights[free] = self._tilted * np.exp(np.minimum(exponent, self._top) - self._log_sum) + self._floor
         table.tree.fill(weights)
         table.set(beta=beta, weighted=True)
         self._total, self._squares = table.tree.total, float(np.dot(weights, weights))
@@ -380,6 +409,14 @@ class HardnessWeightedSampler:
         """Return each case's probability in a single draw, ``(n,)``."""
         weights = self.table.read(lambda: self.table.tree.weights.copy())
         return weights / weights.sum()
+
+    @property
+    def stalled(self) -> tuple[int, ...]:
+        """The cases that are far harder than the others and no easier for being drawn; none with ``stall_limit`` off.
+
+        They are drawn as under uniform sampling. See :mod:`hws_nnunet.sampling.stalls` (training process).
+        """
+        return tuple(self._stalled)
 
     def effective_sample_size(self) -> float:
         """Return ``1 / sum(p ** 2)`` of :meth:`probabilities`, between 1 and n."""

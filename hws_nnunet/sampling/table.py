@@ -18,7 +18,8 @@ T = TypeVar("T")
 _WORD = 8  # bytes; every entry is one aligned 64-bit word, which one process writes whole
 _INTEGERS = ("lock", "version", "weighted", "unseen", "position")
 _REALS = ("beta", "lag")
-_SAVED = ("hardness", "cell_hardness", "visits", "order")
+_BY_CASE = ("hardness", "cell_hardness", "visits", "answers", "window", "before", "stuck")
+_SAVED = (*_BY_CASE, "order")
 
 
 class HardnessTable:
@@ -45,6 +46,8 @@ class HardnessTable:
         visits: ``(n,)``, answers that came, finite or not.
         drawn, answered, stamp: ``(n,)``, draw marks.
         order: ``(n,)``, the first sweep's permutation.
+        answers, window, before, stuck: ``(n,)``, of :mod:`~hws_nnunet.sampling.stalls`: finite answers, sum of
+            the losses of the window under way, mean of the last one (NaN: none), whether the loss stopped falling.
         tree: the draw weights.
 
     Raises:
@@ -79,6 +82,7 @@ class HardnessTable:
         self._map()
         self.hardness.fill(np.nan)
         self.cell_hardness.fill(np.nan)
+        self.before.fill(np.nan)
         self.order[:] = np.arange(len(self.names))
         self.tree.fill(np.ones(len(self.names)))
         self._integers[_INTEGERS.index("unseen")] = len(self.names)
@@ -99,6 +103,10 @@ class HardnessTable:
             ("answered", (n,), np.int64),
             ("stamp", (n,), np.int64),
             ("order", (n,), np.int64),
+            ("answers", (n,), np.int64),
+            ("window", (n,), np.float64),
+            ("before", (n,), np.float64),
+            ("stuck", (n,), np.int64),
         ]
 
     def _map(self) -> None:
@@ -199,7 +207,7 @@ class HardnessTable:
         """Return what is tracked, in copies; draw marks are left out, since a resumed run has nothing under way."""
         arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in _SAVED}
         return {
-            "format": 1,
+            "format": 2,
             "names": list(self.names),
             "measures": list(self.measures),
             "draw_by": self.draw_by,
@@ -216,24 +224,27 @@ class HardnessTable:
         Raises:
             ValueError: for another format, or other measures; nothing is changed then.
         """
-        if state.get("format") != 1:
-            raise ValueError(f"sampler state has format {state.get('format')!r}, expected 1")
+        if state.get("format") != 2:
+            raise ValueError(f"sampler state has format {state.get('format')!r}, expected 2")
         if list(state["measures"]) != list(self.measures):
             raise ValueError(f"sampler state tracks {state['measures']}, expected {list(self.measures)}")
         old = {name: index for index, name in enumerate(state["names"])}
         here = np.array([i for i, name in enumerate(self.names) if name in old], dtype=np.int64)
         there = np.array([old[name] for name in self.names if name in old], dtype=np.int64)
-        hardness, cell_hardness, visits, order = (np.asarray(state[name]) for name in _SAVED)
-        cells_fit = cell_hardness.shape[1] == self.cells and state["draw_by"] == self.draw_by
-        self._warn_of_changes(old, state, None if cells_fit else cell_hardness.shape[1])
+        saved = {name: np.asarray(state[name]) for name in _SAVED}
+        order, cells = saved["order"], saved["cell_hardness"].shape[1]
+        kept = set(_BY_CASE)
+        if state["draw_by"] != self.draw_by:
+            kept -= {"cell_hardness", "answers", "window", "before", "stuck"}  # they are of that measure
+        if cells != self.cells:
+            kept.discard("cell_hardness")
+        self._warn_of_changes(old, state, None if "cell_hardness" in kept else cells)
         with self.writing():
-            self.hardness.fill(np.nan)
-            self.cell_hardness.fill(np.nan)
-            self.visits.fill(0)
-            self.hardness[here] = hardness[there]
-            self.visits[here] = visits[there]
-            if cells_fit:
-                self.cell_hardness[here] = cell_hardness[there]
+            for name in _BY_CASE:
+                array = getattr(self, name)
+                array.fill(np.nan if name in ("hardness", "cell_hardness", "before") else 0)
+                if name in kept:
+                    array[here] = saved[name][there]
             rank = np.full(len(self), len(order), dtype=np.int64)
             rank[here] = np.argsort(order)[there]
             self.order[:] = np.argsort(rank, kind="stable")
@@ -251,9 +262,11 @@ class HardnessTable:
         gone = sorted(set(old) - set(self.names))
         new = [name for name in self.names if name not in old]
         if gone:
-            warnings.warn(f"{len(gone)} case(s) of the saved state are not here any more: {_some(gone)}", stacklevel=4)
+            warnings.warn(
+                f"{len(gone)} case(s) of the saved state are not here any more: {some_of(gone)}", stacklevel=4
+            )
         if new:
-            warnings.warn(f"{len(new)} case(s) are new, and start unseen: {_some(new)}", stacklevel=4)
+            warnings.warn(f"{len(new)} case(s) are new, and start unseen: {some_of(new)}", stacklevel=4)
         if other_cells is not None:
             warnings.warn(
                 f"the saved state has {other_cells} cell(s) a case by {state['draw_by']}, now there are {self.cells} "
@@ -281,7 +294,8 @@ class HardnessTable:
         return True, ""
 
 
-def _some(names: list[str], most: int = 5) -> str:
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """Return the first few names, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

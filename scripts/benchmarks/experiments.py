@@ -22,6 +22,7 @@ PAPER = {
     "smoothing": 0.0,
     "with_replacement": True,
     "in_flight_limit": False,
+    "stall_limit": False,
     "cells": 1,
 }
 """The paper's algorithm: beta as given (100), no safeguards."""
@@ -44,6 +45,7 @@ ARMS = {
     "ours without cap": {"cap": None},
     "ours without uniform_fraction": {"uniform_fraction": 0.0},
     "ours without smoothing": {"smoothing": 0.0},
+    "ours without stall_limit": {"stall_limit": False},
     "ours with replacement": {"with_replacement": True},
 }
 """Settings of each arm that draws by hardness."""

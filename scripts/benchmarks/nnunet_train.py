@@ -39,7 +39,7 @@ def train(job: dict) -> dict:
     trainer.on_train_start()
     sampler = getattr(trainer, "sampler", None)
     feedback = None if sampler is None else Feedback(sampler)
-    losses, dice, trained = [], {}, 0.0
+    losses, dice, trained, trace = [], {}, 0.0, []
     while trainer.current_epoch < job["stop"]:
         since = time.monotonic()
         trainer.on_train_epoch_start()
@@ -51,6 +51,8 @@ def train(job: dict) -> dict:
             if feedback is not None:
                 feedback.step(batch[DRAWN], version)
         losses.append(total / job["steps"])
+        if sampler is not None:
+            trace.append(_tell(sampler))
         trainer.current_epoch += 1
         trained += time.monotonic() - since
         print(f"epoch {trainer.current_epoch}: loss {losses[-1]:.4f}, {trained:.0f} s", flush=True)
@@ -60,12 +62,12 @@ def train(job: dict) -> dict:
     if job["keep"]:
         trainer.current_epoch -= 1  # the host saves the number of the epoch after this one
         trainer.save_checkpoint(str(Path(os.environ["nnUNet_results"]) / "base.pth"))
-    told = {} if feedback is None else {**_tell(sampler), "feedback": feedback.summary()}
+    told = {} if feedback is None else {**trace[-1], "feedback": feedback.summary(), "trace": trace}
     return {**job, **told, "losses": losses, "dice": dice, "seconds": trained}
 
 
 def _tell(sampler: HardnessWeightedSampler) -> dict:
-    """Return what a sampler knows at the end."""
+    """Return what a sampler knows now."""
     table = sampler.table
     return {
         "visits": dict(zip(table.names, table.visits.tolist(), strict=True)),

@@ -107,8 +107,8 @@ def test_cells_of_another_kind_are_dropped():
 def test_another_format_or_measure_is_refused():
     sampler = sampler_of(2, losses=[0.1, 0.2])
     before = sampler.state_dict()
-    with pytest.raises(ValueError, match="has format 2, expected 1"):
-        sampler.load_state_dict({**before, "format": 2})
+    with pytest.raises(ValueError, match="has format 1, expected 2"):
+        sampler.load_state_dict({**before, "format": 1})
     with pytest.raises(ValueError, match=r"tracks \['x'\], expected \['loss'\]"):
         sampler.load_state_dict({**before, "measures": ["x"]})
     assert_same_state(sampler.state_dict(), before)

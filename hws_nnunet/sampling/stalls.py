@@ -1,0 +1,57 @@
+"""Cases that stay hard however often they are drawn: wrong labels, and images that show nothing.
+
+What is rare gets easier when it is drawn; a wrong label does not. A case is *stalled* while two things hold:
+
+- its mean loss fell by less than 5 % from one window of visits to the next, where windows end at 16, 32, 64, ...
+  visits. Learning curves are close to power laws of the number of examples seen, so that what still learns falls by
+  about the same share whenever its visits double, early and late in a training;
+- it is far harder than the others: its hardness exceeds their median by five robust standard deviations (1.4826 times
+  the median absolute deviation).
+
+Verdicts are given when a window ends, by the training process alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hws_nnunet.sampling.table import HardnessTable
+
+_FIRST_WINDOW = 16  # visits; a power of two
+_FALL = 0.05  # of the mean loss, from one window to the next
+_FAR = 5.0  # robust standard deviations above the median
+_NORMAL = 1.4826  # standard deviations of a normal distribution in a median absolute deviation
+
+
+class StallWatch:
+    """Tells the stalled cases of a table."""
+
+    def __init__(self, table: HardnessTable):
+        self._table = table
+        self._answers = table.words["answers"]
+        self._window = table.words["window"]
+        self._before = table.words["before"]
+        self._stuck = table.words["stuck"]
+
+    def add(self, case: int, loss: float) -> bool:
+        """Take in a finite loss; return whether it ended a window and turned the verdict on the case's fall."""
+        count, total = self._answers[case] + 1, self._window[case] + loss
+        self._answers[case] = count
+        if count & (count - 1) or count < _FIRST_WINDOW:
+            self._window[case] = total
+            return False
+        mean, before = total / (count if count == _FIRST_WINDOW else count // 2), self._before[case]
+        stuck = mean > before - _FALL * abs(before)  # False in the first window: there is none before it
+        changed = stuck != bool(self._stuck[case])
+        self._window[case], self._before[case], self._stuck[case] = 0.0, mean, int(stuck)
+        return changed
+
+    def stalled(self, hardness: np.ndarray, bound: float) -> np.ndarray:
+        """Return which cases are stalled, ``(n,)``, by their hardness and its :func:`bound`; at most half ever are."""
+        return (self._table.stuck > 0) & (hardness > bound)
+
+
+def bound(hardness: np.ndarray) -> float:
+    """Return the hardness above which a case is far harder than the others."""
+    median = np.median(hardness)
+    return float(median + _FAR * _NORMAL * np.median(np.abs(hardness - median)))
