@@ -2,9 +2,10 @@
 
 What is rare gets easier when it is drawn; a wrong label does not. A case is *stalled* while two things hold:
 
-- its mean loss fell by less than 5 % from one window of visits to the next, where windows end at 16, 32, 64, ...
+- its mean loss changed by less than 5 % from one window of visits to the next, where windows end at 16, 32, 64, ...
   visits. Learning curves are close to power laws of the number of examples seen, so that what still learns falls by
-  about the same share whenever its visits double, early and late in a training;
+  about the same share whenever its visits double, early and late in a training. One that rises does not count: rare
+  cases do while the network learns the common ones first, and then drawing them helps most;
 - it is far harder than the others: its hardness exceeds their median by five robust standard deviations (1.4826 times
   the median absolute deviation).
 
@@ -18,7 +19,7 @@ import numpy as np
 from hws_nnunet.sampling.table import HardnessTable
 
 _FIRST_WINDOW = 16  # visits; a power of two
-_FALL = 0.05  # of the mean loss, from one window to the next
+_CHANGE = 0.05  # of the mean loss, from one window to the next
 _FAR = 5.0  # robust standard deviations above the median
 _NORMAL = 1.4826  # standard deviations of a normal distribution in a median absolute deviation
 
@@ -34,14 +35,14 @@ class StallWatch:
         self._stuck = table.words["stuck"]
 
     def add(self, case: int, loss: float) -> bool:
-        """Take in a finite loss; return whether it ended a window and turned the verdict on the case's fall."""
+        """Take in a finite loss; return whether it ended a window and turned the verdict on the case."""
         count, total = self._answers[case] + 1, self._window[case] + loss
         self._answers[case] = count
         if count & (count - 1) or count < _FIRST_WINDOW:
             self._window[case] = total
             return False
         mean, before = total / (count if count == _FIRST_WINDOW else count // 2), self._before[case]
-        stuck = mean > before - _FALL * abs(before)  # False in the first window: there is none before it
+        stuck = abs(mean - before) < _CHANGE * abs(before)  # False in the first window: there is none before it
         changed = stuck != bool(self._stuck[case])
         self._window[case], self._before[case], self._stuck[case] = 0.0, mean, int(stuck)
         return changed

@@ -47,7 +47,7 @@ class HardnessTable:
         drawn, answered, stamp: ``(n,)``, draw marks.
         order: ``(n,)``, the first sweep's permutation.
         answers, window, before, stuck: ``(n,)``, of :mod:`~hws_nnunet.sampling.stalls`: finite answers, sum of
-            the losses of the window under way, mean of the last one (NaN: none), whether the loss stopped falling.
+            the losses of the window under way, mean of the last one (NaN: none), whether the loss stopped changing.
         tree: the draw weights.
 
     Raises:

@@ -25,7 +25,7 @@ BATCH, RARE_EXAMPLES, TRAINING = 16, 4, 1200
 RATES = (0.003, 0.01, 0.03)
 STEPS, EVERY = 3000, 50
 SPOILED = 0.05
-SPOILED_ARMS = ("ours", "ours, ess 0.8", "ours, cap 3", "ours, cap 6", "ours, cap 10", "ours without cap")
+SPOILED_ARMS = ("ours", "ours without stall_limit", "ours, ess 0.8", "ours without cap")
 TABLE_RATE = 0.01  # all arms are run at this learning rate, the main ones at every one
 
 
@@ -97,7 +97,7 @@ def jobs(seeds: int, steps: int) -> list[dict]:
     for seed in range(seeds):
         for rate in RATES:
             for arm in (UNIFORM, STATIC, *ARMS):
-                main = arm in (UNIFORM, STATIC, "paper", "ours", "ours, ess 0.1")
+                main = arm in (UNIFORM, STATIC, "paper", "ours", "ours without stall_limit")
                 for spoiled in (False, True):
                     if rate != TABLE_RATE and (spoiled or not main):
                         continue

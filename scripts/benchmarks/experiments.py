@@ -38,9 +38,6 @@ ARMS = {
     "ours, ess 0.1": {"ess": 0.1},
     "ours, ess 0.3": {"ess": 0.3},
     "ours, ess 0.8": {"ess": 0.8},
-    "ours, cap 3": {"cap": 3.0},
-    "ours, cap 6": {"cap": 6.0},
-    "ours, cap 10": {"cap": 10.0},
     "ours without ess": {"ess": 0.0},
     "ours without cap": {"cap": None},
     "ours without uniform_fraction": {"uniform_fraction": 0.0},
@@ -52,7 +49,7 @@ ARMS = {
 
 NNUNET_ARMS = {
     **ARMS,
-    "ours, dice_ce": {"draw_by": "dice_ce"},
+    "ours without stall_limit, dice_ce": {"draw_by": "dice_ce", "stall_limit": False},
     "ours without in_flight_limit": {"in_flight_limit": False},
     "ours, smoothing 0.9": {"smoothing": 0.9},
     "ours with patches": {"patch_beta": 2.0},

@@ -43,6 +43,12 @@ def test_what_learns_is_never_stalled():
     assert slower.stalled == (11,)
 
 
+def test_what_rises_is_not_stalled():
+    sampler = with_outlier(0.6)
+    visit(sampler, 11, 0.6 * np.arange(1, 100) ** 0.1)
+    assert sampler.stalled == ()
+
+
 def test_noise_does_not_hide_a_wrong_label():
     rng = np.random.default_rng(0)
     sampler = with_outlier(0.85, smoothing=0.8)
