@@ -1,6 +1,6 @@
 """Hardness weighted sampling in a plain PyTorch loop: scikit-learn's digits, one class cut to four examples.
 
-    python scripts/benchmarks/digits.py [--quick] [--out FOLDER] [--processes N]
+    python scripts/benchmarks/digits.py [--quick] [--arms ARM ...] [--out FOLDER] [--processes N]
 
 The network is small, batches are of 16, and a draw uses losses that are answered at once. Every seed has its own rare
 class, split and first weights, shared by all arms. Writes one JSON file a run, and ``digits.json`` with what counts.
@@ -10,6 +10,7 @@ class, split and first weights, shared by all arms. Writes one JSON file a run, 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ BATCH, RARE_EXAMPLES, TRAINING = 16, 4, 1200
 RATES = (0.003, 0.01, 0.03)
 STEPS, EVERY = 3000, 50
 SPOILED = 0.05
-SPOILED_ARMS = ("ours", "ours without stall_limit", "ours, ess 0.8", "ours without cap")
+ALL_ARMS = (UNIFORM, STATIC, *ARMS)
+SPOILED_ARMS = ("ours", "ours without stall_limit", "ours without cap")
 TABLE_RATE = 0.01  # all arms are run at this learning rate, the main ones at every one
 
 
@@ -91,12 +93,12 @@ def train(job: dict) -> dict:
     return {**job, "rare": rare, "accuracy": curve, "ess": ess}
 
 
-def jobs(seeds: int, steps: int) -> list[dict]:
-    """Return all runs: the main arms at each learning rate, the others and spoiled labels at one."""
+def jobs(seeds: int, steps: int, arms: Sequence[str] = ALL_ARMS) -> list[dict]:
+    """Return the arms' runs: the main arms at each learning rate, the others and spoiled labels at one."""
     made = []
     for seed in range(seeds):
         for rate in RATES:
-            for arm in (UNIFORM, STATIC, *ARMS):
+            for arm in arms:
                 main = arm in (UNIFORM, STATIC, "paper", "ours", "ours without stall_limit")
                 for spoiled in (False, True):
                     if rate != TABLE_RATE and (spoiled or not main):
@@ -135,10 +137,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="two seeds of 300 steps: does it run?")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--arms", nargs="+", default=ALL_ARMS, choices=ALL_ARMS, metavar="ARM")
     parser.add_argument("--out", type=Path, default=Path("benchmark-results/digits"))
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-    wanted = jobs(2, 300) if args.quick else jobs(args.seeds, STEPS)
+    wanted = jobs(2, 300) if args.quick else jobs(args.seeds, STEPS, args.arms)
     folder = args.out / ("quick" if args.quick else "runs")
     results = run_all(train, wanted, folder, processes=args.processes)
     write_json(args.out / ("quick.json" if args.quick else "digits.json"), summarise(results))

@@ -35,7 +35,6 @@ ARMS = {
     "paper": PAPER,
     "paper, importance weights": {**PAPER, "importance_weights": True},
     "ours": {},
-    "ours, ess 0.1": {"ess": 0.1},
     "ours, ess 0.3": {"ess": 0.3},
     "ours, ess 0.8": {"ess": 0.8},
     "ours without ess": {"ess": 0.0},

@@ -9,7 +9,7 @@ import numpy as np
 from experiments import STATIC, UNIFORM, paired_interval
 from report_parts import COLOURS, bar_line, save
 
-SHOWN = dict(zip((UNIFORM, "ours", "ours, ess 0.1", "paper", STATIC), COLOURS, strict=False))
+SHOWN = dict(zip((UNIFORM, "ours", "ours without stall_limit", "paper", STATIC), COLOURS, strict=False))
 
 
 def digits(found: dict, figure: Path) -> tuple[list[str], list[str]]:

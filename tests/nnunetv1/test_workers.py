@@ -47,7 +47,7 @@ def counts_of(drawn):
 @pytest.mark.parametrize("workers", [2, 12])
 def test_updates_reach_the_draws(tmp_path, workers):
     cases = make_cases(tmp_path, CASES, shape=(10, 10, 10))
-    settings = Settings(smoothing=0.0, in_flight_limit=False)
+    settings = Settings(smoothing=0.0, in_flight_limit=False, stall_limit=False)
     loader = loader_of(cases, settings, size=1, patch=(4, 4, 4))
     sampler = loader.sampler
     easy, hard = np.full(CASES, 0.5), np.full(CASES, 0.5)
@@ -66,7 +66,7 @@ def test_updates_reach_the_draws(tmp_path, workers):
 @pytest.mark.parametrize("workers", [2, 12])
 def test_no_two_workers_draw_the_same(tmp_path, workers):
     cases = make_cases(tmp_path, CASES, shape=(24, 24, 24))
-    loader = loader_of(cases, Settings(smoothing=0.0, in_flight_limit=False), size=2)
+    loader = loader_of(cases, Settings(smoothing=0.0, in_flight_limit=False, stall_limit=False), size=2)
     with pipeline(loader, workers) as augmenter:
         train(augmenter, loader.sampler, 40, np.linspace(0, 1, CASES))
         batches = [next(augmenter) for _ in range(10 * workers)]

@@ -69,7 +69,7 @@ def counts_of(batches):
 
 def hard_run(workers, *, in_flight_limit, steps, size, shared=True, method="fork"):
     """Let one case become hard after a while; return its sampler and the batches that were drawn afterwards."""
-    settings = Settings(smoothing=0.0, in_flight_limit=in_flight_limit)
+    settings = Settings(smoothing=0.0, in_flight_limit=in_flight_limit, stall_limit=False)
     loader = loader_of(FakeCases(CASES, shape=(10, 10, 10)), settings, size=size, patch=(4, 4, 4))
     sampler = loader.sampler
     if not shared:  # what a fork without shared memory has: each worker the state of the start
@@ -115,7 +115,7 @@ def test_the_in_flight_rule_binds_across_workers(workers):
     """Marks made in one worker restrain the others: how far any case is above its limit, with the rule on and off."""
 
     def excess(in_flight_limit):
-        settings = Settings(smoothing=0.0, in_flight_limit=in_flight_limit)
+        settings = Settings(smoothing=0.0, in_flight_limit=in_flight_limit, stall_limit=False)
         loader = loader_of(FakeCases(CASES, shape=(10, 10, 10)), settings, size=1, patch=(4, 4, 4))
         table, losses, worst = loader.sampler.table, np.full(CASES, 0.5), []
         losses[HARD] = 1.0
@@ -149,7 +149,7 @@ def test_updates_reach_workers_however_they_are_started(method):
 
 @pytest.mark.parametrize("workers", [2, 12])
 def test_no_two_workers_draw_the_same(workers):
-    settings = Settings(smoothing=0.0, in_flight_limit=False)
+    settings = Settings(smoothing=0.0, in_flight_limit=False, stall_limit=False)
     loader = loader_of(FakeCases(CASES, shape=(24, 24, 24)), settings, size=2)
     with pipeline(loader, workers) as augmenter:
         batches = train(augmenter, loader.sampler, 60 * workers, np.linspace(0.5, 1, CASES))
