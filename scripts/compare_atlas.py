@@ -5,8 +5,8 @@
 ATLAS is the spina bifida atlas (Zenodo record 5524312). nnU-Net v2's own commands and ours, on a CPU: prepare, plan,
 train both trainers for five short epochs side by side (nine brains in training, six held out, half of them before
 surgery), report by surgery status, galleries of the hardest and of the worst cases. All is below OUT; open
-``report/report.html`` and ``gallery/index.html``. About ten minutes on two cores. So short a training shows that the way
-is open, not which sampling is better.
+``report/report.html`` and ``gallery/index.html``. Took 40 minutes on two cores that others used as well. So short a
+training shows that the way is open, not which sampling is better.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -44,9 +45,9 @@ def main() -> None:
         env[f"nnUNet_{name}"] = str(out / name)
 
     def start(log: str, *command: object) -> tuple[subprocess.Popen, str]:
-        print("$", *command, flush=True)
+        words = [str(word) for word in command]
+        print("$", shlex.join(words), flush=True)
         with open(out / f"{log}.log", "w") as file:
-            words = [str(word) for word in command]
             return subprocess.Popen(words, env=env, stdout=file, stderr=subprocess.STDOUT), log
 
     def finish(process: subprocess.Popen, log: str) -> None:
