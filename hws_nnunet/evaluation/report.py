@@ -128,11 +128,13 @@ def _read(
         needed("monai.metrics")
         labels = labels or find_labels(folders, progress=progress)
     _check_labels(found, labels)
+    missing: dict[tuple, list[str]] = {}
+    for one in folders:
+        if one.without_prediction:
+            missing.setdefault(tuple(one.without_prediction), []).append(one.name)
     notes = [
-        f"{one.name}: {len(one.without_prediction)} reference(s) have no prediction, and count for nothing: "
-        f"{short_list(one.without_prediction)}"
-        for one in folders
-        if one.without_prediction
+        f"{', '.join(names)}: {len(cases)} reference(s) have no prediction, and count for nothing: {short_list(cases)}"
+        for cases, names in missing.items()
     ]
     sets = [
         evaluate(one, labels, tolerance=tolerance, progress=progress) if isinstance(one, Pairs) else one
