@@ -330,7 +330,9 @@ class HardnessWeightedSampler:
             return False
         old = tracked[index]
         tracked[index] = value if old != old else smoothing * old + (1.0 - smoothing) * value
-        return self._stalls.add(case, value) and self._hardness[case * len(row) + table.column] > self._bound
+        return (
+            self._stalls.add(case, value, self._bound) and self._hardness[case * len(row) + table.column] > self._bound
+        )
 
     def _reweigh(self, case: int) -> None:
         """Compute one case's weight with the parts that are frozen until the next refresh."""

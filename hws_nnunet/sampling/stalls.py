@@ -1,13 +1,15 @@
 """Cases that stay hard however often they are drawn: wrong labels, and images that show nothing.
 
-What is rare gets easier when it is drawn; a wrong label does not. A case is *stalled* while two things hold:
+What is rare gets easier when it is drawn, and some of its patches are easy; a wrong label is hard all over, and stays
+so. A case is *stalled* while three things hold:
 
-- its mean loss changed by less than 5 % from one window of visits to the next, where windows end at 16, 32, 64, ...
-  visits. Learning curves are close to power laws of the number of examples seen, so that what still learns falls by
-  about the same share whenever its visits double, early and late in a training. One that rises does not count: rare
-  cases do while the network learns the common ones first, and then drawing them helps most;
 - it is far harder than the others: its hardness exceeds their median by five robust standard deviations (1.4826 times
-  the median absolute deviation).
+  the median absolute deviation);
+- so did seven in eight of its single losses in the last window of visits, where windows end at 16, 32, 64, ... visits;
+- its mean loss changed by less than 5 % from one window to the next. Learning curves are close to power laws of the
+  number of examples seen, so that what still learns falls by about the same share whenever its visits double, early
+  and late in a training. One that rises does not count: rare cases do while the network learns the common ones first,
+  and then drawing them helps most.
 
 Verdicts are given when a window ends, by the training process alone.
 """
@@ -21,6 +23,7 @@ from hws_nnunet.sampling.table import HardnessTable
 _FIRST_WINDOW = 16  # visits; a power of two
 _CHANGE = 0.05  # of the mean loss, from one window to the next
 _FAR = 5.0  # robust standard deviations above the median
+_NEAR = 8  # one loss in so many, at most, is not far beyond the others
 _NORMAL = 1.4826  # standard deviations of a normal distribution in a median absolute deviation
 
 
@@ -32,19 +35,30 @@ class StallWatch:
         self._answers = table.words["answers"]
         self._window = table.words["window"]
         self._before = table.words["before"]
+        self._near = table.words["near"]
         self._stuck = table.words["stuck"]
 
-    def add(self, case: int, loss: float) -> bool:
-        """Take in a finite loss; return whether it ended a window and turned the verdict on the case."""
+    def add(self, case: int, loss: float, bound: float) -> bool:
+        """Take in a finite loss; return whether it ended a window and turned the verdict on the case.
+
+        Args:
+            case: its id.
+            loss: of the measure that draws go by.
+            bound: the last :func:`bound`.
+        """
         count, total = self._answers[case] + 1, self._window[case] + loss
         self._answers[case] = count
+        if loss <= bound:
+            self._near[case] += 1
         if count & (count - 1) or count < _FIRST_WINDOW:
             self._window[case] = total
             return False
-        mean, before = total / (count if count == _FIRST_WINDOW else count // 2), self._before[case]
-        stuck = abs(mean - before) < _CHANGE * abs(before)  # False in the first window: there is none before it
+        visits = count if count == _FIRST_WINDOW else count // 2
+        mean, before = total / visits, self._before[case]
+        # False in the first window: there is none before it.
+        stuck = abs(mean - before) < _CHANGE * abs(before) and self._near[case] * _NEAR <= visits
         changed = stuck != bool(self._stuck[case])
-        self._window[case], self._before[case], self._stuck[case] = 0.0, mean, int(stuck)
+        self._window[case], self._near[case], self._before[case], self._stuck[case] = 0.0, 0, mean, int(stuck)
         return changed
 
     def stalled(self, hardness: np.ndarray, bound: float) -> np.ndarray:

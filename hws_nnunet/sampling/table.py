@@ -18,7 +18,7 @@ T = TypeVar("T")
 _WORD = 8  # bytes; every entry is one aligned 64-bit word, which one process writes whole
 _INTEGERS = ("lock", "version", "weighted", "unseen", "position")
 _REALS = ("beta", "lag")
-_BY_CASE = ("hardness", "cell_hardness", "visits", "answers", "window", "before", "stuck")
+_BY_CASE = ("hardness", "cell_hardness", "visits", "answers", "window", "near", "before", "stuck")
 _SAVED = (*_BY_CASE, "order")
 
 
@@ -46,8 +46,9 @@ class HardnessTable:
         visits: ``(n,)``, answers that came, finite or not.
         drawn, answered, stamp: ``(n,)``, draw marks.
         order: ``(n,)``, the first sweep's permutation.
-        answers, window, before, stuck: ``(n,)``, of :mod:`~hws_nnunet.sampling.stalls`: finite answers, sum of
-            the losses of the window under way, mean of the last one (NaN: none), whether the loss stopped changing.
+        answers, window, near, before, stuck: ``(n,)``, of :mod:`~hws_nnunet.sampling.stalls`: finite answers; of the
+            window under way, the losses' sum and how many were not far beyond the others; mean of the last window
+            (NaN: none); the verdict.
         tree: the draw weights.
 
     Raises:
@@ -105,6 +106,7 @@ class HardnessTable:
             ("order", (n,), np.int64),
             ("answers", (n,), np.int64),
             ("window", (n,), np.float64),
+            ("near", (n,), np.int64),
             ("before", (n,), np.float64),
             ("stuck", (n,), np.int64),
         ]
@@ -235,7 +237,7 @@ class HardnessTable:
         order, cells = saved["order"], saved["cell_hardness"].shape[1]
         kept = set(_BY_CASE)
         if state["draw_by"] != self.draw_by:
-            kept -= {"cell_hardness", "answers", "window", "before", "stuck"}  # they are of that measure
+            kept -= {"cell_hardness", "answers", "window", "near", "before", "stuck"}  # they are of that measure
         if cells != self.cells:
             kept.discard("cell_hardness")
         self._warn_of_changes(old, state, None if "cell_hardness" in kept else cells)
