@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from experiments import SPOILED, UNIFORM, paired_interval
+from experiments import SPOILED, STATIC, UNIFORM, paired_interval
 from report_parts import COLOURS, bar_line, save
 
 SHOWN_CURVES = (UNIFORM, "ours", "paper", "static oversampling")
@@ -106,7 +106,11 @@ def _table(results: Results, name: str, bar: float, level: float) -> tuple[list[
             value, difference, seeds = results.compare(arm, title, level)
             cells.append(_cell(value, difference, sides=title != "worst case"))
             if arm == "ours" and title in ("10th percentile", "rare group"):
-                bars.append(bar_line(f"{name}, {title}", difference, bar))
+                line = bar_line(f"{name}, {title}", difference, bar)
+                if STATIC in results.rows:
+                    told = 100 * results.compare(STATIC, title, level)[1][0]
+                    line += f"; oversampling by hand, told which cases are rare: {told:+.1f}"
+                bars.append(line)
             if arm == "ours" and title == "mean":
                 bars.append(bar_line(f"{name}, mean", difference, 0.0))
             if arm == "ours" + SPOILED and title == "mean":
