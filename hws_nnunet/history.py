@@ -191,6 +191,7 @@ class Record:
                 "visits": int(table.visits[i]),
                 "last_epoch_seen": int(self.last_seen[i]) if self.last_seen[i] >= 0 else "",
                 "stalled": int(i in stalled),
+                **dict(zip(table.measures, map(_number, table.hardness[i]), strict=True)),
             }
             for i in order
         ]
@@ -208,11 +209,16 @@ class Record:
             plot_record(self, probabilities, table.visits, partial)
 
 
-def read_cases(folder: Path) -> list[dict[str, str]]:
+def read_cases(folder: Path, by: str | None = None) -> list[dict[str, str]]:
     """Return the rows of a fold's ``hardness.csv``, hardest first.
+
+    Args:
+        folder: a fold's.
+        by: the measure that is ``hardness`` and orders the rows; default what draws go by.
 
     Raises:
         FileNotFoundError: the folder has none.
+        ValueError: the record does not have that measure.
     """
     path = Path(folder) / CASES_FILE
     if not path.is_file():
@@ -221,7 +227,13 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
             "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
         )
     with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    if by is None:
+        return rows
+    if any(row.get(by) is None for row in rows):
+        raise ValueError(f"{path} does not tell of {by}: it was written by an earlier version")
+    rows = [{**row, "hardness": row[by]} for row in rows]
+    return sorted(rows, key=lambda row: -float(row["hardness"] or "-inf"))
 
 
 def _write_table(path: Path, rows: Iterable[dict]) -> None:

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from hws_nnunet import HardnessWeightedSampler, Settings, cli
 from hws_nnunet.figures import plot_record
-from hws_nnunet.history import Record, summarise
+from hws_nnunet.history import Record, read_cases, summarise
 
 run = CliRunner().invoke
 
@@ -126,6 +126,26 @@ def test_stalled_cases_are_named(tmp_path):
     assert printed[1].endswith("stalled")
     assert printed[1].startswith("case007")
     assert "is the label right?" in printed[-1]
+
+
+def test_cases_by_either_measure(tmp_path):
+    sampler = HardnessWeightedSampler(["a", "b", "c"], measures=("dice_ce", "dice_present"))
+    sampler.update([0, 1], None, [[0.1, 0.9], [0.7, float("nan")]])
+    record = Record(sampler.table.names)
+    record.append(0, sampler, summarise(sampler, lags=[1], visits_before=np.zeros(3)), np.zeros(3))
+    record.write(tmp_path, sampler)
+    assert [(case["case"], case["hardness"]) for case in read_cases(tmp_path)] == [("a", "0.9"), ("b", ""), ("c", "")]
+    assert [(case["case"], case["hardness"]) for case in read_cases(tmp_path, "dice_ce")] == [
+        ("b", "0.7"),
+        ("a", "0.1"),
+        ("c", ""),
+    ]
+    printed = run(cli.app, ["hardness", str(tmp_path), "--by", "dice_ce"]).output.splitlines()
+    assert printed[1].split()[:2] == ["b", "0.7000"]
+    file = tmp_path / "hardness.csv"
+    file.write_text("\n".join(line.rsplit(",", 2)[0] for line in file.read_text().splitlines()))
+    with pytest.raises(ValueError, match="does not tell of dice_ce"):
+        read_cases(tmp_path, "dice_ce")
 
 
 def test_neutral_draws_are_reported_as_uniform(tmp_path):
