@@ -1,6 +1,6 @@
 """What hardness weighted sampling costs a training: stock nnU-Net and ours in turn on the same data, in pairs.
 
-    python scripts/benchmarks/overhead.py [--quick] [--nnunet v1] [--pairs N] [--patch 32] [--device cpu] [--out FOLDER]
+    python scripts/benchmarks/overhead.py [--quick] [--nnunet v1] [--pairs N] [--patch 32] [--device cpu] [--threads N]
 
 Each training is a process of its own and goes through nnU-Net's augmenter with two workers. Told are the share of the
 training process's time that is spent in our code (per-sample loss, update of the table, record), which is what our
@@ -112,7 +112,9 @@ def _time(owner: object, name: str, spent: dict[str, float], key: str, device: o
 def run(work: Path, job: dict) -> dict:
     """Measure in a fresh process."""
     env = {**os.environ, **HOSTS[job["nnunet"]].environment(work)}
-    env.pop("OMP_NUM_THREADS")
+    env.pop("OMP_NUM_THREADS", None)
+    if job["threads"]:
+        env["OMP_NUM_THREADS"] = str(job["threads"])
     env.pop("HWS_CONFIG", None)
     file = work / "overhead.json"
     with open(work / "overhead.log", "a") as log:
@@ -138,6 +140,7 @@ def summarise(results: list[dict]) -> dict:
         "nnunet": ours[0]["nnunet"],
         "device": ours[0]["device"],
         "patch": ours[0]["patch"],
+        "threads": ours[0]["threads"],
         "steps": ours[0]["steps"],
         "share": {key: value / total for key, value in parts.items()},
         "share_total": sum(parts.values()) / total,
@@ -158,6 +161,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--patch", type=int, default=32, help="voxels along each axis, divisible by 4")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="of the training process on a CPU; default PyTorch's own"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmark-results/phantom"))
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--result", help=argparse.SUPPRESS)
@@ -168,7 +174,7 @@ def main() -> None:
     work = (args.out / ("quick" if args.quick else "work")).resolve()
     host = HOSTS[args.nnunet]
     host.prepare(work, args.patch)
-    job = {"nnunet": args.nnunet, "patch": args.patch, "device": args.device}
+    job = {"nnunet": args.nnunet, "patch": args.patch, "device": args.device, "threads": args.threads}
     job |= {"epochs": 2, "steps": 4} if args.quick else {"epochs": 4, "steps": 60}
     pairs = 1 if args.quick else args.pairs
     results = []
@@ -178,7 +184,11 @@ def main() -> None:
         results.append(run(work, {**job, "which": "ours", "trainer": host.trainers["ours"], "timed": True}))
     found = summarise(results)
     print(json.dumps(found, indent=1))
-    name = "quick-overhead" if args.quick else f"overhead-{args.nnunet}-{args.device}-{args.patch}"
+    name = (
+        "quick-overhead"
+        if args.quick
+        else f"overhead-{args.nnunet}-{args.device}-{args.patch}{f'-{args.threads}' if args.threads else ''}"
+    )
     write_json(args.out / f"{name}.json", found)
 
 

@@ -82,17 +82,22 @@ def overhead(measured: list[dict]) -> tuple[list[str], list[str]]:
         ratios, steps, peak = row["ratios"], row["seconds_per_step"], row["peak_MiB"]
         draw = "" if row["draw_microseconds"] is None else f"{row['draw_microseconds']:.0f}"
         lines.append(
-            f"| {row['nnunet']} | {row['device']} | {row['patch']} | "
+            f"| {row['nnunet']} | {_device(row)} | {row['patch']} | "
             + " | ".join(f"{100 * row['share'][key]:.2f} %" for key in keys)
             + f" | {100 * row['share_total']:.2f} % | {np.median(ratios):.3f} | {min(ratios):.3f} to {max(ratios):.3f} "
             f"({len(ratios)} pairs) | {steps['stock']:.3f} | {steps['ours']:.3f} | {draw} | "
             f"{peak['stock']:.0f} | {peak['ours']:.0f} |"
         )
         verdict = "reached" if row["share_total"] <= SHARE_BAR else "NOT reached"
-        where = f"nnU-Net {row['nnunet']}, {row['device']}, patch {row['patch']}"
+        where = f"nnU-Net {row['nnunet']}, {_device(row)}, patch {row['patch']}"
         share = f"{100 * row['share_total']:.2f} % of the training process's time"
         bars.append(f"- overhead, {where}: {share} (bar: 2 %): {verdict}")
     if not any(row["device"] == CUDA["device"] and row["patch"] == CUDA["patch"] for row in measured):
         lines.append("| v2 | cuda | 128 | not measured |" + " |" * (len(keys) + 8))
         bars.append("- overhead, cuda, patch 128: not measured")
     return bars, [*lines, ""]
+
+
+def _device(row: dict) -> str:
+    threads = row.get("threads")
+    return row["device"] + (f", {threads} thread{'s' if threads > 1 else ''}" if threads else "")
