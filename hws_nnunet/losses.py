@@ -1,8 +1,8 @@
 """Per-sample Dice + cross-entropy, Dice + binary cross-entropy, and Dice over the classes present: pure functions.
 
 Each equals nnU-Net's own compound loss called with one sample at a time (its batch Dice over one sample is the
-same), in float32 whatever the logits' precision, as under nnU-Net's autocast. Samples, and parts of a sample, are
-worked through one after the other: the extra memory stays below that of two samples' float32 logits.
+same), in float32 whatever the logits' precision, as under nnU-Net's autocast. Samples, and parts of a large one, are
+worked through one after the other: the extra memory stays below that of two samples' float32 logits, or 24 MiB.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_PARTS = 4  # of a sample: the temporaries of one part are up to six times its float32 logits
+_PARTS = 4  # of a large sample: the temporaries of one part are up to six times its float32 logits
+_SMALL = 2**20  # logits; to part what is smaller would cost more in calls than it saves
 
 
 class SampleLosses(NamedTuple):
@@ -55,19 +56,13 @@ def per_sample_dice_ce(
         target = target[:, None]
     _check_shapes(logits, target, 1, "class numbers")
     losses = []
-    classes = torch.arange(logits.shape[1], device=logits.device, dtype=target.dtype).view(-1, *[1] * (logits.ndim - 2))
     for sample, reference in zip(logits, target, strict=True):
         sums = cross_entropy = voxels = 0
         for part, labels in _parts(sample, reference):
-            valid = None if ignore_label is None else labels != ignore_label
-            log_p = F.log_softmax(part, dim=0, dtype=torch.float32)
-            here = labels == classes
-            cross_entropy = cross_entropy - log_p.masked_fill(~here, 0.0).sum()
-            voxels = voxels + (labels.numel() if valid is None else valid.sum())
-            sums = sums + _dice_sums(log_p.exp_(), here, valid)
-            del log_p, here
-        cross_entropy = cross_entropy / (voxels if ignore_label is None else voxels.clamp_min(1))
+            of_part = _softmax_sums(part, labels, ignore_label)
+            sums, cross_entropy, voxels = sums + of_part[0], cross_entropy + of_part[1], voxels + of_part[2]
         dice, present = _dice(sums[:, 1:], smooth)
+        cross_entropy = cross_entropy / voxels.clamp_min(1)
         losses.append((weight_ce * cross_entropy - weight_dice * dice.mean(), _present_dice_loss(dice, present)))
     return _collect(losses, logits)
 
@@ -128,8 +123,39 @@ def _check_shapes(logits: Tensor, target: Tensor, channels: int, what: str) -> N
 def _parts(sample: Tensor, reference: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the sample, ``(C, *spatial)``, and its reference, ``(K, *spatial)``, in parts along the longest axis."""
     axis = max(range(1, sample.ndim), key=lambda i: sample.shape[i])
-    size = -(-sample.shape[axis] // _PARTS)
+    size = -(-sample.shape[axis] // min(_PARTS, max(1, sample.numel() // _SMALL)))
     yield from zip(sample.split(size, axis), reference.split(size, axis), strict=True)
+
+
+def _softmax_sums(logits: Tensor, labels: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return sums of p, reference and their product, ``(3, C)``, the sum of cross-entropy, and voxels that count."""
+    ignored = None if ignore_label is None else labels == ignore_label
+    labels = (labels if ignored is None else labels.masked_fill(ignored, 0)).long()
+    log_p = F.log_softmax(logits, dim=0, dtype=torch.float32)
+    here = log_p.gather(0, labels)  # of the class that the reference has
+    counted = torch.ones_like(here)
+    p, p_here = log_p.exp_(), here.exp()
+    if ignored is not None:
+        for values in (p, here, p_here, counted):
+            values.masked_fill_(ignored, 0.0)
+    by_class = [_sums_by_class(values, labels, len(p)) for values in (counted, p_here)]
+    return torch.stack((p.flatten(1).sum(1), *by_class)), -here.sum(), counted.sum()
+
+
+def _sums_by_class(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return the sums, ``(classes,)`` float32, of the voxels' values by the voxels' class; both ``(1, *spatial)``."""
+    # Counting is three times as fast on a CPU; a GPU would have to be waited for to do it.
+    sums = _sums_by_counting if labels.device.type == "cpu" else _sums_by_masks
+    return sums(values, labels, classes)
+
+
+def _sums_by_counting(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    return torch.bincount(labels.flatten(), values.flatten().double(), classes).float()
+
+
+def _sums_by_masks(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    masks = labels == torch.arange(classes, device=labels.device).view(-1, *[1] * (labels.ndim - 1))
+    return torch.where(masks, values, 0.0).flatten(1).sum(1)
 
 
 def _dice_sums(p: Tensor, here: Tensor, valid: Tensor | None) -> Tensor:

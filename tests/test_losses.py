@@ -3,7 +3,13 @@ import itertools
 import pytest
 import torch
 
-from hws_nnunet.losses import importance_weights, per_sample_dice_bce, per_sample_dice_ce
+from hws_nnunet.losses import (
+    _sums_by_counting,
+    _sums_by_masks,
+    importance_weights,
+    per_sample_dice_bce,
+    per_sample_dice_ce,
+)
 
 SHAPES = [(9, 11), (6, 5, 7)]
 compound = pytest.importorskip("nnunetv2.training.loss.compound_losses", reason="nnU-Net v2 is not installed")
@@ -125,16 +131,25 @@ def test_empty_batch():
     assert per_sample_dice_ce(torch.zeros(0, 3, 4, 4), torch.zeros(0, 1, 4, 4)).loss.shape == (0,)
 
 
+def test_sums_by_class_of_either_kind_of_device():
+    torch.manual_seed(5)
+    labels, values = torch.randint(0, 5, (1, 6, 7, 8)), torch.rand(1, 6, 7, 8)
+    labels[labels == 3] = 4
+    expected = [float(values[labels == number].sum()) for number in range(6)]
+    for sums in (_sums_by_counting, _sums_by_masks):
+        assert sums(values, labels, 6).tolist() == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("classes", [2, 3, 16])
-def test_extra_memory_stays_below_two_samples(classes, half):
+@pytest.mark.parametrize(("classes", "side"), [(2, 128), (3, 128), (16, 64)])
+def test_extra_memory_stays_below_two_samples(classes, side, half):
     """Counted as the sum of what is alive, by torch's own profiler."""
-    shape = (64, 64, 64)
+    shape = (side,) * 3
     logits = torch.randn(3, classes, *shape)
     logits = logits.half() if half else logits
     target = torch.randint(0, classes, (3, 1, *shape)).to(torch.int16)
     regions = torch.rand(3, classes, *shape) < 0.5
-    allowed = 2 * classes * 4 * 64**3
+    allowed = 2 * classes * 4 * side**3
     for call in (lambda: per_sample_dice_ce(logits, target), lambda: per_sample_dice_bce(logits, regions)):
         assert 0 < peak_memory(call) <= allowed * 1.01
 
