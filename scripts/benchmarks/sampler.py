@@ -33,7 +33,7 @@ from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.files import whole_file
 
 LAG = 25
-BATCH = 2
+BATCH, MEASURES = 2, 2
 BETA = 8.0  # what `ess` 0.5 comes to with these losses; the others have no such bound
 SMOOTHING = 0.8
 BETWEEN, WITHIN = 0.11, 0.12
@@ -55,7 +55,7 @@ def ours(losses: np.ndarray, rng: np.random.Generator, cells: int) -> tuple[Draw
         return drawn.ids, drawn.version
 
     def update(version: object, ids: list, answers: np.ndarray) -> None:
-        sampler.update(ids, of_cells, np.stack([answers, answers], axis=1), version=version)
+        sampler.update(ids, of_cells, answers, version=version)
 
     return draw, update, sampler
 
@@ -69,7 +69,7 @@ def plain_numpy(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Upd
         return rng.choice(len(p), BATCH, replace=False, p=p / p.sum()), None
 
     def update(_: object, ids: list, answers: np.ndarray) -> None:
-        tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * answers
+        tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * answers[:, 0]
 
     return draw, update, None
 
@@ -84,7 +84,7 @@ def published(losses: np.ndarray, checkout: Path) -> tuple[Draw, Update, object]
         sampler = WeightedSampler(beta=BETA, weights_init=losses.copy(), momentum=SMOOTHING)
 
     def update(_: object, ids: list, answers: np.ndarray) -> None:
-        for case, answer in zip(ids, answers, strict=True):
+        for case, answer in zip(ids, answers[:, 0], strict=True):
             sampler.update_weight(case, float(answer))
 
     return lambda: (sampler.draw_samples(BATCH), None), update, None
@@ -106,7 +106,7 @@ def torchrl_tree(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Up
 
     def update(_: object, ids: torch.Tensor, answers: np.ndarray) -> None:
         ids = torch.as_tensor(ids)
-        tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * torch.from_numpy(answers)
+        tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * torch.from_numpy(answers[:, 0])
         tree.update(ids, torch.exp(BETA * tracked[ids]))
 
     return draw, update, None
@@ -132,6 +132,7 @@ class Contestant:
             middle = time.perf_counter()
             ids, version = self.waiting.popleft()
             answers = self.losses[np.asarray(ids)] + self.rng.normal(0, WITHIN, BATCH)
+            answers = np.stack([answers] * MEASURES, axis=1)  # as the trainers hand them over
             ready = time.perf_counter()
             self.update(version, ids, answers)
             updating += time.perf_counter() - ready
