@@ -5,7 +5,8 @@ Nothing here knows nnU-Net. Cases are indices into a list of names; losses are p
 
 from hws_nnunet.sampling.cells import CellGrid
 from hws_nnunet.sampling.distribution import case_distribution, effective_sample_size, solve_beta
-from hws_nnunet.sampling.sampler import DrawnCases, DrawnCell, HardnessWeightedSampler
+from hws_nnunet.sampling.draws import DrawnCases, DrawnCell
+from hws_nnunet.sampling.sampler import HardnessWeightedSampler
 from hws_nnunet.sampling.table import HardnessTable
 
 __all__ = [
