@@ -230,3 +230,38 @@ def test_feedback_tells_lags_and_how_far_draws_are_from_what_was_meant(experimen
     assert wrong["total_variation"] > 0.5
     assert wrong["longest_run"] == 3000
     assert wrong["steps_until_all_seen"] is None
+
+
+def test_shares_and_ratios_of_the_overhead(experiments, tmp_path):
+    import overhead
+    import report_costs
+
+    common = {"nnunet": "v2", "device": "cpu", "network": "small", "patch": [32, 32, 32], "threads": 1, "steps": 10}
+    spent = {"per-sample loss": 0.03, "update": 0.01, "record": 0.0}
+
+    def result(which, epochs, timed=False):
+        return {
+            **common,
+            "which": which,
+            "timed": timed,
+            "epochs": epochs,
+            "ours": spent,
+            "draws": [2e-4, 4e-4, 3e-4] if timed else [],
+            "peak_MiB": 100.0,
+        }
+
+    pairs = [result("stock", [1.0, 1.0, 4.0]), result("ours", [1.1, 1.1, 1.2]), result("ours", [1.0, 1.0], timed=True)]
+    pairs += [result("ours", [0.9, 0.9]), result("stock", [1.0, 1.0]), result("ours", [1.0, 1.0], timed=True)]
+    found = overhead.summarise(pairs)
+    assert found["ratios"] == pytest.approx([1.1, 0.9])
+    assert found["share"] == pytest.approx({"per-sample loss": 0.015, "update": 0.005, "record": 0.0})
+    assert found["share_total"] == pytest.approx(0.02)
+    assert found["draw_microseconds"] == pytest.approx(300)
+    bars, lines = report_costs.overhead([{**found, "share_total": 0.019}, {**found, "share_total": 0.021}])
+    assert bars[0].endswith(": reached")
+    assert bars[1].endswith(": NOT reached")
+    assert "128 x 128 x 128: not measured" in bars[2]
+    table = [line for line in lines if line.startswith("|")]
+    assert len({line.count("|") for line in table}) == 1, "every row has the table's columns"
+    measured = {**found, "device": "cuda", "patch": [128, 128, 128]}
+    assert not any("not measured" in bar for bar in report_costs.overhead([measured])[0])

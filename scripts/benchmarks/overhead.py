@@ -1,6 +1,7 @@
 """What hardness weighted sampling costs a training: stock nnU-Net and ours in turn on the same data, in pairs.
 
-    python scripts/benchmarks/overhead.py [--quick] [--nnunet v1] [--pairs N] [--patch 32] [--device cpu] [--threads N]
+    python scripts/benchmarks/overhead.py [--quick] [--nnunet v1] [--network planned] [--patch 32] [--pairs N]
+                                          [--steps N] [--device cpu] [--threads N]
 
 Each training is a process of its own and goes through nnU-Net's augmenter with two workers. Told are the share of the
 training process's time that is spent in our code (per-sample loss, update of the table, record), which is what our
@@ -8,6 +9,9 @@ code adds wherever the network, not the workers, is the bottleneck; what a batch
 of epoch times, ours to stock, pair by pair, in trainings without timers. Where our code is timed on a GPU, computing is
 waited for before and after it, so that its time is its own. The record's figure is drawn in the first epoch, which
 warms up and does not count, and again only once that takes less than a hundredth of the time.
+
+The small network is the experiments' (8 to 32 channels), next to which everything else weighs much; the planned one is
+nnU-Net's own (32 to 256 channels here), of seconds a step on a CPU.
 """
 
 from __future__ import annotations
@@ -139,6 +143,7 @@ def summarise(results: list[dict]) -> dict:
     return {
         "nnunet": ours[0]["nnunet"],
         "device": ours[0]["device"],
+        "network": ours[0]["network"],
         "patch": ours[0]["patch"],
         "threads": ours[0]["threads"],
         "steps": ours[0]["steps"],
@@ -159,7 +164,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one pair of a few steps: does it run?")
     parser.add_argument("--nnunet", choices=["v1", "v2"], default="v2")
     parser.add_argument("--pairs", type=int, default=4)
-    parser.add_argument("--patch", type=int, default=32, help="voxels along each axis, divisible by 4")
+    parser.add_argument("--network", choices=["small", "planned"], default="small")
+    parser.add_argument(
+        "--patch", type=int, help="voxels along each axis; default 32, for the planned network nnU-Net's"
+    )
+    parser.add_argument("--steps", type=int, default=60, help="of an epoch; there are four")
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--threads", type=int, default=0, help="of the training process on a CPU; default PyTorch's own"
@@ -173,9 +182,11 @@ def main() -> None:
         return
     work = (args.out / ("quick" if args.quick else "work")).resolve()
     host = HOSTS[args.nnunet]
-    host.prepare(work, args.patch)
-    job = {"nnunet": args.nnunet, "patch": args.patch, "device": args.device, "threads": args.threads}
-    job |= {"epochs": 2, "steps": 4} if args.quick else {"epochs": 4, "steps": 60}
+    if args.nnunet == "v1" and args.network == "planned":
+        parser.error("--network planned: given with --nnunet v1, there is only the small network for it")
+    job = {name: getattr(args, name) for name in ("nnunet", "network", "device", "threads")}
+    job |= host.prepare(work, args.network, args.patch)
+    job |= {"epochs": 2, "steps": 4} if args.quick else {"epochs": 4, "steps": args.steps}
     pairs = 1 if args.quick else args.pairs
     results = []
     for pair in range(pairs):
@@ -184,12 +195,9 @@ def main() -> None:
         results.append(run(work, {**job, "which": "ours", "trainer": host.trainers["ours"], "timed": True}))
     found = summarise(results)
     print(json.dumps(found, indent=1))
-    name = (
-        "quick-overhead"
-        if args.quick
-        else f"overhead-{args.nnunet}-{args.device}-{args.patch}{f'-{args.threads}' if args.threads else ''}"
-    )
-    write_json(args.out / f"{name}.json", found)
+    parts = [args.nnunet, args.device, args.network, args.patch, f"{args.threads}t" if args.threads else None]
+    name = "-".join(["overhead", *(str(part) for part in parts if part)])
+    write_json(args.out / f"{'quick-overhead' if args.quick else name}.json", found)
 
 
 if __name__ == "__main__":

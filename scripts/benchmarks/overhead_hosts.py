@@ -30,14 +30,24 @@ class HostV2:
     trainers: ClassVar = {"stock": "nnUNetTrainer", "ours": "HardnessWeightedTrainer"}
 
     @staticmethod
-    def prepare(work: Path, patch: int) -> None:
+    def prepare(work: Path, network: str, patch: int | None) -> dict:
+        """Add the configuration to the plans; return its name and its patch, for the job."""
         prepare(work)
         plans = work / "preprocessed" / dataset_name(DATASET, NAME) / "nnUNetPlans.json"
-        name, size = f"overhead_{patch}", (patch,) * 3
-        add_small_configuration(plans, name=name, base=CONFIGURATION, patch_size=size, coarser=1.0, overwrite=True)
+        name = f"overhead_{network}_{patch or 'planned'}"
+        if network == "small":
+            size = (patch or 32,) * 3
+            add_small_configuration(plans, name=name, base=CONFIGURATION, patch_size=size, coarser=1.0, overwrite=True)
         content = json.loads(plans.read_text())
+        if network == "planned":
+            content["configurations"][name] = {"inherits_from": "3d_fullres"}
+            if patch is not None:
+                content["configurations"][name]["patch_size"] = [patch] * 3
+        # The phantom's voxels are the same in all of these.
         content["configurations"][name]["data_identifier"] = f"nnUNetPlans_{CONFIGURATION}"
         write_json(plans, content)
+        chosen = {**content["configurations"]["3d_fullres"], **content["configurations"][name]}
+        return {"configuration": name, "patch": chosen["patch_size"]}
 
     @staticmethod
     def environment(work: Path) -> dict[str, str]:
@@ -48,8 +58,7 @@ class HostV2:
         from nnunetv2.run.run_training import get_trainer_from_args
 
         self.device = torch.device(job["device"])
-        configuration = f"overhead_{job['patch']}"
-        self.trainer = get_trainer_from_args(str(DATASET), configuration, 0, job["trainer"], device=self.device)
+        self.trainer = get_trainer_from_args(str(DATASET), job["configuration"], 0, job["trainer"], device=self.device)
         self.trainer.num_epochs, self.trainer.num_iterations_per_epoch = job["epochs"], job["steps"]
         self.trainer.num_val_iterations_per_epoch = 1
         self.trainer.initialize()
@@ -85,7 +94,9 @@ class HostV1:
     }
 
     @classmethod
-    def prepare(cls, work: Path, patch: int) -> None:
+    def prepare(cls, work: Path, network: str, patch: int | None) -> dict:
+        """Plan and preprocess with a small network; return the plans' name and the patch, for the job."""
+        patch = patch or 32
         registration.register(registration.V1)
         root = work / "v1"
         for name in cls.folders.values():
@@ -107,6 +118,7 @@ class HostV1:
         run(*small, "--name", name, "--coarser", 1, "--patch-size", ",".join([str(patch)] * 3), "--overwrite")
         planner = ("-pl3d", "ExperimentPlanner3D_v21_Pretrained", "-overwrite_plans", folder / f"{name}.pkl")
         run(*plan, *planner, "-overwrite_plans_identifier", name)
+        return {"configuration": f"nnUNetPlans_pretrained_{name}", "patch": [patch] * 3}
 
     @classmethod
     def environment(cls, work: Path) -> dict[str, str]:
@@ -121,7 +133,7 @@ class HostV1:
         if self.device.type != job["device"]:
             raise SystemExit(f"--device {job['device']}: nnU-Net v1 trains on {self.device.type} here")
         plans, output, data, batch_dice, stage, cls = get_default_configuration(
-            "3d_fullres", task_name(DATASET, NAME), job["trainer"], f"nnUNetPlans_pretrained_overhead{job['patch']}"
+            "3d_fullres", task_name(DATASET, NAME), job["trainer"], job["configuration"]
         )
         self.trainer = cls(
             plans, 0, output_folder=output, dataset_directory=data, batch_dice=batch_dice, stage=stage, fp16=True

@@ -10,7 +10,7 @@ from report_parts import COLOURS, save
 
 BARS = {368: 40.0, 10_000: 100.0}  # microseconds for a draw of 2 and its update
 SHARE_BAR = 0.02  # of the training process's time
-CUDA = {"device": "cuda", "patch": 128}
+CUDA = {"device": "cuda", "patch": [128, 128, 128]}
 
 
 def sampler(found: dict, figure: Path) -> tuple[list[str], list[str]]:
@@ -71,31 +71,35 @@ def overhead(measured: list[dict]) -> tuple[list[str], list[str]]:
         "Shares of the training process's time, summed over a run; what our code adds wherever the network, not the "
         "workers, is the bottleneck. The ratio is epoch time, ours to stock, pair by pair in trainings without timers.",
         "",
-        "| nnU-Net | device | patch | "
+        "| nnU-Net | device | network | patch | "
         + " | ".join(keys)
         + " | together | epoch time, ours / stock: median | range | seconds a step, stock | ours | a draw in the "
         "workers, microseconds | peak memory, MiB: stock | ours |",
-        "|---" * (len(keys) + 11) + "|",
+        "|---" * (len(keys) + 12) + "|",
     ]
     bars = []
     for row in measured:
         ratios, steps, peak = row["ratios"], row["seconds_per_step"], row["peak_MiB"]
         draw = "" if row["draw_microseconds"] is None else f"{row['draw_microseconds']:.0f}"
         lines.append(
-            f"| {row['nnunet']} | {_device(row)} | {row['patch']} | "
+            f"| {row['nnunet']} | {_device(row)} | {row['network']} | {_patch(row)} | "
             + " | ".join(f"{100 * row['share'][key]:.2f} %" for key in keys)
             + f" | {100 * row['share_total']:.2f} % | {np.median(ratios):.3f} | {min(ratios):.3f} to {max(ratios):.3f} "
             f"({len(ratios)} pairs) | {steps['stock']:.3f} | {steps['ours']:.3f} | {draw} | "
             f"{peak['stock']:.0f} | {peak['ours']:.0f} |"
         )
         verdict = "reached" if row["share_total"] <= SHARE_BAR else "NOT reached"
-        where = f"nnU-Net {row['nnunet']}, {_device(row)}, patch {row['patch']}"
+        where = f"nnU-Net {row['nnunet']}, {_device(row)}, {row['network']} network, patch {_patch(row)}"
         share = f"{100 * row['share_total']:.2f} % of the training process's time"
         bars.append(f"- overhead, {where}: {share} (bar: 2 %): {verdict}")
     if not any(row["device"] == CUDA["device"] and row["patch"] == CUDA["patch"] for row in measured):
-        lines.append("| v2 | cuda | 128 | not measured |" + " |" * (len(keys) + 8))
-        bars.append("- overhead, cuda, patch 128: not measured")
+        lines.append("| v2 | cuda | planned | 128 x 128 x 128 | not measured |" + " |" * (len(keys) + 7))
+        bars.append("- overhead, cuda, patch 128 x 128 x 128: not measured")
     return bars, [*lines, ""]
+
+
+def _patch(row: dict) -> str:
+    return " x ".join(str(size) for size in row["patch"])
 
 
 def _device(row: dict) -> str:
