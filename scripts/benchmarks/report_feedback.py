@@ -46,6 +46,6 @@ def feedback(rows: list[dict], figure: Path) -> tuple[list[str], list[str]]:
     axis.set_ylabel("effective sample size, share of the cases")
     axis.set_ylim(0, 1)
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    axis.legend(fontsize=8, ncol=3, loc="upper center")
     save(shown, figure)
     return [], [*lines, ""]

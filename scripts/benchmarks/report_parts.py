@@ -28,5 +28,5 @@ def save(figure: plt.Figure, path: Path) -> None:
     """Write a figure, whole or not at all, and close it."""
     figure.tight_layout()
     with whole_file(path) as partial:
-        figure.savefig(partial, dpi=90, format="png")
+        figure.savefig(partial, dpi=90, format="png", bbox_inches="tight")
     plt.close(figure)
