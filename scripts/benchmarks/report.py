@@ -39,7 +39,7 @@ PARTS = {
     "sampler": ("Sampler: its own time", sampler, {}),
 }
 COMMANDS = {
-    "phantom-scratch": "phantom.py --scratch --arms uniform ours",
+    "phantom-scratch": "phantom.py --scratch --seeds 4 --arms uniform ours",
     "atlas": "atlas.py --data ATLAS",
     "sampler": "sampler.py --reference CHECKOUT --out docs/benchmarks/sampler.json",
 }
