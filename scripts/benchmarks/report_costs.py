@@ -43,9 +43,10 @@ def sampler(found: dict, figure: Path) -> tuple[list[str], list[str]]:
     )
     bars = []
     for size, bar in BARS.items():
-        time = rows["ours", size]["both"]
+        time, fastest = (rows["ours", size][key] for key in ("both", "fastest_round"))
         verdict = "reached" if time <= bar else "NOT reached"
         line = f"- sampler, {size:,} cases: {time:.0f} microseconds for draw and update (bar: {bar:.0f}): {verdict}"
+        line += f"; {fastest:.0f} in the fastest round"
         if (other := rows.get(("published", size))) is not None:
             line += f"; {time / other['both']:.2f} of the published sampler's time in the same run"
         bars.append(line)
@@ -85,7 +86,8 @@ def overhead(measured: list[dict]) -> tuple[list[str], list[str]]:
             f"| {row['nnunet']} | {_device(row)} | {row['network']} | {_patch(row)} | "
             + " | ".join(f"{100 * row['share'][key]:.2f} %" for key in keys)
             + f" | {100 * row['share_total']:.2f} % | {np.median(ratios):.3f} | {min(ratios):.3f} to {max(ratios):.3f} "
-            f"({len(ratios)} pairs) | {steps['stock']:.3f} | {steps['ours']:.3f} | {draw} | "
+            f"({len(ratios)} pair{'s' if len(ratios) > 1 else ''}) "
+            f"| {steps['stock']:.3f} | {steps['ours']:.3f} | {draw} | "
             f"{peak['stock']:.0f} | {peak['ours']:.0f} |"
         )
         verdict = "reached" if row["share_total"] <= SHARE_BAR else "NOT reached"

@@ -22,7 +22,7 @@ import platform
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -155,8 +155,8 @@ class Contestant:
         return {key: round(value, 2) for key, value in found.items()}
 
 
-def measure(n: int, *, rounds: int, seconds: float, reference: Path | None) -> list[dict]:
-    """Return the figures of all samplers for n cases, measured in turn."""
+def contestants(n: int, *, seconds: float, reference: Path | None) -> dict[str, Contestant]:
+    """Return all samplers over n cases, by name, with the time that a round of theirs has."""
     losses = np.random.default_rng(0).normal(1.0, BETWEEN, n)
     made = {}
     for number, (name, cells) in enumerate((("ours", 1), ("ours, 64 cells", 64))):
@@ -166,21 +166,36 @@ def measure(n: int, *, rounds: int, seconds: float, reference: Path | None) -> l
         made["published"] = published(losses, reference)
     if (tree := torchrl_tree(losses, np.random.default_rng(3))) is not None:
         made["torchrl's sum tree"] = tree
-    contestants = {name: Contestant(parts, losses, np.random.default_rng(4), seconds) for name, parts in made.items()}
-    for _ in tqdm(range(rounds + 1), desc=f"{n:,} cases", leave=False):
-        for contestant in contestants.values():
-            contestant.round()
-    rows = []
-    for name, contestant in contestants.items():
-        row = {"cases": n, "sampler": name, **contestant.figures()}
-        if contestant.sampler is not None:
-            valid, reason = contestant.sampler.check_valid()
-            if not valid:
-                raise RuntimeError(f"{name}, {n} cases: {reason}")
-            row["bytes_a_case"] = round(contestant.sampler.table.nbytes / n, 1)
-            row["beta"] = round(contestant.sampler.table.beta, 3)
-        rows.append(row)
-    return rows
+    return {name: Contestant(parts, losses, np.random.default_rng(4), seconds) for name, parts in made.items()}
+
+
+def measure(sizes: Sequence[int], *, rounds: int, seconds: float, reference: Path | None) -> list[dict]:
+    """Return the figures of all samplers for all numbers of cases.
+
+    They are measured in turn, sizes too, so that a time in which the machine is slow falls on all of them.
+    """
+    by_size = {n: contestants(n, seconds=seconds, reference=reference) for n in sizes}
+    for _ in tqdm(range(rounds + 1), unit="round"):
+        for made in by_size.values():
+            for contestant in made.values():
+                contestant.round()
+    return [figures_of(name, n, contestant) for n, made in by_size.items() for name, contestant in made.items()]
+
+
+def figures_of(name: str, n: int, contestant: Contestant) -> dict:
+    """Return a sampler's figures, with its table's size and beta where it is ours.
+
+    Raises:
+        RuntimeError: our sampler and its table are not consistent any more.
+    """
+    row = {"cases": n, "sampler": name, **contestant.figures()}
+    if contestant.sampler is not None:
+        valid, reason = contestant.sampler.check_valid()
+        if not valid:
+            raise RuntimeError(f"{name}, {n} cases: {reason}")
+        row["bytes_a_case"] = round(contestant.sampler.table.nbytes / n, 1)
+        row["beta"] = round(contestant.sampler.table.beta, 3)
+    return row
 
 
 def growth(rows: list[dict], name: str) -> float:
@@ -197,11 +212,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
     arguments = parser.parse_args()
     sizes = (100, 368, 10_000) if arguments.quick else (100, 368, 1_000, 10_000, 100_000, 1_000_000)
-    rounds, seconds = (2, 0.02) if arguments.quick else (9, 0.3)
+    rounds, seconds = (2, 0.02) if arguments.quick else (19, 0.2)
     torch.set_num_threads(1)
-    rows = []
-    for n in sizes:
-        rows += measure(n, rounds=rounds, seconds=seconds, reference=arguments.reference)
+    rows = measure(sizes, rounds=rounds, seconds=seconds, reference=arguments.reference)
     names = list(dict.fromkeys(row["sampler"] for row in rows))
     exponents = {name: round(growth(rows, name), 3) for name in names}
     print("microseconds for a draw of 2 and its update, one process")
