@@ -43,7 +43,7 @@ def per_sample_dice_ce(
 
     Args:
         logits: ``(B, C, *spatial)``, C at least 2, class 0 the background; any floating type.
-        target: ``(B, 1, *spatial)`` or ``(B, *spatial)``, class numbers in any type.
+        target: ``(B, 1, *spatial)`` or ``(B, *spatial)``, class numbers 0 to C - 1 (or ``ignore_label``), any type.
         ignore_label: voxels of this value count nowhere. A sample that has no others has cross-entropy 0.
         weight_ce: of the cross-entropy, as a mean over voxels.
         weight_dice: of the soft Dice, as a mean over foreground classes; the loss subtracts it.
@@ -57,12 +57,12 @@ def per_sample_dice_ce(
     _check_shapes(logits, target, 1, "class numbers")
     losses = []
     for sample, reference in zip(logits, target, strict=True):
-        sums = cross_entropy = voxels = 0
+        sums = cross_entropy = 0
         for part, labels in _parts(sample, reference):
-            of_part = _softmax_sums(part, labels, ignore_label)
-            sums, cross_entropy, voxels = sums + of_part[0], cross_entropy + of_part[1], voxels + of_part[2]
+            sums_of_part, cross_entropy_of_part = _softmax_sums(part, labels, ignore_label)
+            sums, cross_entropy = sums + sums_of_part, cross_entropy + cross_entropy_of_part
         dice, present = _dice(sums[:, 1:], smooth)
-        cross_entropy = cross_entropy / voxels.clamp_min(1)
+        cross_entropy = cross_entropy / sums[1].sum().clamp_min(1)  # voxels that count
         losses.append((weight_ce * cross_entropy - weight_dice * dice.mean(), _present_dice_loss(dice, present)))
     return _collect(losses, logits)
 
@@ -123,12 +123,12 @@ def _check_shapes(logits: Tensor, target: Tensor, channels: int, what: str) -> N
 def _parts(sample: Tensor, reference: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the sample, ``(C, *spatial)``, and its reference, ``(K, *spatial)``, in parts along the longest axis."""
     axis = max(range(1, sample.ndim), key=lambda i: sample.shape[i])
-    size = -(-sample.shape[axis] // min(_PARTS, max(1, sample.numel() // _SMALL)))
+    size = -(-sample.shape[axis] // min(_PARTS, max(1, -(-sample.numel() // _SMALL))))
     yield from zip(sample.split(size, axis), reference.split(size, axis), strict=True)
 
 
-def _softmax_sums(logits: Tensor, labels: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return sums of p, reference and their product, ``(3, C)``, the sum of cross-entropy, and voxels that count."""
+def _softmax_sums(logits: Tensor, labels: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor]:
+    """Return sums over voxels of p, reference and their product, ``(3, C)``, and the sum of cross-entropy."""
     ignored = None if ignore_label is None else labels == ignore_label
     labels = (labels if ignored is None else labels.masked_fill(ignored, 0)).long()
     log_p = F.log_softmax(logits, dim=0, dtype=torch.float32)
@@ -138,24 +138,20 @@ def _softmax_sums(logits: Tensor, labels: Tensor, ignore_label: int | None) -> t
     if ignored is not None:
         for values in (p, here, p_here, counted):
             values.masked_fill_(ignored, 0.0)
-    by_class = [_sums_by_class(values, labels, len(p)) for values in (counted, p_here)]
-    return torch.stack((p.flatten(1).sum(1), *by_class)), -here.sum(), counted.sum()
-
-
-def _sums_by_class(values: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return the sums, ``(classes,)`` float32, of the voxels' values by the voxels' class; both ``(1, *spatial)``."""
     # Counting is three times as fast on a CPU; a GPU would have to be waited for to do it.
-    sums = _sums_by_counting if labels.device.type == "cpu" else _sums_by_masks
-    return sums(values, labels, classes)
+    sums_by_class = _sums_by_counting if labels.device.type == "cpu" else _sums_by_masks
+    return torch.stack((p.flatten(1).sum(1), *sums_by_class(labels, len(p), counted, p_here))), -here.sum()
 
 
-def _sums_by_counting(values: Tensor, labels: Tensor, classes: int) -> Tensor:
-    return torch.bincount(labels.flatten(), values.flatten().double(), classes).float()
+def _sums_by_counting(labels: Tensor, classes: int, *values: Tensor) -> list[Tensor]:
+    """Return sums, ``(classes,)`` float32, of each of the values by the voxels' class; all ``(1, *spatial)``."""
+    return [torch.bincount(labels.flatten(), one.flatten().double(), classes).float() for one in values]
 
 
-def _sums_by_masks(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+def _sums_by_masks(labels: Tensor, classes: int, *values: Tensor) -> list[Tensor]:
+    """Return the same without waiting for a GPU."""
     masks = labels == torch.arange(classes, device=labels.device).view(-1, *[1] * (labels.ndim - 1))
-    return torch.where(masks, values, 0.0).flatten(1).sum(1)
+    return [torch.where(masks, one, 0.0).flatten(1).sum(1) for one in values]
 
 
 def _dice_sums(p: Tensor, here: Tensor, valid: Tensor | None) -> Tensor:

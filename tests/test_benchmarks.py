@@ -263,5 +263,6 @@ def test_shares_and_ratios_of_the_overhead(experiments, tmp_path):
     assert "128 x 128 x 128: not measured" in bars[2]
     table = [line for line in lines if line.startswith("|")]
     assert len({line.count("|") for line in table}) == 1, "every row has the table's columns"
-    measured = {**found, "device": "cuda", "patch": [128, 128, 128]}
+    measured = {**found, "device": "cuda", "network": "planned", "patch": [128, 128, 128]}
     assert not any("not measured" in bar for bar in report_costs.overhead([measured])[0])
+    assert any("not measured" in bar for bar in report_costs.overhead([{**measured, "network": "small"}])[0])

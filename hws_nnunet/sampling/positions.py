@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from hws_nnunet.sampling.cells import CellGrid
-from hws_nnunet.sampling.sampler import HardnessWeightedSampler
+from hws_nnunet.sampling.draws import Draws
 
 
 class ProcessGenerator:
@@ -29,7 +29,7 @@ class ProcessGenerator:
 
 
 def draw_position(
-    sampler: HardnessWeightedSampler,
+    sampler: Draws,
     case: int,
     grid: CellGrid,
     rng: np.random.Generator,

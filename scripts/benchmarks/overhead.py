@@ -195,8 +195,8 @@ def main() -> None:
         results.append(run(work, {**job, "which": "ours", "trainer": host.trainers["ours"], "timed": True}))
     found = summarise(results)
     print(json.dumps(found, indent=1))
-    parts = [args.nnunet, args.device, args.network, args.patch, f"{args.threads}t" if args.threads else None]
-    name = "-".join(["overhead", *(str(part) for part in parts if part)])
+    parts = [args.nnunet, args.device, args.network, "x".join(str(size) for size in job["patch"])]
+    name = "-".join(["overhead", *parts, *([f"{args.threads}t"] if args.threads else [])])
     write_json(args.out / f"{'quick-overhead' if args.quick else name}.json", found)
 
 

@@ -34,20 +34,18 @@ class HostV2:
         """Add the configuration to the plans; return its name and its patch, for the job."""
         prepare(work)
         plans = work / "preprocessed" / dataset_name(DATASET, NAME) / "nnUNetPlans.json"
-        name = f"overhead_{network}_{patch or 'planned'}"
+        planned = json.loads(plans.read_text())["configurations"]["3d_fullres"]["patch_size"]
+        size = [patch or 32] * 3 if patch or network == "small" else planned
+        name = f"overhead_{network}_{'x'.join(str(voxels) for voxels in size)}"
         if network == "small":
-            size = (patch or 32,) * 3
             add_small_configuration(plans, name=name, base=CONFIGURATION, patch_size=size, coarser=1.0, overwrite=True)
         content = json.loads(plans.read_text())
         if network == "planned":
-            content["configurations"][name] = {"inherits_from": "3d_fullres"}
-            if patch is not None:
-                content["configurations"][name]["patch_size"] = [patch] * 3
+            content["configurations"][name] = {"inherits_from": "3d_fullres", "patch_size": size}
         # The phantom's voxels are the same in all of these.
         content["configurations"][name]["data_identifier"] = f"nnUNetPlans_{CONFIGURATION}"
         write_json(plans, content)
-        chosen = {**content["configurations"]["3d_fullres"], **content["configurations"][name]}
-        return {"configuration": name, "patch": chosen["patch_size"]}
+        return {"configuration": name, "patch": size}
 
     @staticmethod
     def environment(work: Path) -> dict[str, str]:

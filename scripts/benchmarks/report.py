@@ -84,7 +84,7 @@ def main() -> None:
 def _overhead(results: Path) -> tuple[list[str], list[str]]:
     """Return lines on the bars, and the section, from all of overhead.py's files."""
     files = sorted(results.glob("overhead-*.json"))
-    command = "`python scripts/benchmarks/overhead.py --threads 1`, with `--nnunet v1`, and with `--network planned`"
+    command = "`python scripts/benchmarks/overhead.py`, with the options that the table tells"
     if not files:
         return ["- overhead: not measured yet"], [f"Not measured yet: {command}.", ""]
     bars, lines = overhead([json.loads(file.read_text()) for file in files])

@@ -10,7 +10,7 @@ from report_parts import COLOURS, save
 
 BARS = {368: 40.0, 10_000: 100.0}  # microseconds for a draw of 2 and its update
 SHARE_BAR = 0.02  # of the training process's time
-CUDA = {"device": "cuda", "patch": [128, 128, 128]}
+CUDA = {"device": "cuda", "network": "planned", "patch": [128, 128, 128]}
 
 
 def sampler(found: dict, figure: Path) -> tuple[list[str], list[str]]:
@@ -74,9 +74,9 @@ def overhead(measured: list[dict]) -> tuple[list[str], list[str]]:
         "",
         "| nnU-Net | device | network | patch | "
         + " | ".join(keys)
-        + " | together | epoch time, ours / stock: median | range | seconds a step, stock | ours | a draw in the "
-        "workers, microseconds | peak memory, MiB: stock | ours |",
-        "|---" * (len(keys) + 12) + "|",
+        + " | together | steps an epoch | epoch time, ours / stock: median | range | seconds a step, stock | ours | a "
+        "draw in the workers, microseconds | peak memory, MiB: stock | ours |",
+        "|---" * (len(keys) + 13) + "|",
     ]
     bars = []
     for row in measured:
@@ -85,7 +85,8 @@ def overhead(measured: list[dict]) -> tuple[list[str], list[str]]:
         lines.append(
             f"| {row['nnunet']} | {_device(row)} | {row['network']} | {_patch(row)} | "
             + " | ".join(f"{100 * row['share'][key]:.2f} %" for key in keys)
-            + f" | {100 * row['share_total']:.2f} % | {np.median(ratios):.3f} | {min(ratios):.3f} to {max(ratios):.3f} "
+            + f" | {100 * row['share_total']:.2f} % | {row['steps']} | {np.median(ratios):.3f} "
+            f"| {min(ratios):.3f} to {max(ratios):.3f} "
             f"({len(ratios)} pair{'s' if len(ratios) > 1 else ''}) "
             f"| {steps['stock']:.3f} | {steps['ours']:.3f} | {draw} | "
             f"{peak['stock']:.0f} | {peak['ours']:.0f} |"
@@ -94,9 +95,9 @@ def overhead(measured: list[dict]) -> tuple[list[str], list[str]]:
         where = f"nnU-Net {row['nnunet']}, {_device(row)}, {row['network']} network, patch {_patch(row)}"
         share = f"{100 * row['share_total']:.2f} % of the training process's time"
         bars.append(f"- overhead, {where}: {share} (bar: 2 %): {verdict}")
-    if not any(row["device"] == CUDA["device"] and row["patch"] == CUDA["patch"] for row in measured):
-        lines.append("| v2 | cuda | planned | 128 x 128 x 128 | not measured |" + " |" * (len(keys) + 7))
-        bars.append("- overhead, cuda, patch 128 x 128 x 128: not measured")
+    if not any(all(row[key] == value for key, value in CUDA.items()) for row in measured):
+        lines.append("| v2 | cuda | planned | 128 x 128 x 128 | not measured |" + " |" * (len(keys) + 8))
+        bars.append("- overhead, nnU-Net v2, cuda, planned network, patch 128 x 128 x 128: not measured")
     return bars, [*lines, ""]
 
 
