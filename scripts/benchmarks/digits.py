@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmark-results/digits"))
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-    wanted = jobs(2, 300) if args.quick else jobs(args.seeds, STEPS, args.arms)
+    wanted = jobs(*((2, 300) if args.quick else (args.seeds, STEPS)), args.arms)
     folder = args.out / ("quick" if args.quick else "runs")
     results = run_all(train, wanted, folder, processes=args.processes)
     write_json(args.out / ("quick.json" if args.quick else "digits.json"), summarise(results))
