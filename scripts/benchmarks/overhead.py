@@ -1,7 +1,7 @@
 """What hardness weighted sampling costs a training: stock nnU-Net and ours in turn on the same data, in pairs.
 
     python scripts/benchmarks/overhead.py [--quick] [--nnunet v1] [--network planned] [--patch 32] [--pairs N]
-                                          [--steps N] [--device cpu] [--threads N]
+                                          [--steps N] [--device cpu] [--threads N] [--out FOLDER]
 
 Each training is a process of its own and goes through nnU-Net's augmenter with two workers. Told are the share of the
 training process's time that is spent in our code (per-sample loss, update of the table, record), which is what our
