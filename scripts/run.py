@@ -55,7 +55,7 @@ def install(interpreter: Path) -> None:
 def main() -> int:
     commands = {
         "setup": [],
-        "demo": [["-m", "hws_nnunet.cli", "demo", *sys.argv[2:]]],
+        "demo": [["-m", "hws_nnunet.commands.main", "demo", *sys.argv[2:]]],
         # Two processes: the trainings through nnU-Net's commands in one, most of the others beside them.
         "test": [["-m", "pytest", "-n", "2", "--dist", "loadfile", *sys.argv[2:]]],
         "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."]],

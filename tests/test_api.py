@@ -15,7 +15,12 @@ PUBLIC = ["hws_nnunet", "hws_nnunet.sampling", "hws_nnunet.datasets"]
 
 
 def public_functions():
-    for name in ("hws_nnunet.sampling", "hws_nnunet.losses", "hws_nnunet.config", "hws_nnunet.recorder"):
+    for name in (
+        "hws_nnunet.sampling",
+        "hws_nnunet.training.losses",
+        "hws_nnunet.config",
+        "hws_nnunet.training.recorder",
+    ):
         module = importlib.import_module(name)
         for key, value in vars(module).items():
             if key.startswith("_") or not getattr(value, "__module__", "").startswith("hws_nnunet"):
@@ -48,8 +53,9 @@ def test_functions_have_docstrings_and_keyword_only_options(name, function):
 
 def test_the_core_never_imports_nnunet():
     code = (
-        "import sys, hws_nnunet, hws_nnunet.losses, hws_nnunet.recorder, hws_nnunet.history, hws_nnunet.datasets, "
-        "hws_nnunet.cli; print([m for m in sys.modules if m.startswith(('nnunetv2', 'nnunet.', 'batchgenerators'))])"
+        "import sys, hws_nnunet, hws_nnunet.training.losses, hws_nnunet.training.recorder, hws_nnunet.record.history, "
+        "hws_nnunet.datasets, hws_nnunet.commands.main; "
+        "print([m for m in sys.modules if m.startswith(('nnunetv2', 'nnunet.', 'batchgenerators'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -104,7 +104,7 @@ WORKER = "import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid,
 def test_an_interrupt_ends_the_command_and_its_workers(ending):
     """A subcommand with a worker that would outlive it."""
     code = (
-        "import os, signal, sys; from hws_nnunet import cli; from hws_nnunet.demo import commands\n"
+        "import os, signal, sys; from hws_nnunet.commands import main as cli; from hws_nnunet.demo import commands\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored\n"
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
         "@cli.app.command()\n"

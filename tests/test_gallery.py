@@ -15,7 +15,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from hws_nnunet import cli
+from hws_nnunet.commands import main as cli
 from hws_nnunet.datasets import DatasetError
 from hws_nnunet.gallery import find_layout, make_gallery
 
@@ -375,6 +375,6 @@ def test_the_command(tmp_path, monkeypatch):
 
 
 def test_the_command_line_does_not_wait_for_matplotlib():
-    code = "import sys, hws_nnunet.cli; print('matplotlib' in sys.modules)"
+    code = "import sys, hws_nnunet.commands.main; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

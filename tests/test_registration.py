@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hws_nnunet import cli, registration
+from hws_nnunet import registration
+from hws_nnunet.commands import main as cli
 from hws_nnunet.nnunetv1 import host as host_v1
 from hws_nnunet.nnunetv2 import host as host_v2
 from hws_nnunet.registration import V1, V2

@@ -81,7 +81,7 @@ class Chain(ABC):
         run(list(command), self.env)
 
     def _run_ours(self, *command: object) -> None:
-        run([sys.executable, "-m", "hws_nnunet.cli", *command], self.env, shown=["hws-nnunet", *command])
+        run([sys.executable, "-m", "hws_nnunet.commands.main", *command], self.env, shown=["hws-nnunet", *command])
 
 
 class ChainV2(Chain):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hws_nnunet.gallery.layout import Layout, RawData
-from hws_nnunet.history import CASES_FILE, read_cases
+from hws_nnunet.record.history import CASES_FILE, read_cases
 
 
 @dataclass(frozen=True)

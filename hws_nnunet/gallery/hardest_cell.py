@@ -18,7 +18,7 @@ import torch
 
 from hws_nnunet.gallery.layout import Layout
 from hws_nnunet.sampling import CellGrid
-from hws_nnunet.weighting import STATE
+from hws_nnunet.training.weighting import STATE
 
 _CHECKPOINTS = {
     "v2": ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth"),

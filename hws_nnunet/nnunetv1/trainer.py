@@ -18,17 +18,17 @@ from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  #
     nnUNetTrainerV2CascadeFullRes,
 )
 
-from hws_nnunet.augmenters import loader_of, replaced_loaders, stop  # noqa: E402
-from hws_nnunet.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars  # noqa: E402
 from hws_nnunet.config import Settings  # noqa: E402
-from hws_nnunet.losses import per_sample_dice_ce  # noqa: E402
 from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     DRAWN,
     HardnessWeightedDataLoader2D,
     HardnessWeightedDataLoader3D,
 )
 from hws_nnunet.sampling import HardnessWeightedSampler  # noqa: E402
-from hws_nnunet.weighting import STATE, Weighting, check_settings, recorded, settings_in_force  # noqa: E402
+from hws_nnunet.training.augmenters import loader_of, replaced_loaders, stop  # noqa: E402
+from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars  # noqa: E402
+from hws_nnunet.training.losses import per_sample_dice_ce  # noqa: E402
+from hws_nnunet.training.weighting import STATE, Weighting, check_settings, recorded, settings_in_force  # noqa: E402
 
 LOADERS = {loader.__bases__[-1]: loader for loader in (HardnessWeightedDataLoader3D, HardnessWeightedDataLoader2D)}
 

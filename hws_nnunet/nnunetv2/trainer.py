@@ -15,14 +15,14 @@ host.check_version()  # before anything that older versions lack is imported
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
 
-from hws_nnunet.augmenters import loader_of, replaced_loaders, stop  # noqa: E402
-from hws_nnunet.checkpoints import extended_checkpoint, watched_checkpoint  # noqa: E402
 from hws_nnunet.config import Settings  # noqa: E402
-from hws_nnunet.losses import per_sample_dice_bce, per_sample_dice_ce  # noqa: E402
 from hws_nnunet.nnunetv2.loader import DRAWN, HardnessWeightedDataLoader  # noqa: E402
-from hws_nnunet.recorder import LossRecorder  # noqa: E402
 from hws_nnunet.sampling import HardnessWeightedSampler  # noqa: E402
-from hws_nnunet.weighting import STATE, Weighting, check_settings, recorded, settings_in_force  # noqa: E402
+from hws_nnunet.training.augmenters import loader_of, replaced_loaders, stop  # noqa: E402
+from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint  # noqa: E402
+from hws_nnunet.training.losses import per_sample_dice_bce, per_sample_dice_ce  # noqa: E402
+from hws_nnunet.training.recorder import LossRecorder  # noqa: E402
+from hws_nnunet.training.weighting import STATE, Weighting, check_settings, recorded, settings_in_force  # noqa: E402
 
 
 class HardnessWeightingMixin:

@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from hws_nnunet import HardnessWeightedSampler
-from hws_nnunet.losses import importance_weights
+from hws_nnunet.training.losses import importance_weights
 
 BATCH, RARE_EXAMPLES, TRAINING = 16, 4, 1200
 RATES = (0.003, 0.01, 0.03)

@@ -20,9 +20,9 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args
 
 from hws_nnunet import HardnessWeightedSampler
-from hws_nnunet.augmenters import stop
 from hws_nnunet.files import whole_file
 from hws_nnunet.nnunetv2.loader import DRAWN
+from hws_nnunet.training.augmenters import stop
 
 
 def train(job: dict) -> dict:

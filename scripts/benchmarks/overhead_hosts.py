@@ -15,11 +15,11 @@ from nnunet_runs import environment
 from phantom import CONFIGURATION, DATASET, NAME, prepare
 
 from hws_nnunet import registration
-from hws_nnunet.augmenters import stop
 from hws_nnunet.datasets import make_phantom, write_raw_v1
 from hws_nnunet.datasets.raw_v1 import task_name
 from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
+from hws_nnunet.training.augmenters import stop
 
 DRAWN = "hws_drawn"  # the loaders', which nnU-Net has to be imported for
 
@@ -112,7 +112,13 @@ class HostV1:
                 write_raw_v1(made, root / "raw", dataset_id=DATASET, name=NAME, overwrite=True)
             run(*plan, "-no_pp")
         name = f"overhead{patch}"
-        small = [sys.executable, "-m", "hws_nnunet.cli", "small-plans", folder / "nnUNetPlansv2.1_plans_3D.pkl"]
+        small = [
+            sys.executable,
+            "-m",
+            "hws_nnunet.commands.main",
+            "small-plans",
+            folder / "nnUNetPlansv2.1_plans_3D.pkl",
+        ]
         run(*small, "--name", name, "--coarser", 1, "--patch-size", ",".join([str(patch)] * 3), "--overwrite")
         planner = ("-pl3d", "ExperimentPlanner3D_v21_Pretrained", "-overwrite_plans", folder / f"{name}.pkl")
         run(*plan, *planner, "-overwrite_plans_identifier", name)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hws_nnunet import cli
+from hws_nnunet.commands import main as cli
 from hws_nnunet.datasets import DatasetError, read_brats
 from hws_nnunet.datasets.brats_labels import SCHEMES
 from tests.datasets.trees import (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hws_nnunet import cli
+from hws_nnunet.commands import main as cli
 from hws_nnunet.datasets import DatasetError, read_feta, read_fetal_brain
 from tests.datasets.trees import (
     AFFINE,

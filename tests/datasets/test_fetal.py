@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hws_nnunet import cli
+from hws_nnunet.commands import main as cli
 from hws_nnunet.datasets import DatasetError, read_fetal, write_raw_v2
 
 ATLAS = Path(os.environ.get("HWS_ATLAS", Path(__file__).parents[3] / "shared/data/fetal_spina_bifida_atlas"))

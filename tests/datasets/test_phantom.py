@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from hws_nnunet import cli
+from hws_nnunet.commands import main as cli
 from hws_nnunet.datasets import make_phantom, write_raw_v2
 from hws_nnunet.datasets.phantom import LABELS, make_case
 

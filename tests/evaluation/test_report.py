@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import hws_nnunet.evaluation
-from hws_nnunet import cli
+from hws_nnunet.commands import main as cli
 from hws_nnunet.evaluation import ResultError, write_report
 from hws_nnunet.evaluation.analysis import analyse, worst_cases
 from hws_nnunet.evaluation.command import parse_results
@@ -267,7 +267,7 @@ def test_a_missing_library_is_named_with_its_mend():
 
 def test_the_command_line_imports_no_library_of_the_report():
     code = (
-        "import sys, hws_nnunet.cli; extra = ('monai', 'statsmodels', 'jinja2', 'hws_nnunet.evaluation');"
+        "import sys, hws_nnunet.commands.main; extra = ('monai', 'statsmodels', 'jinja2', 'hws_nnunet.evaluation');"
         "early = [m for m in extra[:2] + extra[3:] if m in sys.modules]; import hws_nnunet.evaluation.report;"
         "print(early + [m for m in extra[:2] if m in sys.modules])"
     )

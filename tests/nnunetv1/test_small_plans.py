@@ -5,7 +5,7 @@ pytest.importorskip("nnunet", reason="nnU-Net v1 is not installed")
 from batchgenerators.utilities.file_and_folder_operations import load_pickle, save_pickle
 from typer.testing import CliRunner
 
-from hws_nnunet import cli
+from hws_nnunet.commands import main as cli
 from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
 
 

@@ -90,7 +90,7 @@ def test_importance_weights_take_effect_when_draws_are_weighted(steps):
 def test_per_sample_losses_equal_the_hosts_with_one_sample_at_a_time(batch_dice, spatial):
     from nnunet.training.loss_functions.dice_loss import DC_and_CE_loss
 
-    from hws_nnunet.losses import per_sample_dice_ce
+    from hws_nnunet.training.losses import per_sample_dice_ce
 
     torch.manual_seed(0)
     logits = 3 * torch.randn(4, 3, *spatial)

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from hws_nnunet.losses import (
+from hws_nnunet.training.losses import (
     _sums_by_counting,
     _sums_by_masks,
     importance_weights,

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from hws_nnunet.recorder import LossRecorder
+from hws_nnunet.training.recorder import LossRecorder
 
 
 class SquaredError(nn.Module):

@@ -18,10 +18,10 @@ import torch
 
 from hws_nnunet._version import __version__
 from hws_nnunet.config import MEASURES, Settings, find_settings
-from hws_nnunet.history import EpochSummary, Record, summarise
-from hws_nnunet.losses import importance_weights
-from hws_nnunet.recorder import LossRecorder
+from hws_nnunet.record.history import EpochSummary, Record, summarise
 from hws_nnunet.sampling import HardnessWeightedSampler
+from hws_nnunet.training.losses import importance_weights
+from hws_nnunet.training.recorder import LossRecorder
 
 STATE = "hardness_weighted_sampling"
 """Key of the sampler's state in a host's checkpoint."""
@@ -63,7 +63,7 @@ def recorded(host_loss: torch.nn.Module, losses: partial) -> LossRecorder:
 
     Args:
         host_loss: what the host trains with.
-        losses: from full-resolution logits and target to :class:`~hws_nnunet.losses.SampleLosses`.
+        losses: from full-resolution logits and target to :class:`~hws_nnunet.training.losses.SampleLosses`.
     """
     return LossRecorder(host_loss, partial(_stacked, losses))
 

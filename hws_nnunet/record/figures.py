@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from hws_nnunet.history import Record
+    from hws_nnunet.record.history import Record
 
 _MOST_LINES = 40  # more cases than this are shown as bands
 _MOST_BARS = 15

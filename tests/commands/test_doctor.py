@@ -3,7 +3,9 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from hws_nnunet import cli, doctor, registration
+from hws_nnunet import registration
+from hws_nnunet.commands import doctor
+from hws_nnunet.commands import main as cli
 
 run = CliRunner().invoke
 

@@ -7,8 +7,8 @@ import torch
 from typer.testing import CliRunner
 
 from hws_nnunet import HardnessWeightedSampler, Settings, cli
-from hws_nnunet.figures import plot_record
-from hws_nnunet.history import Record, read_cases, summarise
+from hws_nnunet.record.figures import plot_record
+from hws_nnunet.record.history import Record, read_cases, summarise
 
 run = CliRunner().invoke
 

@@ -203,7 +203,7 @@ class Record:
         _write_table(folder / EPOCHS_FILE, epochs)
         if not figure:
             return
-        from hws_nnunet.figures import plot_record  # matplotlib is slow to import, and needed here alone
+        from hws_nnunet.record.figures import plot_record  # matplotlib is slow to import, and needed here alone
 
         with whole_file(folder / FIGURE_FILE) as partial:
             plot_record(self, probabilities, table.visits, partial)

@@ -15,14 +15,14 @@ from typing import Annotated
 import typer
 
 from hws_nnunet import __version__, registration
-from hws_nnunet.cli_prepare import NnUNet, Raw, numbers, prepare_app, raw_folder
+from hws_nnunet.commands.doctor import examine
+from hws_nnunet.commands.prepare import NnUNet, Raw, numbers, prepare_app, raw_folder
 from hws_nnunet.datasets import DatasetError
 from hws_nnunet.demo import run_demo
-from hws_nnunet.doctor import examine
-from hws_nnunet.history import read_cases
 from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
 from hws_nnunet.nnunetv2.export import export_model
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
+from hws_nnunet.record.history import read_cases
 
 app = typer.Typer(
     no_args_is_help=True,

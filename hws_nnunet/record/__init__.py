@@ -1,0 +1,1 @@
+"""What a training did: tables and a figure."""
