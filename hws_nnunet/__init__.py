@@ -2,10 +2,9 @@
 
 from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings, find_settings, parse_settings, read_settings
-from hws_nnunet.sampling import CellGrid, HardnessTable, HardnessWeightedSampler
+from hws_nnunet.sampling import HardnessTable, HardnessWeightedSampler
 
 __all__ = [
-    "CellGrid",
     "HardnessTable",
     "HardnessWeightedSampler",
     "Settings",

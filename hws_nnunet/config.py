@@ -56,17 +56,12 @@ class Settings(BaseModel):
     with_replacement: bool = False
     """Whether one batch may hold a case twice."""
 
-    in_flight_limit: bool = True
-    """Whether a case waits for its loss before it is drawn again, beyond its share of the draws that are under way."""
-
     stall_limit: bool = True
     """Whether a case that is far harder than the others, and gets no easier for being drawn, is drawn uniformly."""
 
-    patch_beta: Annotated[float, Field(ge=0, le=1e6)] = 0.0
-    """Robustness parameter b' of patches within a case; 0 is nnU-Net's own choice of position."""
-
-    cells: Annotated[int, Field(ge=1, le=4096)] = 8
-    """Most cells, blocks of patch positions, that a case is divided into; 1 tracks cases alone."""
+    structure_beta: Annotated[float, Field(ge=0, le=1e6)] = 0.0
+    """Robustness parameter b of the structure on which a patch of forced foreground is centred; 0 is nnU-Net's own
+    choice, uniform among the case's."""
 
     importance_weights: bool = False
     """Weigh each sample's loss by how much harder it is than its tracked value says (the paper's option)."""
@@ -85,9 +80,9 @@ class Settings(BaseModel):
         return self.beta > 0
 
     @property
-    def weighs_patches(self) -> bool:
-        """Whether positions are drawn by hardness; otherwise the host draws them."""
-        return self.patch_beta > 0 and self.cells > 1
+    def weighs_structures(self) -> bool:
+        """Whether structures are drawn by hardness; otherwise the host draws them."""
+        return self.structure_beta > 0
 
 
 def parse_settings(values: Mapping[str, object], source: str) -> Settings:
@@ -194,11 +189,7 @@ def _without_effect(settings: Settings) -> list[str]:
     given = settings.model_fields_set
     lines = []
     if not settings.weighs_cases:
-        idle = [
-            k
-            for k in ("ess", "uniform_fraction", "cap", "with_replacement", "in_flight_limit", "stall_limit")
-            if k in given
-        ]
+        idle = [k for k in ("ess", "uniform_fraction", "cap", "with_replacement", "stall_limit") if k in given]
         if idle:
             lines.append(f"{', '.join(idle)} without effect at beta 0; a beta above 0 weighs cases")
     else:
@@ -207,10 +198,6 @@ def _without_effect(settings: Settings) -> list[str]:
                 lines.append(
                     f"beta {settings.beta:g} is without effect at {name} {uniform}; beta 0 is uniform sampling"
                 )
-    if not settings.weighs_cases and not settings.weighs_patches and "draw_by" in given:
+    if not settings.weighs_cases and "draw_by" in given:
         lines.append("draw_by is without effect where nothing is weighed; a beta above 0 weighs cases")
-    if settings.cells == 1 and "patch_beta" in given and settings.patch_beta > 0:
-        lines.append("patch_beta is without effect with 1 cell; cells 8 divides a case")
-    if settings.patch_beta == 0 and settings.cells not in (1, Settings.model_fields["cells"].default):
-        lines.append("cells only reports at patch_beta 0; a patch_beta above 0 draws by cell")
     return lines

@@ -121,7 +121,7 @@ def _device() -> Check:
 
 
 def _shared_memory() -> Check:
-    table = HardnessTable([str(i) for i in range(1000)], cells=8)
+    table = HardnessTable([str(i) for i in range(1000)])
     with table.writing():
         table.set(beta=1.0)
     valid, reason = table.check_valid()

@@ -69,7 +69,7 @@ class HardnessWeightingMixin:
         self.settings = settings_in_force(type(self).hws_settings, self.print_to_log_file)
         super().initialize(training, force_load_plans)
         loader = loader_of(self.tr_gen)
-        if not isinstance(loader, tuple(LOADERS.values())) or loader.sampler is not self.sampler:
+        if not isinstance(loader, tuple(LOADERS.values())) or loader.draws is not self.sampler.draws:
             raise RuntimeError(
                 f"{type(self).__name__} built its training data from {type(loader).__name__}, which does not draw by "
                 "hardness: the mixin works with trainers that use nnU-Net's DataLoader3D and DataLoader2D"
@@ -86,7 +86,7 @@ class HardnessWeightingMixin:
                 return original(data, *args, **kwargs)
             loader = LOADERS[original](data, *args, **kwargs)
             self.weighting = Weighting(list(loader.list_of_keys), self.settings, self.print_to_log_file)
-            loader.attach(self.weighting.sampler)
+            loader.attach(self.weighting.sampler.draws)
             return loader
 
         names = [loader.__name__ for loader in LOADERS]

@@ -85,7 +85,7 @@ class HardnessWeightingMixin:
         with replaced_loaders(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader):
             training, validation = super().get_dataloaders()
         loader = loader_of(training)
-        if not isinstance(loader, HardnessWeightedDataLoader) or loader.sampler is not self.sampler:
+        if not isinstance(loader, HardnessWeightedDataLoader) or loader.draws is not self.sampler.draws:
             stop(training, validation)
             raise RuntimeError(
                 f"{type(self).__name__} built its training data from {type(loader).__name__}, which does not draw by "
@@ -97,7 +97,7 @@ class HardnessWeightingMixin:
         if data is not self._training_data or original is not HardnessWeightedDataLoader.__base__:
             return original(data, *args, **kwargs)
         loader = HardnessWeightedDataLoader(data, *args, **kwargs)
-        loader.attach(self.sampler)
+        loader.attach(self.sampler.draws)
         return loader
 
     def on_train_epoch_start(self) -> None:

@@ -1,18 +1,16 @@
-"""Sampling by hardness: the shared table, the distribution, the cells of a case, and the sampler that joins them.
+"""Sampling by hardness: the shared table, the distribution, the draws, and the sampler that joins them.
 
 Nothing here knows nnU-Net. Cases are indices into a list of names; losses are plain numbers.
 """
 
-from hws_nnunet.sampling.cells import CellGrid
 from hws_nnunet.sampling.distribution import case_distribution, effective_sample_size, solve_beta
-from hws_nnunet.sampling.draws import DrawnCases, DrawnCell
+from hws_nnunet.sampling.draws import DrawnCases, Draws
 from hws_nnunet.sampling.sampler import HardnessWeightedSampler
 from hws_nnunet.sampling.table import HardnessTable
 
 __all__ = [
-    "CellGrid",
     "DrawnCases",
-    "DrawnCell",
+    "Draws",
     "HardnessTable",
     "HardnessWeightedSampler",
     "case_distribution",

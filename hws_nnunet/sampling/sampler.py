@@ -1,4 +1,4 @@
-"""The sampler: draws cases and cells by hardness, and learns hardness from the losses that come back."""
+"""The sampler: learns hardness from the losses that come back, and keeps the draws' weights up to date."""
 
 from __future__ import annotations
 
@@ -11,35 +11,26 @@ import torch
 
 from hws_nnunet.config import Settings
 from hws_nnunet.sampling.distribution import effective_sample_size, exponents, solve_beta, tilt, tilt_limit
-from hws_nnunet.sampling.draws import Draws
-from hws_nnunet.sampling.stalls import StallWatch, bound
+from hws_nnunet.sampling.draws import DrawnCases, Draws
+from hws_nnunet.sampling.reliability import Reliability, smallest_share
+from hws_nnunet.sampling.stalls import Others, StallWatch
 from hws_nnunet.sampling.table import HardnessTable
 
-_SHORTFALL = 0.02  # of the effective sample size: beyond it all weights are computed anew
+_SHORTFALL = (
+    0.02  # of the effective sample size, and what its bound may move by: beyond it all weights are computed anew
+)
 _DRIFT = 0.05  # of it upwards, and of the total weight, likewise
 _LARGEST_EXPONENT = 600.0
 _LAG_RATE = 0.05  # of the running mean
-_FROZEN = (
-    "_beta",
-    "_tilted",
-    "_reference",
-    "_top",
-    "_log_sum",
-    "_floor",
-    "_total",
-    "_squares",
-    "_ess",
-    "_bound",
-    "_stalled",
-)
+_LEVEL_RATE = 0.01  # of the level that all losses have in common, a loss
 
 
-class HardnessWeightedSampler(Draws):
+class HardnessWeightedSampler:
     """Draws cases with probability by hardness (softmax of beta times the tracked loss, with safeguards).
 
-    One object serves both sides. The training process calls :meth:`update`; workers, which hold a copy that shares
-    the table, call :meth:`draw_cases` and :meth:`draw_cell` with generators of their own. ``docs/method.md`` has the
-    formulas; the settings' names and ranges are :class:`~hws_nnunet.config.Settings`'.
+    The training process calls :meth:`update`. Draws are made by :attr:`draws`, which workers get a copy of: it shares
+    the table. ``docs/method.md`` has the formulas; the settings' names and ranges are
+    :class:`~hws_nnunet.config.Settings`'.
 
     Between two computations of all weights, a new loss changes its own case's weight at once, exactly as the closed
     form has it at the beta in force. What is normalised over all cases waits until it has moved: the effective sample
@@ -50,8 +41,13 @@ class HardnessWeightedSampler(Draws):
         settings: the default ones where None.
         measures: names of the losses tracked for every case; ``settings.draw_by`` has to be among them. Where there is
             only one, draws go by that.
+        structures: names of the structures whose hardness is tracked for every case.
         rng: gives the first sweep's order; the numbers' own order where None.
         context: a ``multiprocessing`` context for the shared memory.
+
+    Attributes:
+        table: what is tracked, shared with the workers.
+        draws: draws from the table, in any process.
     """
 
     def __init__(
@@ -60,191 +56,231 @@ class HardnessWeightedSampler(Draws):
         settings: Settings | None = None,
         *,
         measures: Sequence[str] = ("loss",),
+        structures: Sequence[str] = (),
         rng: np.random.Generator | None = None,
         context: object = None,
     ):
-        settings = Settings() if settings is None else settings
-        draw_by = measures[0] if len(measures) == 1 else settings.draw_by
-        table = HardnessTable(names, measures=measures, draw_by=draw_by, cells=settings.cells, context=context)
+        self.settings = Settings() if settings is None else settings
+        draw_by = measures[0] if len(measures) == 1 else self.settings.draw_by
+        self.table = HardnessTable(names, measures=measures, structures=structures, draw_by=draw_by, context=context)
         if rng is not None:
-            table.order[:] = rng.permutation(len(table))
-        super().__init__(table, settings)
-
-    def _prepare(self) -> None:
-        super()._prepare()
-        table = self.table
-        self._stalls = StallWatch(table)
-        self._smoothing = self.settings.smoothing  # attributes of the settings model are slower to reach
-        self._hardness = table.words["hardness"]
-        self._cell_hardness = table.words["cell_hardness"]
-        # The frozen parts of a weight, tilted * exp(min(beta (S - reference), top) - log_sum) + floor: the training
-        # process alone uses them.
-        self._beta, self._tilted, self._reference, self._top, self._log_sum, self._floor = (
-            0.0,
-            1.0,
-            0.0,
-            math.inf,
-            0.0,
-            0.0,
+            self.table.order[:] = rng.permutation(len(self.table))
+        self.draws = Draws(self.table, self.settings)
+        self._stalls = StallWatch(self.table)
+        # Copies, because attributes of the settings model are slower to reach.
+        self._smoothing, self._ess_allowed = self.settings.smoothing, self.settings.ess
+        self._reliability = Reliability()
+        words = self.table.words
+        self._visits, self._offset, self._level, self._losses = (
+            words[name] for name in ("visits", "offset", "level", "losses")
         )
-        self._total = self._squares = float(len(table))
-        self._ess = float(len(table))
-        self._bound, self._stalled = math.inf, []
+        # A weight is scale * exp(min(beta (offset - hardest), top) - log_sum) + floor, frozen between refreshes.
+        self._weight_of = (0.0, 0.0, math.inf, 0.0, 1.0, 0.0)
+        self._squares = self._ess = self._smallest_ess = float(len(self.table))
+        self._others, self._stalled = Others(0.0, math.inf), []
 
-    # ---------------------------------------------------------------- updates (training process)
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __reduce__(self) -> object:
+        raise TypeError("a sampler stays in its process: hand workers its draws (sampler.draws), which share the table")
+
+    def draw_cases(self, size: int, rng: np.random.Generator) -> DrawnCases:
+        """Draw cases in this process: :meth:`Draws.draw_cases <hws_nnunet.sampling.draws.Draws.draw_cases>`."""
+        return self.draws.draw_cases(size, rng)
+
+    # ---------------------------------------------------------------- updates
 
     def update(
         self,
         cases: Sequence[int],
-        cells: Sequence[int] | None,
         losses: np.ndarray,
         *,
+        structures: np.ndarray | None = None,
         version: int | None = None,
     ) -> None:
         """Take in the losses of one training step, in the samples' order.
 
         Args:
             cases: ``(B,)`` ids.
-            cells: ``(B,)`` cells; None counts all as cell 0.
             losses: ``(B,)`` or ``(B, number of measures)``. A value that is not finite counts as a visit and changes
                 nothing else.
+            structures: ``(B, number of structures)``, losses of single structures; what is not finite changes nothing.
             version: the table's version when the batch was drawn, as the draw returned it; tells how far draws and
-                updates lie apart, on which the in-flight limit rests.
+                updates lie apart.
 
         Raises:
-            ValueError: for lengths that differ, or ids and cells out of range; nothing is changed then.
+            ValueError: for shapes that do not belong together, or ids out of range; nothing is changed then.
         """
         table = self.table
-        samples = self._checked(cases, cells, losses)
-        weighted, visits, answer = table.weighted, self._visits, self._marks.answer
+        samples = self._checked(cases, losses, structures)
+        weighted, visits = table.weighted, self._visits
         turned = False
         with table.writing():
             before = unseen = table.unseen
-            for case, cell, row in samples:
+            for case, row in samples:
                 if visits[case] == 0:
                     unseen -= 1
                 visits[case] += 1
-                answer(case)
-                turned |= self._take_in(case, cell, row)
+                turned |= self._take_in(case, row)
                 if weighted:
                     self._reweigh(case)
+            if structures is not None and table.structures:
+                self._track_structures([case for case, _ in samples], np.asarray(structures, dtype=np.float64))
             newly_seen, lag = unseen < before, table.lag
             if version is not None:
-                # By Little's law the mean lag is the mean number of batches under way.
                 lag += _LAG_RATE * (table.version - version - lag)
             table.count_update(unseen, lag)
             # Before any reader sees weights that a jump has thrown out of scale.
             if turned or self._has_drifted() or (unseen == 0 and newly_seen) if weighted else unseen == 0:
-                self._compute_weights()
+                self._compute_weights(start=table.beta)
 
     def _checked(
-        self, cases: Sequence[int], cells: Sequence[int] | None, losses: np.ndarray
-    ) -> list[tuple[int, int, list[float]]]:
+        self, cases: Sequence[int], losses: np.ndarray, structures: np.ndarray | None
+    ) -> list[tuple[int, list[float]]]:
         table = self.table
         cases, rows = _plain(cases), _plain(losses)
         if rows and not isinstance(rows[0], list):
             rows = [[row] for row in rows]
-        cells = [0] * len(cases) if cells is None else _plain(cells)
-        n, tracked, measures = len(table.names), table.cells, len(table.measures)
-        if not len(rows) == len(cells) == len(cases) or (rows and len(rows[0]) != measures):
+        n, measures = len(table.names), len(table.measures)
+        if len(rows) != len(cases) or (rows and len(rows[0]) != measures):
             raise ValueError(
-                f"{len(cases)} cases, {len(cells)} cells and losses of shape {np.shape(losses)} given; expected as "
-                f"many cells and losses as cases, and {measures} losses each ({', '.join(table.measures)})"
+                f"{len(cases)} cases and losses of shape {np.shape(losses)} given; expected {measures} loss(es) a case "
+                f"({', '.join(table.measures)})"
             )
-        if cases and not (min(cases) >= 0 and max(cases) < n and min(cells) >= 0 and max(cells) < tracked):
-            raise ValueError(f"cases {cases} and cells {cells} given; there are {n} cases with {tracked} cells")
-        return list(zip(cases, cells, rows, strict=True))
+        if structures is not None and np.shape(structures) != (len(cases), len(table.structures)):
+            raise ValueError(
+                f"losses of structures have shape {np.shape(structures)}, expected "
+                f"{(len(cases), len(table.structures))}"
+            )
+        if cases and not (min(cases) >= 0 and max(cases) < n):
+            raise ValueError(f"cases {cases} given; there are {n} cases")
+        return list(zip(cases, rows, strict=True))
 
-    def _take_in(self, case: int, cell: int, row: list[float]) -> bool:
+    def _take_in(self, case: int, row: list[float]) -> bool:
         """Track a sample's losses; return whether its case, far harder than the others, is now or no longer stalled."""
-        table, smoothing, tracked = self.table, self._smoothing, self._hardness
-        index = case * len(row)
-        for value in row:
+        offset, level, column = self._offset, self._level, self.table.column
+        gain = max(1.0 - self._smoothing, 1.0 / self._visits[case])
+        index, turned = case * len(row), False
+        for measure, value in enumerate(row):
             if isfinite(value):
-                old = tracked[index]
-                tracked[index] = value if old != old else smoothing * old + (1.0 - smoothing) * value
+                old = offset[index]
+                known = old == old
+                new = value if not known else old + level[measure] + gain * (value - old - level[measure])
+                if measure == column:
+                    if known:
+                        self._reliability.add(old, value - level[measure])
+                    turned = self._stalls.add(case, value, self._others.shifted(level[measure]))
+                self._move_level(measure, value - (old + level[measure] if known else level[measure]))
+                offset[index] = new - level[measure]
             index += 1
-        value, index, tracked = row[table.column], case * table.cells + cell, self._cell_hardness
-        if not isfinite(value):
-            return False
-        old = tracked[index]
-        tracked[index] = value if old != old else smoothing * old + (1.0 - smoothing) * value
-        return (
-            self._stalls.add(case, value, self._bound) and self._hardness[case * len(row) + table.column] > self._bound
-        )
+        return turned and offset[case * len(row) + column] > self._others.bound
+
+    def _move_level(self, measure: int, innovation: float) -> None:
+        """Move the level that all cases have in common by a loss that differs from what was tracked.
+
+        The first losses of a training find the level: until it is known, what is tracked keeps its value.
+        """
+        self._losses[measure] += 1
+        count, level = self._losses[measure], self._level
+        if count * _LEVEL_RATE >= 1.0:
+            level[measure] += _LEVEL_RATE * innovation
+            return
+        level[measure] += innovation / count
+        self.table.offset[:, measure] -= innovation / count
+
+    def _track_structures(self, cases: list[int], values: np.ndarray) -> None:
+        table = self.table
+        for case, new in zip(cases, values, strict=True):
+            old, gain = table.structure_hardness[case], max(1.0 - self._smoothing, 1.0 / self._visits[case])
+            smoothed = np.where(np.isnan(old), new, old + gain * (new - old))
+            np.copyto(old, smoothed, where=np.isfinite(new))
 
     def _reweigh(self, case: int) -> None:
         """Compute one case's weight with the parts that are frozen until the next refresh."""
-        hardness = self._hardness[case * len(self.table.measures) + self.table.column]
-        if hardness != hardness:  # visited, without a value yet: it keeps the weight that the last refresh gave it
+        offset = self._offset[case * len(self.table.measures) + self.table.column]
+        if offset != offset:  # visited, without a value yet: it keeps the weight that the last refresh gave it
             return
         if case in self._stalled:  # its weight is the uniform one
-            if hardness <= self._bound:
-                self._total = math.nan
+            if offset <= self._others.bound:
+                self._squares = math.nan
             return
-        exponent = min(self._beta * (hardness - self._reference), self._top) - self._log_sum
+        beta, hardest, top, log_sum, scale, floor = self._weight_of
+        exponent = min(beta * (offset - hardest), top) - log_sum
         if exponent > _LARGEST_EXPONENT:
-            self._total = math.nan  # far beyond the frozen scale: all weights have to be computed anew
+            self._squares = math.nan  # far beyond the frozen scale: all weights have to be computed anew
             return
-        weight = self._tilted * math.exp(exponent) + self._floor
+        weight = scale * math.exp(exponent) + floor
         tree = self.table.tree
         old = tree.get(case)
         self._squares += weight * weight - old * old
         tree.set(case, weight)
 
     def _has_drifted(self) -> bool:
-        total = self.table.tree.total
-        if not abs(total - self._total) <= _DRIFT * self._total:
-            return True
+        total, n = self.table.tree.total, len(self.table.names)
         ess = total * total / self._squares if self._squares > 0 else 0.0
-        return not (1 - _SHORTFALL) * self._ess <= ess <= (1 + _DRIFT) * self._ess
+        return (
+            not abs(total - 1.0) <= _DRIFT
+            or not (1 - _SHORTFALL) * self._ess <= ess <= (1 + _DRIFT) * self._ess
+            or abs(n * smallest_share(self._ess_allowed, self._reliability.value) - self._smallest_ess) > _SHORTFALL * n
+        )
 
     def refresh(self) -> None:
-        """Compute beta in force and all weights anew (training process only)."""
+        """Compute beta in force and all weights anew, from what is tracked alone."""
         with self.table.writing():
             self._compute_weights()
 
-    def _compute_weights(self) -> None:
+    def _compute_weights(self, *, start: float | None = None) -> None:
         table, settings, n = self.table, self.settings, len(self.table)
-        hardness, free = self.ranked_hardness(), np.ones(n, dtype=bool)
+        offset, free = self.ranked_offsets(), np.ones(n, dtype=bool)
         if settings.stall_limit:
-            self._bound = bound(hardness)
-            free = ~self._stalls.stalled(hardness, self._bound)
+            self._others = Others.of(offset)
+            free = ~self._stalls.stalled(offset, self._others.bound)
         self._stalled = np.flatnonzero(~free).tolist()
-        hardness = hardness[free]
-        m = len(hardness)
+        offset = offset[free]
+        m, share = len(offset), smallest_share(settings.ess, self._reliability.value)
+        self._smallest_ess = share * n
         options = {"uniform_fraction": settings.uniform_fraction, "cap": settings.cap}
-        beta = solve_beta(hardness, settings.beta, settings.ess * m, start=table.beta, **options)
-        exponent = exponents(hardness, beta)
-        self._beta = beta
-        self._reference = float(hardness.max())
-        self._top, self._log_sum = tilt(exponent, tilt_limit(m, **options))
-        self._tilted, self._floor = (1.0 - settings.uniform_fraction) * m / n, settings.uniform_fraction / n
+        beta = solve_beta(offset, settings.beta, share * m, start=start, **options)
+        exponent = exponents(offset, beta)
+        top, log_sum = tilt(exponent, tilt_limit(m, **options))
+        scale, floor = (1.0 - settings.uniform_fraction) * m / n, settings.uniform_fraction / n
+        self._weight_of = (beta, float(offset.max()), top, log_sum, scale, floor)
         weights = np.full(n, 1.0 / n)
-        weights[free] = self._tilted * np.exp(np.minimum(exponent, self._top) - self._log_sum) + self._floor
+        weights[free] = scale * np.exp(np.minimum(exponent, top) - log_sum) + floor
         table.tree.fill(weights)
         table.set(beta=beta, weighted=True)
-        self._total, self._squares = table.tree.total, float(np.dot(weights, weights))
-        self._ess = self._total**2 / self._squares
+        self._squares = float(np.dot(weights, weights))
+        self._ess = table.tree.total**2 / self._squares
 
-    def ranked_hardness(self) -> np.ndarray:
-        """Return what draws go by, ``(n,)``, finite: a case never seen ranks as the hardest.
+    def ranked_offsets(self) -> np.ndarray:
+        """Return what draws go by, ``(n,)``, finite, from the common level: a case never seen ranks as the hardest.
 
         One that was seen without ever giving a finite value takes the mean of the others. All are equal where nothing
         is known.
         """
         table = self.table
-        hardness = table.hardness[:, table.column].copy()
-        unknown = np.isnan(hardness)
+        offset = table.offset[:, table.column].copy()
+        unknown = np.isnan(offset)
         if unknown.all():
             return np.zeros(len(table))
         if unknown.any():
-            known = hardness[~unknown]
+            known = offset[~unknown]
             # Half the values at a time: their sum may not fit a float.
-            hardness[unknown] = np.where(table.visits[unknown] == 0, known.max(), (known / known.size).sum())
-        return hardness
+            offset[unknown] = np.where(table.visits[unknown] == 0, known.max(), (known / known.size).sum())
+        return offset
 
     # ---------------------------------------------------------------- evidence
+
+    @property
+    def reliability(self) -> float:
+        """The share of the differences between tracked values that the next losses bear out, 0 to 1."""
+        return self._reliability.value
+
+    @property
+    def smallest_ess(self) -> float:
+        """The bound of the effective sample size that is in force, in cases: between ``ess * n`` and n."""
+        return self._smallest_ess
 
     def probabilities(self) -> np.ndarray:
         """Return each case's probability in a single draw, ``(n,)``."""
@@ -255,7 +291,7 @@ class HardnessWeightedSampler(Draws):
     def stalled(self) -> tuple[int, ...]:
         """The cases that are far harder than the others and no easier for being drawn; none with ``stall_limit`` off.
 
-        They are drawn as under uniform sampling. See :mod:`hws_nnunet.sampling.stalls` (training process).
+        They are drawn as under uniform sampling. See :mod:`hws_nnunet.sampling.stalls`.
         """
         return tuple(self._stalled)
 
@@ -264,7 +300,7 @@ class HardnessWeightedSampler(Draws):
         return effective_sample_size(self.probabilities())
 
     def check_valid(self) -> tuple[bool, str]:
-        """Return whether sampler and table are consistent, and if not, why (training process)."""
+        """Return whether sampler and table are consistent, and if not, why."""
         valid, reason = self.table.check_valid()
         if not valid or not self.table.weighted:
             return valid, reason
@@ -273,8 +309,10 @@ class HardnessWeightedSampler(Draws):
         if abs(np.dot(weights, weights) - self._squares) > 1e-6 * self._squares:
             return False, f"sum of squared weights is {np.dot(weights, weights)}, tracked as {self._squares}"
         ess = self.effective_sample_size()
-        if ess < settings.ess * n * (1 - _SHORTFALL) - 1e-6:
-            return False, f"effective sample size {ess} is below {settings.ess * n}"
+        if ess < self._smallest_ess * (1 - _SHORTFALL) - 1e-6:
+            return False, f"effective sample size {ess} is below {self._smallest_ess}"
+        if not settings.ess * n - 1e-6 <= self._smallest_ess <= n:
+            return False, f"the bound in force is {self._smallest_ess}, beyond {settings.ess * n} and {n}"
         if not 0 <= self.table.beta <= settings.beta:
             return False, f"beta in force {self.table.beta} is not in [0, {settings.beta}]"
         if settings.cap is not None and (p := self.probabilities().max()) > settings.cap / n * (1 + 2 * _DRIFT):
@@ -284,33 +322,30 @@ class HardnessWeightedSampler(Draws):
     # ---------------------------------------------------------------- state
 
     def state_dict(self) -> dict[str, object]:
-        """Return all that a resumed run needs: plain numbers, names and tensors, in copies."""
-        return {
-            **self.table.state_dict(),
-            "settings": self.settings.model_dump(),
-            "weights": torch.from_numpy(self.table.tree.weights.copy()),
-            "frozen": {name: getattr(self, name) for name in _FROZEN},
-        }
+        """Return all that a resumed run needs: plain numbers, names and tensors, in copies.
+
+        Weights are computed anew first, here and where the state is loaded: both go on with the same ones.
+        """
+        if self.table.weighted:
+            self.refresh()
+        return {**self.table.state_dict(), "reliability": self._reliability.state_dict()}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Restore :meth:`state_dict`, case by case by name; draw marks start empty.
+        """Restore :meth:`state_dict`, case by case by name.
 
         A case that is gone is dropped with a warning; a new one starts unseen, and ranks as the hardest if draws were
-        weighted already. Cells are dropped with a warning where their number or measure is another one.
+        weighted already. Structures are matched by name, too.
 
         Raises:
             ValueError: for another format, or other measures; nothing is changed then.
         """
         # The host loads its checkpoints to the device that it trains on.
         state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
-        table = self.table
-        table.load_state_dict(state)
-        if list(state["names"]) == list(table.names) and state["settings"] == self.settings.model_dump():
-            with table.writing():
-                table.tree.fill(np.asarray(state["weights"]))
-            for name in _FROZEN:
-                setattr(self, name, state["frozen"][name])
-        elif table.weighted or table.unseen == 0:
+        self.table.load_state_dict(state)
+        self._reliability = Reliability()
+        if state["draw_by"] == self.table.draw_by:
+            self._reliability.load_state_dict(state["reliability"])
+        if self.table.weighted or self.table.unseen == 0:
             self.refresh()
 
 

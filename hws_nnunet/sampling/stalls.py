@@ -6,22 +6,24 @@ so. A case is *stalled* while three things hold:
 - it is far harder than the others: its hardness exceeds their median by five robust standard deviations (1.4826 times
   the median absolute deviation);
 - so did seven in eight of its single losses in the last window of visits, where windows end at 16, 32, 64, ... visits;
-- its mean loss changed by less than 5 % from one window to the next. Learning curves are close to power laws of the
-  number of examples seen, so that what still learns falls by about the same share whenever its visits double, early
-  and late in a training. One that rises does not count: rare cases do while the network learns the common ones first,
-  and then drawing them helps most.
+- its mean loss changed from one window to the next by less than 7 % of its distance from the others' median. Learning
+  curves are close to power laws of the number of examples seen, so that what still learns falls by about the same share
+  whenever its visits double, early and late in a training. One that rises does not count: rare cases do while the
+  network learns the common ones first, and then drawing them helps most.
 
 Verdicts are given when a window ends, by the training process alone.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from hws_nnunet.sampling.table import HardnessTable
 
 _FIRST_WINDOW = 16  # visits; a power of two
-_CHANGE = 0.05  # of the mean loss, from one window to the next
+_CHANGE = 0.07  # of the distance from the others, from one window to the next
 _FAR = 5.0  # robust standard deviations above the median
 _NEAR = 8  # one loss in so many, at most, is not far beyond the others
 _NORMAL = 1.4826  # standard deviations of a normal distribution in a median absolute deviation
@@ -38,17 +40,17 @@ class StallWatch:
         self._near = table.words["near"]
         self._stuck = table.words["stuck"]
 
-    def add(self, case: int, loss: float, bound: float) -> bool:
+    def add(self, case: int, loss: float, others: Others) -> bool:
         """Take in a finite loss; return whether it ended a window and turned the verdict on the case.
 
         Args:
             case: its id.
             loss: of the measure that draws go by.
-            bound: the last :func:`bound`.
+            others: where the cases lie now, on the losses' scale.
         """
         count, total = self._answers[case] + 1, self._window[case] + loss
         self._answers[case] = count
-        if loss <= bound:
+        if loss <= others.bound:
             self._near[case] += 1
         if count & (count - 1) or count < _FIRST_WINDOW:
             self._window[case] = total
@@ -56,17 +58,28 @@ class StallWatch:
         visits = count if count == _FIRST_WINDOW else count // 2
         mean, before = total / visits, self._before[case]
         # False in the first window: there is none before it.
-        stuck = abs(mean - before) < _CHANGE * abs(before) and self._near[case] * _NEAR <= visits
+        stuck = abs(mean - before) < _CHANGE * (mean - others.median) and self._near[case] * _NEAR <= visits
         changed = stuck != bool(self._stuck[case])
         self._window[case], self._near[case], self._before[case], self._stuck[case] = 0.0, 0, mean, int(stuck)
         return changed
 
     def stalled(self, hardness: np.ndarray, bound: float) -> np.ndarray:
-        """Return which cases are stalled, ``(n,)``, by their hardness and its :func:`bound`; at most half ever are."""
+        """Return which cases are stalled, ``(n,)``, by their hardness and its bound; at most half ever are."""
         return (self._table.stuck > 0) & (hardness > bound)
 
 
-def bound(hardness: np.ndarray) -> float:
-    """Return the hardness above which a case is far harder than the others."""
-    median = np.median(hardness)
-    return float(median + _FAR * _NORMAL * np.median(np.abs(hardness - median)))
+class Others(NamedTuple):
+    """Where the cases lie: their median, and the bound above which a case is far harder than the others."""
+
+    median: float
+    bound: float
+
+    @classmethod
+    def of(cls, hardness: np.ndarray) -> Others:
+        """Return it for the hardness of all cases, ``(n,)``."""
+        median = float(np.median(hardness))
+        return cls(median, median + _FAR * _NORMAL * float(np.median(np.abs(hardness - median))))
+
+    def shifted(self, level: float) -> Others:
+        """Return it on a scale whose values are larger by ``level``."""
+        return Others(self.median + level, self.bound + level)

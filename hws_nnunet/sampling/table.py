@@ -15,20 +15,29 @@ from hws_nnunet.sampling.sum_tree import SumTree
 
 T = TypeVar("T")
 
-_WORD = 8  # bytes; every entry is one aligned 64-bit word, which one process writes whole
+_FORMAT = 3
+_WORD = 8  # bytes; every entry is one aligned 64-bit word
 _INTEGERS = ("lock", "version", "weighted", "unseen", "position")
 _REALS = ("beta", "lag")
-_BY_CASE = ("hardness", "cell_hardness", "visits", "answers", "window", "near", "before", "stuck")
-_SAVED = (*_BY_CASE, "order")
+_REPEATS = 50  # of a read: two milliseconds, hundreds of times what an update takes
+_BY_CASE = ("offset", "structure_hardness", "visits", "answers", "window", "near", "before", "stuck")
+_SAVED = (*_BY_CASE, "level", "losses", "order")
+_UNKNOWN = ("offset", "structure_hardness", "before")  # NaN where nothing is known, 0 otherwise
 
 
 class HardnessTable:
-    """Tracked losses, visits, draw marks and draw weights of ``n`` cases, shared between processes.
+    """Tracked losses, visits and draw weights of ``n`` cases, shared between processes.
 
-    The training process alone writes (inside :meth:`writing`), except for three words a case and the sweep's position,
-    which workers write: see :class:`~hws_nnunet.sampling.marks.DrawMarks`. Readers take no lock: :meth:`read` repeats
-    what they computed if the training process wrote meanwhile. The order of stores that this relies on is that
-    of the interpreter's own locked operations.
+    A tracked loss is the sum of two: the *level* that all cases have in common now, and the case's own *offset* from
+    it. So what a case was found to be worth while all losses were higher need not be seen again to be compared.
+
+    The training process alone writes (inside :meth:`writing`), except for the first sweep's position and stamps, which
+    workers write. Readers take no lock: :meth:`read` repeats what they computed if the training process wrote
+    meanwhile. Words are aligned and of 64 bits, so that none is ever seen half written, on x86 and on ARM. That a
+    write under way is noticed takes stores that become visible in their order: x86 keeps it, ARM need not. There, or
+    where the training process was killed in a write and the repeats run out, a reader draws from weights of which
+    some are an update older than others. That is a draw from one of two distributions a step apart: every number is
+    one that was written, and a draw always ends at one of the cases.
 
     The block is anonymous memory of ``multiprocessing``: children reach it under fork by inheritance, under
     forkserver and spawn by pickling while they start; it has no name, so that nothing is left when a process is killed.
@@ -36,15 +45,16 @@ class HardnessTable:
     Args:
         names: the cases' names, unique, at least one.
         measures: names of the losses tracked for every case.
-        draw_by: the measure that draws go by, and that cells track.
-        cells: cells tracked for every case, at least 1.
+        structures: names of the structures whose hardness is tracked for every case, unique; none by default.
+        draw_by: the measure that draws go by.
         context: a ``multiprocessing`` context; default the current one.
 
     Attributes:
-        hardness: ``(n, len(measures))``, NaN until a finite value came.
-        cell_hardness: ``(n, cells)``, of the measure ``draw_by``.
+        level, losses: ``(len(measures),)``; how many finite losses came.
+        offset: ``(n, len(measures))``, NaN until a finite value came.
+        structure_hardness: ``(n, len(structures))``, NaN until a finite value came.
         visits: ``(n,)``, answers that came, finite or not.
-        drawn, answered, stamp: ``(n,)``, draw marks.
+        stamp: ``(n,)``, the table's version when the first sweep drew a case.
         order: ``(n,)``, the first sweep's permutation.
         answers, window, near, before, stuck: ``(n,)``, of :mod:`~hws_nnunet.sampling.stalls`: finite answers; of the
             window under way, the losses' sum and how many were not far beyond the others; mean of the last window
@@ -52,7 +62,7 @@ class HardnessTable:
         tree: the draw weights.
 
     Raises:
-        ValueError: for names that repeat or are none, an unknown measure, or no cell.
+        ValueError: for names that repeat or are none, or an unknown measure.
     """
 
     def __init__(
@@ -60,30 +70,26 @@ class HardnessTable:
         names: Sequence[str],
         *,
         measures: Sequence[str] = ("loss",),
+        structures: Sequence[str] = (),
         draw_by: str | None = None,
-        cells: int = 1,
         context: multiprocessing.context.BaseContext | None = None,
     ):
         self.names = tuple(str(name) for name in names)
-        self.measures = tuple(measures)
+        self.measures, self.structures = tuple(measures), tuple(str(name) for name in structures)
         self.draw_by = self.measures[0] if draw_by is None else draw_by
-        self.cells = cells
         if not self.names:
             raise ValueError("a table needs at least one case, given: none")
-        if len(set(self.names)) != len(self.names):
+        for what, given in (("case", self.names), ("structure", self.structures)):
             seen: set[str] = set()
-            twice = sorted({name for name in self.names if name in seen or seen.add(name)})
-            raise ValueError(f"case names have to be unique; given more than once: {', '.join(twice[:10])}")
+            if twice := sorted({name for name in given if name in seen or seen.add(name)}):
+                raise ValueError(f"{what} names have to be unique; given more than once: {', '.join(twice[:10])}")
         if self.draw_by not in self.measures:
             raise ValueError(f"draw_by is {self.draw_by!r}, expected one of {', '.join(self.measures)}")
-        if cells < 1:
-            raise ValueError(f"a case has at least one cell, given: {cells}")
         words = sum(np.prod(shape, dtype=int) for _, shape, _ in self._layout())
         self._block = (context or multiprocessing.get_context()).RawArray("b", int(words) * _WORD)
         self._map()
-        self.hardness.fill(np.nan)
-        self.cell_hardness.fill(np.nan)
-        self.before.fill(np.nan)
+        for name in _UNKNOWN:
+            getattr(self, name).fill(np.nan)
         self.order[:] = np.arange(len(self.names))
         self.tree.fill(np.ones(len(self.names)))
         self._integers[_INTEGERS.index("unseen")] = len(self.names)
@@ -97,11 +103,11 @@ class HardnessTable:
             ("_integers_array", (len(_INTEGERS),), np.int64),
             ("_reals_array", (len(_REALS),), np.float64),
             ("_tree_array", (SumTree.words(n),), np.float64),
-            ("hardness", (n, len(self.measures)), np.float64),
-            ("cell_hardness", (n, self.cells), np.float64),
+            ("level", (len(self.measures),), np.float64),
+            ("losses", (len(self.measures),), np.int64),
+            ("offset", (n, len(self.measures)), np.float64),
+            ("structure_hardness", (n, len(self.structures)), np.float64),
             ("visits", (n,), np.int64),
-            ("drawn", (n,), np.int64),
-            ("answered", (n,), np.int64),
             ("stamp", (n,), np.int64),
             ("order", (n,), np.int64),
             ("answers", (n,), np.int64),
@@ -120,7 +126,7 @@ class HardnessTable:
             stop = start + int(np.prod(shape, dtype=int)) * _WORD
             view = block[start:stop].cast("d" if dtype is np.float64 else "q")
             self.words[name] = view
-            setattr(self, name, np.frombuffer(view, dtype=dtype).reshape(shape))
+            setattr(self, name, np.frombuffer(view, dtype=dtype).reshape(shape) if stop > start else np.empty(shape))
             start = stop
         self._integers = self.words["_integers_array"]
         self._reals = self.words["_reals_array"]
@@ -128,11 +134,16 @@ class HardnessTable:
         self.column = self.measures.index(self.draw_by)
 
     def __getstate__(self) -> dict:
-        return {key: self.__dict__[key] for key in ("names", "measures", "draw_by", "cells", "_block")}
+        return {key: self.__dict__[key] for key in ("names", "measures", "structures", "draw_by", "_block")}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
         self._map()
+
+    @property
+    def hardness(self) -> np.ndarray:
+        """Tracked losses by case and measure, ``(n, len(measures))``, a new array; NaN where nothing is known."""
+        return self.offset + self.level
 
     @property
     def nbytes(self) -> int:
@@ -188,30 +199,37 @@ class HardnessTable:
         self._reals[1] = lag
 
     def writing(self) -> _Writing:
-        """Return the context in which the training process changes the table."""
+        """Return the context in which the training process changes the table.
+
+        Raises:
+            RuntimeError: on entering it inside of itself.
+        """
         return _Writing(self._integers)
 
     def read(self, compute: Callable[[], T]) -> T:
-        """Return ``compute()``, run again until the training process did not write meanwhile."""
+        """Return ``compute()``, run again, a bounded number of times, until the training process did not write
+        meanwhile.
+
+        What ``compute`` changes it may change more than once.
+        """
         lock = self._integers
-        attempts = 0
-        while True:
+        for attempt in range(_REPEATS):
             before = lock[0]
-            if not before & 1:
-                result = compute()
-                if lock[0] == before:
-                    return result
-            attempts += 1
-            if attempts > 10:
-                time.sleep(2e-5)
+            result = compute()
+            if lock[0] == before and not before & 1:
+                break
+            if attempt > 10:
+                time.sleep(5e-5)
+        return result
 
     def state_dict(self) -> dict[str, object]:
-        """Return what is tracked, in copies; draw marks are left out, since a resumed run has nothing under way."""
+        """Return what is tracked, in copies; what is under way in the first sweep is left out."""
         arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in _SAVED}
         return {
-            "format": 2,
+            "format": _FORMAT,
             "names": list(self.names),
             "measures": list(self.measures),
+            "structures": list(self.structures),
             "draw_by": self.draw_by,
             "version": self.version,
             "weighted": self.weighted,
@@ -221,37 +239,39 @@ class HardnessTable:
         }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Restore :meth:`state_dict` by the cases' names; draw weights stay as they are (training process only).
+        """Restore :meth:`state_dict` by names; draw weights stay as they are (training process only).
 
         Raises:
             ValueError: for another format, or other measures; nothing is changed then.
         """
-        if state.get("format") != 2:
-            raise ValueError(f"sampler state has format {state.get('format')!r}, expected 2")
+        if state.get("format") != _FORMAT:
+            raise ValueError(
+                f"sampler state has format {state.get('format')!r}, expected {_FORMAT}: it was saved by another "
+                "version of hws-nnunet, with which this training can be finished"
+            )
         if list(state["measures"]) != list(self.measures):
             raise ValueError(f"sampler state tracks {state['measures']}, expected {list(self.measures)}")
-        old = {name: index for index, name in enumerate(state["names"])}
-        here = np.array([i for i, name in enumerate(self.names) if name in old], dtype=np.int64)
-        there = np.array([old[name] for name in self.names if name in old], dtype=np.int64)
+        here, there = _matches(self.names, state["names"])
+        columns, saved_columns = _matches(self.structures, state["structures"])
         saved = {name: np.asarray(state[name]) for name in _SAVED}
-        order, cells = saved["order"], saved["cell_hardness"].shape[1]
         kept = set(_BY_CASE)
         if state["draw_by"] != self.draw_by:
-            kept -= {"cell_hardness", "answers", "window", "near", "before", "stuck"}  # they are of that measure
-        if cells != self.cells:
-            kept.discard("cell_hardness")
-        self._warn_of_changes(old, state, None if "cell_hardness" in kept else cells)
+            kept -= {"answers", "window", "near", "before", "stuck"}  # they are of that measure
+        self._warn_of_changes(state)
         with self.writing():
             for name in _BY_CASE:
                 array = getattr(self, name)
-                array.fill(np.nan if name in ("hardness", "cell_hardness", "before") else 0)
-                if name in kept:
+                array.fill(np.nan if name in _UNKNOWN else 0)
+                if name == "structure_hardness":
+                    array[np.ix_(here, columns)] = saved[name][np.ix_(there, saved_columns)]
+                elif name in kept:
                     array[here] = saved[name][there]
-            rank = np.full(len(self), len(order), dtype=np.int64)
-            rank[here] = np.argsort(order)[there]
+            self.level[:], self.losses[:] = saved["level"], saved["losses"]
+            rank = np.full(len(self), len(saved["order"]), dtype=np.int64)
+            rank[here] = np.argsort(saved["order"])[there]
             self.order[:] = np.argsort(rank, kind="stable")
             self.position = 0
-            self.answered[:] = self.drawn
+            self.stamp.fill(0)
             self.set(
                 version=state["version"],
                 unseen=int((self.visits == 0).sum()),
@@ -260,31 +280,27 @@ class HardnessTable:
                 lag=state["lag"],
             )
 
-    def _warn_of_changes(self, old: dict[str, int], state: dict[str, object], other_cells: int | None) -> None:
-        gone = sorted(set(old) - set(self.names))
-        new = [name for name in self.names if name not in old]
-        if gone:
-            warnings.warn(
-                f"{len(gone)} case(s) of the saved state are not here any more: {some_of(gone)}", stacklevel=4
-            )
-        if new:
-            warnings.warn(f"{len(new)} case(s) are new, and start unseen: {some_of(new)}", stacklevel=4)
-        if other_cells is not None:
-            warnings.warn(
-                f"the saved state has {other_cells} cell(s) a case by {state['draw_by']}, now there are {self.cells} "
-                f"by {self.draw_by}: cells start anew",
-                stacklevel=4,
-            )
+    def _warn_of_changes(self, state: dict[str, object]) -> None:
+        for what, now, saved, consequence in (
+            ("case", self.names, state["names"], "start unseen"),
+            ("structure", self.structures, state["structures"], "start unknown"),
+        ):
+            if gone := sorted(set(saved) - set(now)):
+                warnings.warn(
+                    f"{len(gone)} {what}(s) of the saved state are not here any more: {some_of(gone)}", stacklevel=4
+                )
+            if new := [name for name in now if name not in set(saved)]:
+                warnings.warn(f"{len(new)} {what}(s) are new, and {consequence}: {some_of(new)}", stacklevel=4)
 
     def check_valid(self) -> tuple[bool, str]:
         """Return whether the table is consistent, and if not, why."""
         if self._integers[0] & 1:
             return False, "a write is under way or was cut off"
-        if np.isinf(self.hardness).any() or np.isinf(self.cell_hardness).any():
+        if np.isinf(self.offset).any() or np.isinf(self.structure_hardness).any() or not np.isfinite(self.level).all():
             return False, "an infinite loss entered the table"
         if int((self.visits == 0).sum()) != self.unseen:
             return False, f"unseen is {self.unseen}, {(self.visits == 0).sum()} cases have no visit"
-        if np.isfinite(self.hardness[self.visits == 0]).any():
+        if np.isfinite(self.offset[self.visits == 0]).any():
             return False, "a case without a visit has a loss"
         if not np.array_equal(np.sort(self.order), np.arange(len(self))):
             return False, "the sweep's order is no permutation"
@@ -301,6 +317,13 @@ def some_of(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def _matches(here: Sequence[str], there: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the names that both have, here and there."""
+    where = {name: index for index, name in enumerate(there)}
+    both = [index for index, name in enumerate(here) if name in where]
+    return np.array(both, dtype=np.int64), np.array([where[here[index]] for index in both], dtype=np.int64)
+
+
 class _Writing:
     """Marks the table as being written: its lock word is odd inside."""
 
@@ -310,7 +333,9 @@ class _Writing:
         self._integers = integers
 
     def __enter__(self) -> None:
-        self._integers[0] |= 1
+        if self._integers[0] & 1:
+            raise RuntimeError("the table is being written already: one process writes, one write at a time")
+        self._integers[0] += 1
 
     def __exit__(self, *exception: object) -> None:
         self._integers[0] += 1

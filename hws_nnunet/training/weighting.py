@@ -122,10 +122,10 @@ class Weighting:
 
         Args:
             loss: has just been called on the batch.
-            drawn: what the loader drew: ``cases``, ``cells`` and ``version``.
+            drawn: what the loader drew: ``cases`` and ``version``.
         """
         self._lags.append(self.sampler.table.version - drawn["version"])
-        self.sampler.update(drawn["cases"], drawn["cells"], loss.take(), version=drawn["version"])
+        self.sampler.update(drawn["cases"], loss.take(), version=drawn["version"])
 
     def end_epoch(self, epoch: int) -> EpochSummary:
         """Log what the sampler did, put it into the record, and return it."""

@@ -84,7 +84,7 @@ def train(job: dict) -> dict:
         (weights * losses).mean().backward()
         optimiser.step()
         if sampler is not None:
-            sampler.update(ids, None, losses.detach().numpy(), version=drawn.version)
+            sampler.update(ids, losses.detach().numpy(), version=drawn.version)
         if step % EVERY == 0:
             with torch.no_grad():
                 right = (network(x_test).argmax(1) == y_test).numpy()

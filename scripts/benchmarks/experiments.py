@@ -21,9 +21,7 @@ PAPER = {
     "uniform_fraction": 0.0,
     "smoothing": 0.0,
     "with_replacement": True,
-    "in_flight_limit": False,
     "stall_limit": False,
-    "cells": 1,
 }
 """The paper's algorithm: beta as given (100), no safeguards."""
 
@@ -49,11 +47,10 @@ ARMS = {
 NNUNET_ARMS = {
     **ARMS,
     "ours without stall_limit, dice_ce": {"draw_by": "dice_ce", "stall_limit": False},
-    "ours without in_flight_limit": {"in_flight_limit": False},
     "ours, smoothing 0.9": {"smoothing": 0.9},
-    "ours with patches": {"patch_beta": 2.0},
+    "ours, structure_beta 3": {"structure_beta": 3.0},
 }
-"""The same for experiments through nnU-Net, which has patches, two measures and a lag."""
+"""The same for experiments through nnU-Net, which has structures, two measures and a lag."""
 
 
 def settings_of(arm: str) -> Settings | None:

@@ -18,7 +18,6 @@ from phantom import EXPERIMENT
 
 ARMS = (
     "ours",
-    "ours without in_flight_limit",
     "ours with replacement",
     "ours without ess",
     "ours without cap",

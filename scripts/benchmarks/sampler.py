@@ -41,21 +41,20 @@ Draw = Callable[[], tuple[list, object]]
 Update = Callable[[object, list, np.ndarray], None]
 
 
-def ours(losses: np.ndarray, rng: np.random.Generator, cells: int) -> tuple[Draw, Update, HardnessWeightedSampler]:
+def ours(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Update, HardnessWeightedSampler]:
     """Return what draws and what updates, after the first sweep."""
     n = len(losses)
     sampler = HardnessWeightedSampler(
-        [f"case{i}" for i in range(n)], Settings(cells=cells), measures=("dice_ce", "dice_present"), rng=rng
+        [f"case{i}" for i in range(n)], Settings(), measures=("dice_ce", "dice_present"), rng=rng
     )
-    sampler.update(np.arange(n), None, np.stack([losses, losses], axis=1))
-    of_cells = [0] * BATCH
+    sampler.update(np.arange(n), np.stack([losses, losses], axis=1))
 
     def draw() -> tuple[list, object]:
         drawn = sampler.draw_cases(BATCH, rng)
         return drawn.ids, drawn.version
 
     def update(version: object, ids: list, answers: np.ndarray) -> None:
-        sampler.update(ids, of_cells, answers, version=version)
+        sampler.update(ids, answers, version=version)
 
     return draw, update, sampler
 

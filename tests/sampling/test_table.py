@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from hws_nnunet.sampling import HardnessTable
+from hws_nnunet import Settings
+from hws_nnunet.sampling import Draws, HardnessTable
 
 METHODS = [m for m in ("fork", "forkserver", "spawn") if m in multiprocessing.get_all_start_methods()]
 
@@ -14,7 +15,7 @@ METHODS = [m for m in ("fork", "forkserver", "spawn") if m in multiprocessing.ge
 def _child(table, answers):
     """Report what is seen, mark a draw, then wait for a change of the training process's."""
     answers.put((table.names, float(table.hardness[2, 1]), table.version))
-    table.words["drawn"][1] += 5
+    table.words["stamp"][1] += 5
     for _ in range(1000):
         if table.version == 7:
             break
@@ -25,19 +26,19 @@ def _child(table, answers):
 @pytest.mark.parametrize("method", METHODS)
 def test_is_shared_with_children(method):
     context = multiprocessing.get_context(method)
-    table = HardnessTable(["a", "b", "c"], measures=("x", "y"), cells=4, context=context)
-    table.hardness[2, 1] = 0.25
+    table = HardnessTable(["a", "b", "c"], measures=("x", "y"), context=context)
+    table.offset[2, 1] = 0.25
     answers = context.Queue()
     child = context.Process(target=_child, args=(table, answers), daemon=True)
     child.start()
     assert answers.get(timeout=60) == (("a", "b", "c"), 0.25, 0)
     with table.writing():
-        table.hardness[2, 1] = 0.75
+        table.offset[2, 1] = 0.75
         table.set(version=7)
     assert answers.get(timeout=60) == (0.75, 7)
     child.join(60)
     assert child.exitcode == 0
-    assert table.drawn.tolist() == [0, 5, 0]
+    assert table.stamp.tolist() == [0, 5, 0]
 
 
 def _hold(table, ready):
@@ -69,7 +70,7 @@ def _write_on(table, stop):
     while not stop.is_set():
         value = rng.random()
         with table.writing():
-            table.hardness[:, 0] = value
+            table.offset[:, 0] = value
             table.tree.fill(np.full(len(table), value))
         time.sleep(1e-4)
 
@@ -78,7 +79,7 @@ def test_readers_never_see_half_a_write():
     context = multiprocessing.get_context("fork" if "fork" in METHODS else "spawn")
     table = HardnessTable([str(i) for i in range(2000)], context=context)
     with table.writing():
-        table.hardness[:, 0] = 0.5
+        table.offset[:, 0] = 0.5
         table.tree.fill(np.full(2000, 0.5))
     stop = context.Event()
     writer = context.Process(target=_write_on, args=(table, stop), daemon=True)
@@ -102,13 +103,13 @@ def test_check_valid_sees_what_is_wrong():
     def valid():
         return table.check_valid()
 
-    table = HardnessTable(["a", "b"], cells=2)
+    table = HardnessTable(["a", "b"])
     assert valid() == (True, "")
-    table.hardness[0, 0] = 1.0
+    table.offset[0, 0] = 1.0
     assert valid()[1] == "a case without a visit has a loss"
-    table.hardness[0, 0] = np.inf
+    table.offset[0, 0] = np.inf
     assert valid()[1] == "an infinite loss entered the table"
-    table.hardness[0, 0] = np.nan
+    table.offset[0, 0] = np.nan
     table.visits[0] = 1
     assert valid()[1].startswith("unseen is 2")
     table.visits[0] = 0
@@ -128,5 +129,38 @@ def test_bad_input():
         HardnessTable(["a", "b", "a"])
     with pytest.raises(ValueError, match="draw_by is 'z', expected one of x, y"):
         HardnessTable(["a"], measures=("x", "y"), draw_by="z")
-    with pytest.raises(ValueError, match="at least one cell, given: 0"):
-        HardnessTable(["a"], cells=0)
+    with pytest.raises(ValueError, match="structure names have to be unique; given more than once: x"):
+        HardnessTable(["a"], structures=["x", "x"])
+
+
+def test_a_writer_that_was_killed_in_a_write_stops_nobody():
+    table = HardnessTable(["a", "b"])
+    table.writing().__enter__()
+    assert table.read(lambda: table.tree.total) == 2.0
+    assert table.check_valid() == (False, "a write is under way or was cut off")
+
+
+def test_a_write_within_a_write_is_refused():
+    table = HardnessTable(["a", "b"])
+    with table.writing(), pytest.raises(RuntimeError, match="one write at a time"), table.writing():
+        pass
+    assert table.read(lambda: 1) == 1
+    assert table.check_valid() == (True, "")
+
+
+def test_the_sweep_moves_on_by_a_batch_however_often_a_read_is_repeated():
+    table = HardnessTable([str(i) for i in range(10)])
+    draws, calls = Draws(table, Settings()), []
+    original = draws._draw_batch
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) < 4:
+            with table.writing():
+                pass
+        return original(*args)
+
+    draws._draw_batch = interrupted
+    assert draws.draw_cases(2, np.random.default_rng(0)).ids.tolist() == [0, 1]
+    assert len(calls) == 4
+    assert table.position == 2
