@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.commands import main as cli
+from hws_nnunet.record import figures
 from hws_nnunet.record.figures import plot_record
 from hws_nnunet.record.history import Record, read_cases, summarise
 
@@ -77,6 +78,21 @@ def test_figure_is_the_same_whatever_the_host_did_to_the_style(tmp_path):
         plot_record(record, sampler.probabilities(), sampler.table.visits, tmp_path / "b.png")
         assert matplotlib.rcParams["font.size"] == 40, "the host's style stays the host's"
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_the_figure_shows_the_bound_and_reliability(monkeypatch):
+    sampler, record, _, _ = trained(12, 3)
+    kept = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda self, *_, **__: kept.append(self))
+    record.summaries = [dataclasses.replace(s, smallest_ess=3.0, reliability=0.75) for s in record.summaries]
+    plot_record(record, sampler.probabilities(), sampler.table.visits, "unused")
+    record.summaries = [dataclasses.replace(s, smallest_ess=np.nan, reliability=np.nan) for s in record.summaries]
+    plot_record(record, sampler.probabilities(), sampler.table.visits, "unused")
+    new, older = ({line.get_label(): line.get_ydata() for line in figure.axes[2].lines} for figure in kept)
+    assert list(new) == ["effective sample size", "bound in force on it", "reliability"]
+    assert new["bound in force on it"][-1] == 0.25
+    assert new["reliability"][-1] == 0.75
+    assert list(older) == ["effective sample size"]
 
 
 def test_nothing_known_yet(tmp_path):
