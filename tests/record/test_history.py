@@ -12,6 +12,7 @@ from hws_nnunet.commands import main as cli
 from hws_nnunet.record import figures
 from hws_nnunet.record.figures import plot_record
 from hws_nnunet.record.history import Record, read_cases, summarise
+from hws_nnunet.record.structures import write_structures
 
 run = CliRunner().invoke
 
@@ -250,6 +251,16 @@ def test_the_command_prints_the_hardest(tmp_path):
     text = run(cli.app, ["hardness", str(tmp_path), "--top", "3"]).output
     assert [line.split()[0] for line in text.splitlines()[1:4]] == names[:3]
     assert "3 of 30 cases" in text
+    assert "hardest structure" not in text
+    hard = np.full((30, 2), np.nan)
+    hard[sampler.table.names.index(names[1])] = 0.25, 0.75
+    write_structures(tmp_path, sampler.table.names, sampler.table.hardness[:, 0], ("csf", "white matter"), hard)
+    head, first, second = run(cli.app, ["hardness", str(tmp_path), "--top", "3"]).output.splitlines()[:3]
+    start = head.index("hardest structure")
+    assert first[start:].split()[0] == "-"
+    assert second[start:].startswith("white matter 0.75 ")
+    drawn = sampler.table.visits[sampler.table.names.index(names[0])] * 30 / sampler.table.visits.sum()
+    assert first[: head.index("drawn") + len("drawn")].endswith(f" {drawn:.1f}x")
     table = run(cli.app, ["hardness", str(tmp_path), "--csv", "--top", "100"]).output
     assert table == (tmp_path / "hardness.csv").read_text()
     missing = run(cli.app, ["hardness", str(tmp_path / "nothing")])
