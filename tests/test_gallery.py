@@ -12,12 +12,12 @@ import matplotlib.image
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from hws_nnunet.commands import main as cli
 from hws_nnunet.datasets import DatasetError
 from hws_nnunet.gallery import find_layout, make_gallery
+from hws_nnunet.record.structures import STRUCTURES_FILE, write_structures
 
 run = CliRunner().invoke
 SHAPE = (14, 18, 8)
@@ -68,9 +68,9 @@ def make_fold(root, version="v2", *, names=CASES, channels=("T2w",), labels=LABE
         writer.writerows([("case", "subgroup", "age"), *((name, "rare", i) for i, name in enumerate(names))])
     with open(fold / "hardness.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("case", "hardness", "probability", "visits", "last_epoch_seen"))
+        writer.writerow(("case", "hardness", "probability", "visits", "drawn", "last_epoch_seen"))
         for i, (name, value) in enumerate(zip(names, hardness, strict=True)):
-            writer.writerow((name, value, 1 / len(names), 10 + i, 4 if value != "" else ""))
+            writer.writerow((name, value, 1 / len(names), 10 + i, 0.9 + i / 10, 4 if value != "" else ""))
     return fold, raw
 
 
@@ -129,7 +129,7 @@ def test_the_hardest_training_cases(tmp_path, version):
     parsed = Parsed(page)
     assert {"01_a.png", "02_b.png"} <= set(parsed.links)
     assert "2 of 3 training cases seen" in parsed.text
-    assert "hardness 0.5000, drawn 1.0x, visits 10, last epoch seen 4, subgroup rare, age 0" in parsed.text
+    assert "hardness 0.5000, drawn 0.9x, visits 10, last epoch seen 4, subgroup rare, age 0" in parsed.text
     assert "Slices through the voxel whose slices show the most structures" in parsed.text
     assert sorted(p.name for p in fold.iterdir()) == ["gallery", "hardness.csv"], "nothing else is left"
 
@@ -184,24 +184,42 @@ def test_by_another_measure_and_stalled_cases(tmp_path):
         assert f"Hardest training cases{f' by {by}' if by else ''}" in page
 
 
-def test_the_checkpoint_tells_the_hardest_cell(tmp_path):
-    fold, raw = make_fold(tmp_path)
-    plans = {
-        "image_reader_writer": "SimpleITKIO",
-        "transpose_forward": [0, 1, 2],
-        "configurations": {"3d_fullres": {"spacing": [3.0, 1.0, 1.0], "patch_size": [8, 8, 14]}},
-    }
-    (fold.parent / "plans.json").write_text(json.dumps(plans))
-    cells = torch.tensor([[0.1, 0.9], [float("nan"), 0.9], [0.9, 0.1]], dtype=torch.float64)
-    state = {"names": list(CASES), "cell_hardness": cells}
-    torch.save({"hardness_weighted_sampling": state, "x": np.float64(1)}, fold / "checkpoint_best.pth")
-    texts = Parsed(make_gallery(fold, raw)).texts
-    rules = [t for t in texts if t.startswith("Slices")]
-    assert ["hardest cell" in rule for rule in rules] == [True, False, True]
-    places = [[int(v) for v in rule.split("voxel ")[-1].split(" of")[0].split(",")] for rule in rules]
-    assert places[0][1] > places[2][1], "the second of two cells lies further along the divided axis"
-    (fold / "checkpoint_best.pth").write_bytes(b"broken")
-    with pytest.raises(ValueError, match=r"checkpoint_best\.pth cannot be read"):
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_record_tells_the_hardest_structure(tmp_path, version):
+    fold, raw = make_fold(tmp_path, version)
+    hard = [[0.2, 0.7], [float("nan")] * 2, [0.4, 0.1]]
+    write_structures(fold, CASES, np.array([0.5, 0.3, -0.1]), ("brain", "cyst"), np.array(hard))
+    page = Parsed(make_gallery(fold, raw))
+    assert "hardness 0.5000, hardest structure cyst 0.700, drawn 0.9x" in page.text
+    assert "hardness -0.1000, hardest structure brain 0.400, drawn 1.1x" in page.text
+    rules = [text for text in page.texts if text.startswith("Slices")]
+    assert ["case's hardest structure" in rule for rule in rules] == [True, False, True]
+    assert "the most structures" in rules[1]
+    voxels = [tuple(int(v) for v in rule.split("voxel ")[-1].split(" of")[0].split(",")) for rule in rules]
+    assert voxels[0] == (6, 7, 4), "the cyst's middle"
+    for axis, slice_ in enumerate(voxels[2]):
+        areas = (label_map() == 1).sum(axis=tuple({0, 1, 2} - {axis}))
+        assert areas[slice_] == areas.max(), "the brain without the cyst"
+    write_validation(fold.with_name("fold_1"), version, {"a": 0.5})
+    page = Parsed(make_gallery(fold, raw, overwrite=True))
+    assert "hardest structure cyst 0.700" in page.text
+    assert "wrong voxel" in next(text for text in page.texts if text.startswith("Slices")), "a prediction goes first"
+
+
+def test_regions_and_structures_that_the_reference_lacks(tmp_path):
+    labels = {"background": 0, "whole": [1, 4], "cyst": 4, "ignore": 5}
+    fold, raw = make_fold(tmp_path, labels=labels)
+    reference = label_map()
+    reference[4:, :3] = 5
+    save(reference, raw / "Dataset007_Made/labelsTr/a.nii.gz")
+    save(label_map(cyst=False), raw / "Dataset007_Made/labelsTr/b.nii.gz")
+    hard = np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1]])
+    write_structures(fold, CASES, np.array([0.5, 0.3, -0.1]), ("whole", "cyst"), hard)
+    rules = [text for text in Parsed(make_gallery(fold, raw)).texts if text.startswith("Slices")]
+    assert ["case's hardest structure" in rule for rule in rules] == [True, False, True]
+    assert "It is voxel 6, 8, 4 of the file" in rules[0]
+    (fold / STRUCTURES_FILE).write_text("broken")
+    with pytest.raises(ValueError, match=f"{STRUCTURES_FILE} starts with broken; expected case"):
         make_gallery(fold, raw, overwrite=True)
 
 

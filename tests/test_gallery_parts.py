@@ -1,4 +1,4 @@
-"""The gallery's parts: where slices go, how images are turned, where cells lie, what a picture shows."""
+"""The gallery's parts: where slices go, how images are turned, what a picture shows."""
 
 import itertools
 from pathlib import Path
@@ -7,11 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hws_nnunet.gallery import picture
-from hws_nnunet.gallery.hardest_cell import Preprocessing, middle_of_hardest
+from hws_nnunet.gallery import picture, slices
 from hws_nnunet.gallery.images import Grid, box_of, read_case
-from hws_nnunet.gallery.slices import CELL, ERROR, MIDDLE, STRUCTURES, choose_place, wrong_voxels
-from hws_nnunet.sampling import CellGrid
+from hws_nnunet.gallery.slices import ERROR, HARDEST, MIDDLE, STRUCTURES, choose_place, wrong_voxels
 
 AXES = [(order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)]
 
@@ -30,7 +28,7 @@ def test_slices_go_through_the_deepest_error():
     wrong = np.zeros(labels.shape, bool)
     wrong[4, 4:20, 2:10] = True  # many voxels, but thin
     wrong[13:18, 14:19, 5:10] = True
-    place = choose_place(labels, wrong=wrong, hardest=(0, 0, 0))
+    place = choose_place(labels, wrong=wrong, hardest=labels == 3)
     assert place == type(place)((15, 16, 7), ERROR)
     at_border = np.zeros(labels.shape, bool)
     at_border[:5, :5, :5] = True
@@ -50,15 +48,24 @@ def test_slices_go_by_distance_in_millimetres():
     assert choose_place(wrong.astype(int), wrong=wrong).voxel == (18, 18, 18)
 
 
-def test_slices_go_through_the_hardest_cell_or_the_most_structures():
+def test_slices_go_through_the_hardest_structure_or_the_most_structures():
     labels = volume()
     none = np.zeros(labels.shape, bool)
-    assert choose_place(labels, wrong=none, hardest=(0, 10, 5)) == type(choose_place(labels))((4, 10, 5), CELL)
+    hardest = none.copy()
+    hardest[3, 2:8, 1:9] = True  # across each axis, the largest cross-section
+    hardest[3:14, 5, 4] = True
+    assert choose_place(labels, wrong=none, hardest=hardest) == type(choose_place(labels))((3, 5, 4), HARDEST)
+    assert choose_place(labels, hardest=none) == choose_place(labels), "a structure that the reference lacks"
+    radius = np.linalg.norm(np.indices((21, 21, 21)) - 10, axis=0)
+    shell = (radius > 6) & (radius < 8.5)
+    across = [slices._best(area, area) for area in slices._areas(shell)]
+    assert not shell[tuple(across)], "the largest cross-sections of a shell meet outside of it"
+    assert shell[choose_place(shell * 4, hardest=shell).voxel], "slices cross in the structure itself"
     place = choose_place(labels)
     assert place.rule == STRUCTURES
     for axis in range(3):
         assert set(np.unique(np.take(labels, place.voxel[axis], axis))) >= {1, 2, 3}
-    assert choose_place(labels * 0, hardest=(0, 0, 0)) == type(place)((10, 12, 6), MIDDLE)
+    assert choose_place(labels * 0, hardest=none) == type(place)((10, 12, 6), MIDDLE)
     assert choose_place(np.where(labels, 5, 0), ignore=5).rule == MIDDLE
 
 
@@ -80,13 +87,12 @@ def test_images_are_turned_to_right_front_and_top(order, signs):
     assert grid.turn_sizes(grid.file_spacing) == pytest.approx(spacing[np.argsort(order)])
     rng = np.random.default_rng(0)
     for voxel in rng.integers(0, shape, (5, 3)):
-        place = grid.turn_voxel(voxel).astype(int)
-        assert turned[tuple(place)] == voxels[tuple(voxel)]
+        place = np.argwhere(turned == voxels[tuple(voxel)])[0]
         assert grid.file_voxel(place) == tuple(voxel)
         assert turned.shape == tuple(grid.turn_sizes(shape).astype(int))
     one, other = np.array([1, 1, 1]), np.array([2, 3, 4])  # the turned axes grow with the world's
-    world = affine[:3, :3] @ (other - one)
-    assert (np.sign(grid.turn_voxel(other) - grid.turn_voxel(one)) == np.sign(world)).all()
+    world = affine[:3, :3] @ np.subtract(grid.file_voxel(other), grid.file_voxel(one))
+    assert (world > 0).all()
 
 
 @pytest.mark.parametrize("affine", [None, np.diag([1.0, 1.0, 0.0, 1.0]), np.full((4, 4), np.nan)])
@@ -95,57 +101,7 @@ def test_an_image_that_tells_no_orientation_stays_as_it_is(affine):
     assert grid.orientation is None
     assert grid.file_spacing.tolist() == [1, 1, 1]
     assert grid.turn(np.arange(24).reshape(2, 3, 4))[1, 2, 3] == 23
-    assert grid.file_voxel(grid.turn_voxel((1, 2, 3))) == (1, 2, 3)
-
-
-@pytest.mark.parametrize("transpose", list(itertools.permutations(range(3))))
-def test_the_hardest_cell_in_the_raw_image(transpose):
-    """Goes nnU-Net's way, from the raw image to the preprocessed one, and compares."""
-    spacing, box = np.array([1.0, 0.5, 2.0]), np.array([[10, 70], [4, 104], [0, 30]])
-    order = [2 - axis for axis in transpose]
-    patch, target = (16, 20, 24), (0.9, 1.0, 1.1)
-    shape = np.round((box[:, 1] - box[:, 0])[order] * spacing[order] / target).astype(int)
-    grid = CellGrid(shape, patch, max_cells=8)
-    assert grid.cells > 3
-    preprocessing = Preprocessing(target, patch, transpose)
-    for hardest in range(grid.cells):
-        hardness = np.where(np.arange(8) == hardest, 2.0, 1.0)
-        middle = middle_of_hardest(hardness, preprocessing, box, spacing)
-        there = ((middle - box[:, 0] + 0.5) / (box[:, 1] - box[:, 0]))[order] * shape  # the patch's centre
-        assert grid.cell_of(np.round(there - np.array(patch) / 2).astype(int)) == hardest
-
-
-def test_the_hardest_cell_is_not_guessed():
-    box, spacing = np.array([[0, 40]] * 3), np.ones(3)
-    preprocessing = Preprocessing((1, 1, 1), (16, 16, 16), (0, 1, 2))
-    hardness = np.arange(8.0)
-    assert middle_of_hardest(hardness, preprocessing, box, spacing) is not None
-    once = np.where(hardness == 3, 1.0, np.nan)
-    assert middle_of_hardest(once, preprocessing, box, spacing) is None, "one cell with a hardness is no comparison"
-    whole = Preprocessing((1, 1, 1), (48, 48, 48), (0, 1, 2))
-    assert middle_of_hardest(hardness, whole, box, spacing) is None, "the patch covers the image"
-    slices = Preprocessing((1, 1), (16, 16), (0, 1, 2))
-    assert middle_of_hardest(hardness, slices, box, spacing) is not None
-
-
-@pytest.mark.parametrize("shape", [(30, 40, 50), (33, 20, 47), (70, 35, 90)])
-def test_cells_are_those_of_the_hosts_loader(shape):
-    loaders = pytest.importorskip("hws_nnunet.nnunetv2.loader", reason="nnU-Net v2 is not installed")
-    from hws_nnunet.gallery.hardest_cell import _cell_grid
-
-    patch = np.array([24, 20, 28])
-    for larger in (np.array([30, 25, 35]), np.array([31, 26, 36])):  # what augmentation cuts the patch from
-        loader = object.__new__(loaders.HardnessWeightedDataLoader)
-        loader.patch_size, loader.final_patch_size, loader.need_to_pad = larger, patch, larger - patch
-        loader.has_ignore, loader.annotated_classes_key, loader._grids = False, None, {}
-        loader.sampler = type("Sampler", (), {"settings": type("Settings", (), {"cells": 8})})
-        host, ours = loader._grid(np.array(shape)), _cell_grid(np.array(shape), patch, 8)
-        if ours is not None:
-            assert ours.blocks.tolist() == host.blocks.tolist()
-            for cell in range(host.cells):
-                one, other = host.start_range(cell), ours.start_range(cell)
-                centres = [np.add(*one) / 2 + larger / 2, np.add(*other) / 2 + patch / 2]
-                assert np.abs(centres[0] - centres[1]).max() <= 1
+    assert grid.file_voxel((1, 2, 3)) == (1, 2, 3)
 
 
 @pytest.fixture
@@ -163,17 +119,17 @@ def figure(tmp_path, monkeypatch):
         case = read_case(files[:1], files[1], files[2] if prediction else None)
         kept = []
         monkeypatch.setattr(picture.Figure, "savefig", lambda self, *_, **__: kept.append(self))
-        voxel = tuple(int(v) for v in case.grid.turn_voxel((3, 4, 0 if shape[2] == 1 else 2)))
+        voxel = tuple(int(v) for v in np.median(np.argwhere(case.image), axis=0))
         looks = picture.Looks(names or {3: "_$x$"})
         wrong = wrong_voxels(case.reference, case.prediction) if prediction else None
         picture.draw_case(case, voxel, Path("unused"), looks=looks, title="$t$", subtitle="", wrong=wrong)
-        return kept[0], case, voxel
+        return kept[0], case
 
     return draw
 
 
 def test_panels_have_the_right_proportions_and_letters(figure):
-    drawn, case, voxel = figure(np.array([[0, 0, 3.0, 0], [-1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 0, 1]]))
+    drawn, case = figure(np.array([[0, 0, 3.0, 0], [-1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 0, 1]]))
     assert len(drawn.axes) == 9
     width, height = drawn.get_size_inches()
     scales = []
@@ -187,11 +143,10 @@ def test_panels_have_the_right_proportions_and_letters(figure):
         towards_right = np.eye(3)[right]
         x = [axes.transData.transform(np.array([p[right], p[up]]))[0] for p in (np.zeros(3), towards_right)]
         assert x[1] < x[0], "the patient's right and front are on the left"
-    assert voxel == tuple(case.grid.turn_voxel((3, 4, 2)))
 
 
 def test_names_are_shown_as_they_are(figure):
-    drawn, _, _ = figure(np.eye(4))
+    drawn, _ = figure(np.eye(4))
     texts = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert texts == ["_$x$", "differs from reference"]
     assert not any(text.get_parse_math() for text in [*drawn.legends[0].get_texts(), drawn.texts[-1]])
@@ -199,7 +154,7 @@ def test_names_are_shown_as_they_are(figure):
 
 
 def test_a_flat_image_is_one_panel_a_row(figure):
-    drawn, _, _ = figure(np.eye(4), shape=(12, 16, 1), prediction=False)
+    drawn, _ = figure(np.eye(4), shape=(12, 16, 1), prediction=False)
     assert len(drawn.axes) == 2
 
 

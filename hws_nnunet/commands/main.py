@@ -16,6 +16,7 @@ import typer
 
 from hws_nnunet import __version__, registration
 from hws_nnunet.commands.doctor import examine
+from hws_nnunet.commands.hardness import hardness_table
 from hws_nnunet.commands.prepare import NnUNet, Raw, numbers, prepare_app, raw_folder
 from hws_nnunet.datasets import DatasetError
 from hws_nnunet.demo import run_demo
@@ -23,6 +24,7 @@ from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_c
 from hws_nnunet.nnunetv2.export import export_model
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 from hws_nnunet.record.history import read_cases
+from hws_nnunet.record.structures import read_hardest_structures
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -196,6 +198,11 @@ def hardness(
 ) -> None:
     """Print a training's hardest cases, hardest first, from its record.
 
+    Hardest structure: that of the largest smoothed soft Dice loss, 0 to 1 (of trainings that tracked structures).
+    Chance: of a single draw now, in times of uniform sampling; the column 'probability' of --csv. Where a batch draws
+    no case twice, what comes of it is less uneven. Drawn: what came of it in the whole training, the case's visits in
+    times of all cases' mean.
+
     Example: hws-nnunet hardness $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0 --top 10
     """
     rows = read_cases(fold, by and by.value)
@@ -204,18 +211,7 @@ def hardness(
         writer.writeheader()
         writer.writerows(rows[:top])
         return
-    width = max(len("case"), *(len(row["case"]) for row in rows[:top]))
-    print(f"{'case':<{width}} {'hardness':>10} {'drawn':>7} {'visits':>7} {'last epoch seen':>16}")
-    for row in rows[:top]:
-        value = f"{float(row['hardness']):.4f}" if row["hardness"] else "-"
-        times = f"{float(row['probability']) * len(rows):.1f}x"
-        print(
-            f"{row['case']:<{width}} {value:>10} {times:>7} {row['visits']:>7} {row['last_epoch_seen'] or '-':>16}"
-            + ("  stalled" if row.get("stalled") == "1" else "")
-        )
-    print(f"\n{min(top, len(rows))} of {len(rows)} cases; drawn 2.0x: twice as often as under uniform sampling")
-    if any(row.get("stalled") == "1" for row in rows[:top]):
-        print("stalled: far harder than the others, and no easier for being drawn; is the label right?")
+    print("\n".join(hardness_table(rows, read_hardest_structures(fold), top=top)))
 
 
 @app.command()
@@ -243,7 +239,8 @@ def gallery(
     """Make pictures of a training's hardest cases, to look for rare anatomy and for wrong labels.
 
     Three slices of each, bare and with the contours of the reference, and of a prediction where there is one; PNG files
-    and index.html, which tells how to read them. Works for the folders of nnU-Net v2 and v1.
+    and index.html, which tells how to read them. Slices go through the prediction's error, else through the case's
+    hardest structure, where the record tells it. Works for the folders of nnU-Net v2 and v1.
 
     Examples:
 

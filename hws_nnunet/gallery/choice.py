@@ -5,24 +5,26 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hws_nnunet.gallery.layout import Layout, RawData
 from hws_nnunet.record.history import CASES_FILE, read_cases
+from hws_nnunet.record.structures import Hardest, read_hardest_structures
 
 
 @dataclass(frozen=True)
 class Chosen:
     """A case to show; what is not known is None.
 
-    ``drawn`` is how often it is drawn, in times of uniform sampling; ``stalled`` whether it is far harder than the
+    ``drawn`` is its visits in times of the mean of all training cases; ``stalled`` whether it is far harder than the
     others and gets no easier for being drawn.
     """
 
     name: str
     prediction: Path | None = None
     hardness: float | None = None
+    hardest: Hardest | None = None
     drawn: float | None = None
     visits: int | None = None
     last_epoch: int | None = None
@@ -44,30 +46,31 @@ def hardest_in_training(
 
     Raises:
         FileNotFoundError: there is no record.
-        ValueError: no case of it has been seen, or it is not a record.
+        ValueError: no case of it has been seen, or it, or the table of structures, is not a record.
     """
     rows = read_cases(layout.fold, by)
     try:
         seen = [row for row in rows if row["hardness"]]
-        chosen = [_from_record(row, len(rows), layout, data, predictions) for row in seen[:top]]
+        chosen = [_from_record(row, layout, data, predictions) for row in seen[:top]]
     except (KeyError, TypeError, ValueError) as error:
         file = layout.fold / CASES_FILE
         raise ValueError(f"{file} is no record of this package: {type(error).__name__}: {error}") from error
     if not chosen:
         raise ValueError(f"{layout.fold / CASES_FILE} has no case with a hardness: train at least one epoch")
-    return chosen, len(seen)
+    hardest = read_hardest_structures(layout.fold)
+    return [replace(case, hardest=hardest.get(case.name)) for case in chosen], len(seen)
 
 
-def _from_record(row: dict, cases: int, layout: Layout, data: RawData, predictions: Path | None) -> Chosen:
+def _from_record(row: dict, layout: Layout, data: RawData, predictions: Path | None) -> Chosen:
     name = row["case"]
     return Chosen(
         name,
         _prediction(name, layout, data, predictions),
         hardness=float(row["hardness"]),
-        drawn=float(row["probability"]) * cases,
+        drawn=float(row["drawn"]) if row.get("drawn") else None,  # records of earlier versions do not say
         visits=int(row["visits"]),
         last_epoch=int(row["last_epoch_seen"]) if row["last_epoch_seen"] else None,
-        stalled=row.get("stalled") == "1",  # records of earlier versions do not say
+        stalled=row.get("stalled") == "1",
         subgroup=data.subgroups.get(name, ""),
     )
 

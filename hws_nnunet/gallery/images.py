@@ -50,13 +50,6 @@ class Grid:
             turned = turned[np.argsort(self.orientation[:, 0])]
         return turned
 
-    def turn_voxel(self, voxel: Sequence[float]) -> np.ndarray:
-        """Return where a voxel of the file lies in the turned array."""
-        if self.orientation is None:
-            return np.asarray(voxel)
-        place = np.where(self.orientation[:, 1] > 0, voxel, np.array(self.shape) - 1 - np.asarray(voxel))
-        return self.turn_sizes(place)
-
     def file_voxel(self, voxel: Sequence[int]) -> tuple[int, ...]:
         """Return where a voxel of the turned array lies in the file."""
         if self.orientation is None:
@@ -76,7 +69,6 @@ class Pictured:
         prediction: label values, or None.
         grid: of the image's file.
         spacing: of the turned axes, ``(3,)``, in millimetres.
-        nonzero: the box of all channels' voxels that are not 0, ``(3, 2)`` first and last + 1 along the file's axes.
         notes: oddities that a reader should know.
     """
 
@@ -85,7 +77,6 @@ class Pictured:
     prediction: np.ndarray | None
     grid: Grid
     spacing: np.ndarray
-    nonzero: np.ndarray
     notes: list[str] = field(default_factory=list)
 
 
@@ -121,13 +112,7 @@ def read_case(images: Sequence[Path], label: Path, prediction: Path | None, *, c
         ValueError: for labels that are no whole numbers, a file that cannot be read, or a channel that it has not.
     """
     grid = read_grid(images[0])
-    channels = [part for file in images for part in _read_channels(file)]
-    if channel >= len(channels):
-        raise ValueError(f"{images[0]} has {len(channels)} channel(s), number {channel} was asked for, from 0 on")
-    nonzero = channels[0] != 0
-    for part in channels[1:]:
-        nonzero |= part != 0
-    image = np.asarray(channels[channel], dtype=np.float32)
+    image = np.asarray(_read_channel(images, channel), dtype=np.float32)
     finite = np.isfinite(image)
     if not finite.all():
         image = np.where(finite, image, image[finite].min() if finite.any() else 0)
@@ -143,16 +128,24 @@ def read_case(images: Sequence[Path], label: Path, prediction: Path | None, *, c
         prediction=None if prediction is None else grid.turn(_read_labels(prediction)),
         grid=grid,
         spacing=grid.turn_sizes(grid.file_spacing),
-        nonzero=box_of(nonzero),
         notes=notes,
     )
 
 
-def _read_channels(file: Path) -> list[np.ndarray]:
-    if file.name.lower().endswith(NIFTI):
-        return [_read_nifti(file, lambda image: np.asanyarray(image.dataobj))]
-    voxels = _read_flat(file)
-    return [voxels[..., i, None] for i in range(voxels.shape[2])]
+def _read_channel(images: Sequence[Path], channel: int) -> np.ndarray:
+    """Return one channel; NIfTI files have one each, a picture has all of its colours."""
+    before = 0
+    for file in images:
+        if file.name.lower().endswith(NIFTI):
+            if before == channel:
+                return _read_nifti(file, lambda image: np.asanyarray(image.dataobj))
+            before += 1
+            continue
+        voxels = _read_flat(file)
+        if channel < before + voxels.shape[2]:
+            return voxels[..., channel - before, None]
+        before += voxels.shape[2]
+    raise ValueError(f"{images[0]} has {before} channel(s), number {channel} was asked for, from 0 on")
 
 
 def _read_labels(file: Path) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,8 @@ from tqdm import tqdm
 from hws_nnunet.datasets import DatasetError
 from hws_nnunet.files import whole_folder
 from hws_nnunet.gallery.choice import Chosen, hardest_in_training, worst_in_validation
-from hws_nnunet.gallery.hardest_cell import middle_of_hardest, read_cell_hardness, read_preprocessing
 from hws_nnunet.gallery.images import Pictured, read_case, read_grid
-from hws_nnunet.gallery.layout import Layout, RawData, find_layout, read_raw_data
+from hws_nnunet.gallery.layout import RawData, find_layout, read_raw_data
 from hws_nnunet.gallery.page import Entry, write_page
 from hws_nnunet.gallery.picture import Looks, draw_case, short
 from hws_nnunet.gallery.slices import RULE, choose_place, wrong_voxels
@@ -73,16 +72,15 @@ def make_gallery(
     else:
         chosen, of = hardest_in_training(layout, data, top=top, by=by, predictions=predictions)
     _check_files(chosen, data)
-    hardest_cell = _cell_finder(layout, chosen)
     looks = Looks(data.value_names(), window)
     columns = ("mean Dice", "worst structure", "subgroup")
     if not worst:
-        columns = ("hardness", "drawn", "visits", "last epoch seen", *columns)
+        columns = ("hardness", "hardest structure", "drawn", "visits", "last epoch seen", *columns)
     entries = []
     with whole_folder(out) as folder:
         for rank, case in enumerate(tqdm(chosen, desc="drawing", unit="case", disable=not progress), start=1):
             pictured = read_case(data.images(case.name), data.label(case.name), case.prediction, channel=channel)
-            entries.append(_draw(case, pictured, rank, folder, data, looks, columns, hardest_cell))
+            entries.append(_draw(case, pictured, rank, folder, data, looks, columns))
         what = f"{layout.dataset}, {layout.fold.parent.name}, {layout.fold.name}: "
         what += f"{len(chosen)} of {of} validation cases" if worst else f"{len(chosen)} of {of} training cases seen"
         title = "Worst validation cases" if worst else f"Hardest training cases{f' by {by}' if by else ''}"
@@ -139,25 +137,6 @@ def _check_files(chosen: Sequence[Chosen], data: RawData) -> None:
         raise DatasetError(data.folder, problems)
 
 
-def _cell_finder(layout: Layout, chosen: Sequence[Chosen]) -> Callable[[str, Pictured], np.ndarray | None]:
-    """Return what tells where a case's hardest cell lies; checkpoints are read only where that is needed."""
-    needed = any(case.prediction is None for case in chosen)
-    preprocessing = read_preprocessing(layout) if needed else None
-    hardness = {} if preprocessing is None else read_cell_hardness(layout)
-
-    def find(name: str, case: Pictured) -> np.ndarray | None:
-        if name not in hardness:
-            return None
-        grid, box, spacing = case.grid, case.nonzero, case.grid.file_spacing
-        if preprocessing.reoriented:
-            corners = np.sort([grid.turn_voxel(box[:, 0]), grid.turn_voxel(box[:, 1] - 1)], axis=0)
-            box, spacing = np.stack([corners[0], corners[1] + 1], axis=1), case.spacing
-        middle = middle_of_hardest(hardness[name], preprocessing, box, spacing)
-        return middle if middle is None or preprocessing.reoriented else grid.turn_voxel(middle)
-
-    return find
-
-
 def _draw(
     case: Chosen,
     pictured: Pictured,
@@ -166,15 +145,14 @@ def _draw(
     data: RawData,
     looks: Looks,
     columns: Sequence[str],
-    hardest_cell: Callable[[str, Pictured], np.ndarray | None],
 ) -> Entry:
     """Draw a case and return what the page tells of it."""
-    wrong, dice, hardest = None, {}, None
+    wrong, dice, counted = None, {}, _counted(pictured, data)
     if pictured.prediction is not None:
         wrong = wrong_voxels(pictured.reference, pictured.prediction, ignore=data.ignore)
         dice = _dice(pictured, data)
-    else:
-        hardest = hardest_cell(case.name, pictured)
+    parts = data.structures.get(case.hardest.structure, ()) if case.hardest else ()
+    hardest = np.isin(pictured.reference, parts) & counted
     place = choose_place(pictured.reference, wrong=wrong, hardest=hardest, spacing=pictured.spacing, ignore=data.ignore)
     values = _values(case, dice)
     known = [f"{column} {values[column]}" for column in columns if values[column]]
@@ -190,8 +168,8 @@ def _draw(
         wrong=wrong,
     )
     voxel = ", ".join(str(v) for v in pictured.grid.file_voxel(place.voxel))
-    counted = "" if pictured.grid.affine is None else f" It is voxel {voxel} of the file, counted from 0."
-    remarks = [f"Slices through {place.rule}.{counted}"]
+    where = "" if pictured.grid.affine is None else f" It is voxel {voxel} of the file, counted from 0."
+    remarks = [f"Slices through {place.rule}.{where}"]
     if case.stalled:
         remarks.append("Stalled: far harder than the others, and no easier for being drawn. Is the label right?")
     if case.prediction is not None:
@@ -211,6 +189,7 @@ def _values(case: Chosen, dice: dict[str, float]) -> dict[str, str]:
     worst = min(dice, key=dice.get, default=None)
     return {
         "hardness": "" if case.hardness is None else f"{case.hardness:.4f}",
+        "hardest structure": f"{case.hardest.structure} {case.hardest.hardness:.3f}" if case.hardest else "",
         "drawn": "" if case.drawn is None else f"{case.drawn:.1f}x",
         "visits": "" if case.visits is None else str(case.visits),
         "last epoch seen": "" if case.last_epoch is None else str(case.last_epoch),
@@ -222,13 +201,17 @@ def _values(case: Chosen, dice: dict[str, float]) -> dict[str, str]:
 
 def _dice(case: Pictured, data: RawData) -> dict[str, float]:
     """Return the Dice of each structure that the reference or the prediction has."""
-    counted = np.ones(case.reference.shape, bool) if data.ignore is None else case.reference != data.ignore
-    found = {}
+    counted, found = _counted(case, data), {}
     for name, values in data.structures.items():
         one, other = (np.isin(labels, values) & counted for labels in (case.reference, case.prediction))
         if total := int(one.sum()) + int(other.sum()):
             found[name] = 2 * int((one & other).sum()) / total
     return found
+
+
+def _counted(case: Pictured, data: RawData) -> np.ndarray:
+    """Return where the reference has no ignore label."""
+    return np.ones(case.reference.shape, bool) if data.ignore is None else case.reference != data.ignore
 
 
 def _how_to_read(*, worst: bool, channel: str) -> list[str]:
@@ -245,7 +228,8 @@ def _how_to_read(*, worst: bool, channel: str) -> list[str]:
         return [*lines, "Cases are in the order of nnU-Net's summary of the validation, lowest mean Dice first."]
     return [
         *lines,
-        "Hardness is the smoothed training loss that draws go by; drawn 2.0x is twice as often as under uniform "
-        "sampling. A case stays hard because it is rare, or because its labels are wrong: contours that are shifted "
-        "against the image, colours of two structures exchanged, a structure that is there but has no contour.",
+        "Hardness is the smoothed training loss that draws go by, that of a structure its smoothed soft Dice loss, 0 "
+        "to 1; drawn 2.0x is twice as often as the mean of all training cases. A case stays hard because it is rare, "
+        "or because its labels are wrong: contours that are shifted against the image, colours of two structures "
+        "exchanged, a structure that is there but has no contour.",
     ]

@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from hws_nnunet.gallery.images import box_of
+from hws_nnunet.record.figures import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -278,8 +279,3 @@ def _draw_legend(
     for entry, text in zip(legend.get_texts(), texts, strict=True):
         entry.set_parse_math(False)
         entry.set_text(text)
-
-
-def short(name: str, most: int) -> str:
-    """Return a name, its middle left out where it is longer than ``most`` characters."""
-    return name if len(name) <= most else name[: most // 2 - 1] + "…" + name[-(most // 2) :]

@@ -9,14 +9,13 @@ import numpy as np
 from scipy import ndimage
 
 ERROR = "the wrong voxel that lies deepest among wrong voxels"
-CELL = "the labelled voxel nearest to the middle of the case's hardest cell"
+HARDEST = "the voxel of the case's hardest structure whose slices show most of it"
 STRUCTURES = "the voxel whose slices show the most structures (of several such slices, the most labelled voxels)"
 MIDDLE = "the middle of the image, since the reference has no label"
 
 RULE = (
-    f"Where there is a prediction, the slices go through {ERROR}. Else, where the checkpoint tells it and the case has "
-    f"several cells, through {CELL}. Else through {STRUCTURES}; where the reference has no label, through the middle "
-    "of the image."
+    f"Where a prediction is wrong, the slices go through {ERROR}. Else, where the training's record tells it, through "
+    f"{HARDEST}. Else through {STRUCTURES}; where the reference has no label, through the middle of the image."
 )
 """The whole rule, in words."""
 
@@ -39,7 +38,7 @@ def choose_place(
     reference: np.ndarray,
     *,
     wrong: np.ndarray | None = None,
-    hardest: Sequence[float] | None = None,
+    hardest: np.ndarray | None = None,
     spacing: Sequence[float] = (1.0, 1.0, 1.0),
     ignore: int | None = None,
 ) -> Place:
@@ -48,19 +47,17 @@ def choose_place(
     Args:
         reference: label values, ``(x, y, z)``, 0 is background.
         wrong: where the prediction is wrong; None without one.
-        hardest: the middle of the hardest cell, in voxels; None where unknown.
+        hardest: where the reference has the case's hardest structure; None, or nowhere, where it is not known.
         spacing: millimetres.
         ignore: the label that does not count.
     """
     if wrong is not None and wrong.any():
         return Place(_deepest(wrong, spacing), ERROR)
+    if hardest is not None and hardest.any():
+        return Place(_most_of(hardest), HARDEST)
     labelled = reference > 0 if ignore is None else (reference > 0) & (reference != ignore)
     if not labelled.any():
         return Place(tuple(size // 2 for size in reference.shape), MIDDLE)
-    if hardest is not None:
-        voxels = np.argwhere(labelled)
-        distances = (((voxels - np.asarray(hardest)) * np.asarray(spacing)) ** 2).sum(axis=1)
-        return Place(tuple(int(v) for v in voxels[distances.argmin()]), CELL)
     return Place(_most_structures(np.where(labelled, reference, 0)), STRUCTURES)
 
 
@@ -74,17 +71,33 @@ def _deepest(mask: np.ndarray, spacing: Sequence[float]) -> tuple[int, int, int]
 
 
 def _most_structures(labels: np.ndarray) -> tuple[int, int, int]:
-    counts = [np.zeros((2, size), dtype=np.int64) for size in labels.shape]  # structures, labelled voxels
-    for value in np.unique(labels[labels > 0]):
-        one = labels == value
-        for axis, count in enumerate(counts):
-            voxels = one.sum(axis=tuple({0, 1, 2} - {axis}))
-            count += np.stack([voxels > 0, voxels])
-    return tuple(_best(structures, voxels) for structures, voxels in counts)
+    """Return, along each axis, the slice of most structures, of these of most labelled voxels."""
+    areas = [_areas(labels == value) for value in np.unique(labels[labels > 0])]
+    along = [np.array(axis) for axis in zip(*areas, strict=True)]  # (structures, slices) of each axis
+    return tuple(_best((area > 0).sum(axis=0), area.sum(axis=0)) for area in along)
 
 
-def _best(structures: np.ndarray, voxels: np.ndarray) -> int:
-    """Return the slice of most structures, of these of most voxels, of these the one in the middle."""
-    best = np.flatnonzero(structures == structures.max())
-    best = best[voxels[best] == voxels[best].max()]
+def _most_of(mask: np.ndarray) -> tuple[int, int, int]:
+    """Return the voxel of a mask whose slices have most of it: the largest product of their shares of the largest.
+
+    The slice of most voxels along each axis would do for what is compact. Of a shell, like the fluid around a brain,
+    all three are near its border, and meet outside of it.
+    """
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    x, y, z = (area / area.max() for area in _areas(mask[box]))
+    score = mask[box] * (x[:, None, None] * y[:, None] * z).astype(np.float32)
+    best = np.flatnonzero(score == score.max())
+    voxel = np.unravel_index(best[len(best) // 2], score.shape)  # of several, the one in the middle
+    return tuple(int(v + b.start) for v, b in zip(voxel, box, strict=True))
+
+
+def _areas(mask: np.ndarray) -> list[np.ndarray]:
+    """Return how many voxels of a mask each slice has, of the slices across each axis."""
+    return [mask.sum(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+
+
+def _best(first: np.ndarray, second: np.ndarray) -> int:
+    """Return the slice of the largest first value, of these of the largest second, of these the one in the middle."""
+    best = np.flatnonzero(first == first.max())
+    best = best[second[best] == second[best].max()]
     return int(best[len(best) // 2])

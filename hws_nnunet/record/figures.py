@@ -20,7 +20,8 @@ _MOST_LINES = 40  # more cases than this are shown as bands
 _MOST_BARS = 15
 _NAMED = 5
 _COLOURS = ("#c1272d", "#e07a1f", "#b59410", "#8a2f8f", "#5b3fa0")
-_CROWD, _INK = "#7a8ca3", "#1f2a3a"
+_RELIABILITY = "#1b8a9e"
+_CROWD, INK = "#7a8ca3", "#1f2a3a"
 
 
 def plot_record(record: Record, probabilities: np.ndarray, visits: np.ndarray, path: Path) -> None:
@@ -28,7 +29,7 @@ def plot_record(record: Record, probabilities: np.ndarray, visits: np.ndarray, p
 
     Args:
         record: at least one epoch.
-        probabilities: ``(n,)``, of a single draw.
+        probabilities: ``(n,)``, of a single draw; a batch that draws no case twice comes out less uneven.
         visits: ``(n,)``.
         path: the file to write, whatever its ending.
     """
@@ -50,7 +51,7 @@ def _plot(record: Record, probabilities: np.ndarray, visits: np.ndarray, path: P
     _plot_spread(spread, record)
     _plot_visits(seen, record, last, known, visits, hardest[:_NAMED])
     figure.suptitle(
-        f"Hardness of {len(record.names)} training cases after epoch {record.epochs[-1]}", fontsize=15, color=_INK
+        f"Hardness of {len(record.names)} training cases after epoch {record.epochs[-1]}", fontsize=15, color=INK
     )
     figure.savefig(path, dpi=90, format="png")
 
@@ -67,9 +68,11 @@ def _plot_hardness(axes: Axes, record: Record, hardness: np.ndarray, hardest: np
         ).T
         axes.fill_between(epochs, levels[0], levels[4], color=_CROWD, alpha=0.25, label="5 to 95 % of the cases")
         axes.fill_between(epochs, levels[1], levels[3], color=_CROWD, alpha=0.45, label="25 to 75 %")
-        axes.plot(epochs, levels[2], color=_INK, label="median", marker=marker)
+        axes.plot(epochs, levels[2], color=INK, label="median", marker=marker)
     for case, colour in zip(hardest, _COLOURS, strict=False):
-        axes.plot(epochs, hardness[:, case], color=colour, linewidth=2, marker=marker, label=_short(record.names[case]))
+        axes.plot(
+            epochs, hardness[:, case], color=colour, linewidth=2, marker=marker, label=short(record.names[case], 28)
+        )
     axes.set(title="Hardness over epochs, the hardest now in colour", xlabel="epoch", ylabel="hardness (smoothed loss)")
     _whole_epochs(axes)
     if axes.get_legend_handles_labels()[0]:
@@ -81,7 +84,7 @@ def _plot_hardest(axes: Axes, record: Record, last: np.ndarray, hardest: np.ndar
     low = np.nanmin(last) if len(hardest) else 0.0  # losses can be negative: bars start at the easiest case
     colours = [_COLOURS[i] if i < _NAMED else _CROWD for i in places]
     axes.barh(places, last[hardest] - low, left=low, color=colours)
-    axes.set_yticks(places, [_short(record.names[case]) for case in hardest], fontsize=8)
+    axes.set_yticks(places, [short(record.names[case], 28) for case in hardest], fontsize=8)
     axes.invert_yaxis()
     axes.margins(x=0.14)
     for place, case in zip(places, hardest, strict=True):
@@ -90,23 +93,34 @@ def _plot_hardest(axes: Axes, record: Record, last: np.ndarray, hardest: np.ndar
             f"{share:.1f}x", (last[case], place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
         )
     axes.set(
-        title="Who is hard now; 2.0x: drawn twice as often as uniformly", xlabel="hardness, from the easiest case on"
+        title="Who is hard now; 2.0x: twice the uniform chance in a single draw",
+        xlabel="hardness, from the easiest case on",
     )
 
 
 def _plot_spread(axes: Axes, record: Record) -> None:
     n = len(record.names)
     marker = "o" if len(record.epochs) == 1 else None
-    ess = [summary.ess / n for summary in record.summaries]
-    (left,) = axes.plot(record.epochs, ess, color=_INK, label="effective sample size", marker=marker)
-    axes.set(ylim=(0, 1.05), xlabel="epoch", ylabel="effective sample size, share of the cases")
+    lines = []
+    for label, values, style in (
+        ("effective sample size", [summary.ess / n for summary in record.summaries], {"color": INK}),
+        (
+            "bound in force on it",
+            [summary.smallest_ess / n for summary in record.summaries],
+            {"color": INK, "linestyle": "--", "linewidth": 1},
+        ),
+        ("reliability", [summary.reliability for summary in record.summaries], {"color": _RELIABILITY}),
+    ):
+        if np.isfinite(values).any():  # older records know neither bound nor reliability
+            lines += axes.plot(record.epochs, values, label=label, marker=marker, **style)
+    axes.set(ylim=(0, 1.05), xlabel="epoch", ylabel="share of the cases; reliability")
     other = axes.twinx()
     beta = [summary.beta if summary.weighted else math.nan for summary in record.summaries]
-    (right,) = other.plot(record.epochs, beta, color=_COLOURS[0], label="beta in force", marker=marker)
+    lines += other.plot(record.epochs, beta, color=_COLOURS[0], label="beta in force (right axis)", marker=marker)
     other.set_ylabel("beta in force", color=_COLOURS[0])
     other.set_ylim(bottom=0)
-    axes.legend(handles=[left, right], fontsize=8, loc="lower right")
-    axes.set_title("How uneven the draws are")
+    other.legend(handles=lines, fontsize=8, loc="lower right")  # of the upper axes: no line runs through it
+    axes.set_title("How uneven the draws are, and how far losses can be relied on")
     _whole_epochs(axes)
 
 
@@ -117,7 +131,7 @@ def _plot_visits(
     axes.scatter(last[known], visits[known], s=size, color=_CROWD, alpha=0.6, linewidths=0)
     for case, colour in zip(hardest, _COLOURS, strict=False):
         axes.scatter(last[case], visits[case], s=size * 1.5, color=colour)
-    axes.axhline(visits.mean(), color=_INK, linewidth=1, linestyle=":")
+    axes.axhline(visits.mean(), color=INK, linewidth=1, linestyle=":")
     axes.annotate(
         "mean", (0.99, visits.mean()), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
     )
@@ -131,5 +145,6 @@ def _whole_epochs(axes: Axes) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-def _short(name: str, most: int = 28) -> str:
-    return name if len(name) <= most else name[: most // 2 - 1] + "…" + name[-most // 2 :]
+def short(name: str, most: int) -> str:
+    """Return a name, its middle left out where it is longer than ``most`` characters."""
+    return name if len(name) <= most else name[: most // 2 - 1] + "…" + name[-(most // 2) :]

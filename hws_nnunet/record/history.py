@@ -7,14 +7,17 @@ are written anew each time.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from hws_nnunet.files import whole_file
+from hws_nnunet.record.structures import hardest_structure
+from hws_nnunet.record.tables import hardest_first, number, write_table
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.sampling.table import some_of
 
@@ -25,8 +28,11 @@ CASES_FILE, EPOCHS_FILE, FIGURE_FILE = "hardness.csv", "hardness_epochs.csv", "h
 class EpochSummary:
     """Figures of one epoch; hardness figures are NaN while nothing is known.
 
-    ``ess`` in cases; ``lag`` in training steps; ``hardest`` pairs of name and hardness, hardest first; ``stalled``
-    names, see :mod:`hws_nnunet.sampling.stalls`.
+    ``ess`` and ``smallest_ess``, the bound in force on it, in cases; ``lag`` in training steps. ``reliability``, 0 to
+    1: the share of the differences between tracked values that the next losses bear out. ``hardest``: name, hardness,
+    hardest structure ("" where none is known) and its hardness, hardest case first. ``stalled``: names, see
+    :mod:`hws_nnunet.sampling.stalls`. ``smallest_ess`` is NaN while draws are not weighted; it and ``reliability`` are
+    in records of earlier versions.
     """
 
     cases: int
@@ -44,7 +50,9 @@ class EpochSummary:
     visited: int
     median_lag: float
     largest_lag: float
-    hardest: tuple[tuple[str, float], ...] = ()
+    reliability: float = math.nan
+    smallest_ess: float = math.nan
+    hardest: tuple[tuple[str, float, str, float], ...] = ()
     stalled: tuple[str, ...] = ()
 
     def values(self) -> dict[str, float]:
@@ -55,7 +63,11 @@ class EpochSummary:
     def lines(self) -> list[str]:
         """Return the summary as lines for a log."""
         if self.weighted:
-            drawing = f"ESS {self.ess:.1f} of {self.cases} cases, beta {self.beta:.3g} (limit {self.beta_limit:g})"
+            reliability = "" if math.isnan(self.reliability) else f", reliability {self.reliability:.2f}"
+            drawing = (
+                f"ESS {self.ess:.1f} of {self.cases} cases (at least {self.smallest_ess:.1f}{reliability}), "
+                f"beta {self.beta:.3g} (limit {self.beta_limit:g})"
+            )
         else:
             drawing = "draws are uniform" if self.beta_limit == 0 else "first sweep, draws are not weighted yet"
         lines = [
@@ -65,7 +77,13 @@ class EpochSummary:
             f"lag {self.median_lag:.0f} (median), {self.largest_lag:.0f} (largest) steps",
         ]
         if self.hardest:
-            lines.append("Hardest cases: " + ", ".join(f"{name} {value:.4f}" for name, value in self.hardest))
+            lines.append(
+                "Hardest cases: "
+                + ", ".join(
+                    f"{name} {value:.4f}" + (f" ({structure} {loss:.2f})" if structure else "")
+                    for name, value, structure, loss in self.hardest
+                )
+            )
         if self.stalled:
             lines.append(
                 f"Stalled: {some_of(self.stalled)}: far harder than the others, and no easier for being drawn; drawn "
@@ -105,9 +123,14 @@ def summarise(
         largest=float(values.max()),
         seen=int((table.visits > 0).sum()),
         visited=int((table.visits > visits_before).sum()),
-        median_lag=float(np.median(lags)) if len(lags) else float("nan"),
-        largest_lag=float(max(lags, default=float("nan"))),
-        hardest=tuple((table.names[i], float(hardness[i])) for i in order),
+        median_lag=float(np.median(lags)) if len(lags) else math.nan,
+        largest_lag=float(max(lags, default=math.nan)),
+        reliability=float(sampler.reliability),
+        smallest_ess=float(sampler.smallest_ess) if weighted else math.nan,
+        hardest=tuple(
+            (table.names[i], float(hardness[i]), *hardest_structure(table.structures, table.structure_hardness[i]))
+            for i in order
+        ),
         stalled=tuple(table.names[i] for i in sampler.stalled),
     )
 
@@ -175,32 +198,38 @@ class Record:
         ]
 
     def write(self, folder: Path, sampler: HardnessWeightedSampler, *, figure: bool = True) -> None:
-        """Write both tables, and the figure if asked, into a folder, each whole or not at all."""
+        """Write both tables, and the figure if asked, into a folder, each whole or not at all.
+
+        Of ``hardness.csv``, a row a case, hardest first: ``probability`` is that of a single draw now; visits come out
+        less uneven than that where a batch draws no case twice (``with_replacement`` off). ``drawn`` is what came of
+        it over the whole training: the case's visits in times of the mean (2.04: twice as many).
+        """
         folder = Path(folder)
         table, probabilities = sampler.table, sampler.probabilities()
         if not sampler.settings.weighs_cases:
             probabilities = np.full(len(table), 1 / len(table))
         hardness = table.hardness[:, table.column]
-        order = np.argsort(-np.nan_to_num(hardness, nan=-np.inf), kind="stable")
-        stalled = set(sampler.stalled)
+        stalled, mean = set(sampler.stalled), table.visits.mean() or math.nan
+        header = ("case", "hardness", "probability", "visits", "drawn", "last_epoch_seen", "stalled", *table.measures)
         cases = [
-            {
-                "case": table.names[i],
-                "hardness": _number(hardness[i]),
-                "probability": _number(probabilities[i]),
-                "visits": int(table.visits[i]),
-                "last_epoch_seen": int(self.last_seen[i]) if self.last_seen[i] >= 0 else "",
-                "stalled": int(i in stalled),
-                **dict(zip(table.measures, map(_number, table.hardness[i]), strict=True)),
-            }
-            for i in order
+            (
+                table.names[i],
+                number(hardness[i]),
+                number(probabilities[i]),
+                int(table.visits[i]),
+                number(table.visits[i] / mean),
+                int(self.last_seen[i]) if self.last_seen[i] >= 0 else "",
+                int(i in stalled),
+                *map(number, table.hardness[i]),
+            )
+            for i in hardest_first(hardness)
         ]
-        _write_table(folder / CASES_FILE, cases)
-        epochs = []
-        for epoch, summary in zip(self.epochs, self.summaries, strict=True):
-            row = {key: _number(value) for key, value in asdict(summary).items() if key in _NUMBERS}
-            epochs.append({"epoch": epoch, **row})
-        _write_table(folder / EPOCHS_FILE, epochs)
+        write_table(folder / CASES_FILE, header, cases)
+        epochs = [
+            (epoch, *(number(getattr(summary, name)) for name in _NUMBERS))
+            for epoch, summary in zip(self.epochs, self.summaries, strict=True)
+        ]
+        write_table(folder / EPOCHS_FILE, ("epoch", *_NUMBERS), epochs)
         if not figure:
             return
         from hws_nnunet.record.figures import plot_record  # matplotlib is slow to import, and needed here alone
@@ -234,21 +263,6 @@ def read_cases(folder: Path, by: str | None = None) -> list[dict[str, str]]:
         raise ValueError(f"{path} does not tell of {by}: it was written by an earlier version")
     rows = [{**row, "hardness": row[by]} for row in rows]
     return sorted(rows, key=lambda row: -float(row["hardness"] or "-inf"))
-
-
-def _write_table(path: Path, rows: Iterable[dict]) -> None:
-    rows = list(rows)
-    with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _number(value: float | bool) -> float | int | str:
-    """Six digits are enough for people; nothing is an empty field."""
-    if isinstance(value, bool | int):
-        return int(value)
-    return "" if np.isnan(value) else float(f"{value:.6g}")
 
 
 def _typed(value: float, kind: str) -> float | int | bool:

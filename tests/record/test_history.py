@@ -1,14 +1,18 @@
 import csv
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from hws_nnunet import HardnessWeightedSampler, Settings, cli
+from hws_nnunet import HardnessWeightedSampler, Settings
+from hws_nnunet.commands import main as cli
+from hws_nnunet.record import figures
 from hws_nnunet.record.figures import plot_record
 from hws_nnunet.record.history import Record, read_cases, summarise
+from hws_nnunet.record.structures import write_structures
 
 run = CliRunner().invoke
 
@@ -45,6 +49,8 @@ def test_tables_say_what_the_sampler_did(tmp_path):
     ids = [sampler.table.names.index(c["case"]) for c in cases]
     assert [float(c["probability"]) for c in cases] == pytest.approx(sampler.probabilities()[ids], rel=1e-4)
     assert [int(c["visits"]) for c in cases] == sampler.table.visits[ids].tolist()
+    visits = sampler.table.visits[ids]
+    assert [float(c["drawn"]) for c in cases] == pytest.approx(visits * 12 / visits.sum(), rel=1e-4)
     for case, i in zip(cases, ids, strict=True):
         assert int(case["last_epoch_seen"]) == record.last_seen[i]
     epochs = rows(tmp_path / "hardness_epochs.csv")
@@ -75,6 +81,21 @@ def test_figure_is_the_same_whatever_the_host_did_to_the_style(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_the_figure_shows_the_bound_and_reliability(monkeypatch):
+    sampler, record, _, _ = trained(12, 3)
+    kept = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda self, *_, **__: kept.append(self))
+    record.summaries = [dataclasses.replace(s, smallest_ess=3.0, reliability=0.75) for s in record.summaries]
+    plot_record(record, sampler.probabilities(), sampler.table.visits, "unused")
+    record.summaries = [dataclasses.replace(s, smallest_ess=np.nan, reliability=np.nan) for s in record.summaries]
+    plot_record(record, sampler.probabilities(), sampler.table.visits, "unused")
+    new, older = ({line.get_label(): line.get_ydata() for line in figure.axes[2].lines} for figure in kept)
+    assert list(new) == ["effective sample size", "bound in force on it", "reliability"]
+    assert new["bound in force on it"][-1] == 0.25
+    assert new["reliability"][-1] == 0.75
+    assert list(older) == ["effective sample size"]
+
+
 def test_nothing_known_yet(tmp_path):
     sampler, record, _, _ = trained(3, 0)
     sampler.update([0], [0], [float("nan")])
@@ -100,6 +121,20 @@ def test_a_resumed_record_goes_on_as_if_nothing_had_happened(tmp_path):
     add_epoch(resumed, sampler, losses, rng, 2, 6)
     resumed.write(tmp_path, sampler)
     assert [int(e["epoch"]) for e in rows(tmp_path / "hardness_epochs.csv")] == [0, 1, 2]
+
+
+def test_a_record_of_an_earlier_version_knows_no_reliability(tmp_path):
+    sampler, record, _, _ = trained(6, 2)
+    state = record.state_dict()
+    kept = [i for i, name in enumerate(state["columns"]) if name not in ("reliability", "smallest_ess")]
+    state |= {"columns": [state["columns"][i] for i in kept], "rows": state["rows"][:, kept]}
+    older = Record(sampler.table.names)
+    older.load_state_dict(state)
+    assert older.summaries[1].ess == record.summaries[1].ess
+    assert np.isnan([older.summaries[1].reliability, older.summaries[1].smallest_ess]).all()
+    older.write(tmp_path, sampler)
+    assert [row["reliability"] for row in rows(tmp_path / "hardness_epochs.csv")] == ["", ""]
+    assert (tmp_path / "hardness.png").exists()
 
 
 def test_a_resumed_record_matches_cases_by_name():
@@ -158,11 +193,55 @@ def test_neutral_draws_are_reported_as_uniform(tmp_path):
 def test_log_lines():
     _, record, _, _ = trained(12, 1)
     first, second, third = record.summaries[0].lines()
-    assert first.startswith("Sampling: ESS 6.0 of 12 cases, beta ")
+    assert first.startswith("Sampling: ESS 6.0 of 12 cases (at least ")
+    assert ", reliability 0." in first
+    assert first.endswith(" (limit 100)")
+    unknown = dataclasses.replace(record.summaries[0], smallest_ess=5.84, reliability=float("nan"), beta=68.61)
+    assert unknown.lines()[0] == "Sampling: ESS 6.0 of 12 cases (at least 5.8), beta 68.6 (limit 100)"
+    known = dataclasses.replace(unknown, reliability=0.931)
+    assert "(at least 5.8, reliability 0.93), beta 68.6" in known.lines()[0]
     assert "12 of 12 cases seen, 12 in this epoch; lag 2 (median), 6 (largest) steps" in second
     assert third.count("case") == 5 + 1
     _, record, _, _ = trained(12, 1, steps=5)
     assert record.summaries[0].lines()[0] == "Sampling: first sweep, draws are not weighted yet"
+
+
+class Made(SimpleNamespace):
+    def __len__(self):
+        return len(self.names)
+
+
+def made_up_sampler(names, hardness, structures, values):
+    """What a summary reads of a sampler."""
+    table = Made(
+        names=tuple(names),
+        hardness=np.array(hardness, dtype=float)[:, None],
+        column=0,
+        weighted=True,
+        beta=10.0,
+        visits=np.ones(len(names), dtype=int),
+        structures=tuple(structures),
+        structure_hardness=np.array(values, dtype=float),
+    )
+    return SimpleNamespace(
+        table=table,
+        settings=Settings(),
+        stalled=(),
+        effective_sample_size=lambda: 2.5,
+        reliability=0.75,
+        smallest_ess=2.0,
+    )
+
+
+def test_the_hardest_structure_stands_beside_its_case():
+    nan = float("nan")
+    sampler = made_up_sampler("abc", [0.2, 0.9, 0.5], ("x", "y"), [[nan, nan], [0.1, 0.71], [0.3, nan]])
+    summary = summarise(sampler, lags=[1], visits_before=np.zeros(3))
+    assert summary.hardest[:2] == (("b", 0.9, "y", 0.71), ("c", 0.5, "x", 0.3))
+    assert summary.lines()[2] == "Hardest cases: b 0.9000 (y 0.71), c 0.5000 (x 0.30), a 0.2000"
+    assert summary.lines()[0] == "Sampling: ESS 2.5 of 3 cases (at least 2.0, reliability 0.75), beta 10 (limit 100)"
+    assert summary.values()["hardness/reliability"] == 0.75
+    assert summary.values()["hardness/smallest_ess"] == 2.0
 
 
 def test_the_command_prints_the_hardest(tmp_path):
@@ -172,6 +251,16 @@ def test_the_command_prints_the_hardest(tmp_path):
     text = run(cli.app, ["hardness", str(tmp_path), "--top", "3"]).output
     assert [line.split()[0] for line in text.splitlines()[1:4]] == names[:3]
     assert "3 of 30 cases" in text
+    assert "hardest structure" not in text
+    hard = np.full((30, 2), np.nan)
+    hard[sampler.table.names.index(names[1])] = 0.25, 0.75
+    write_structures(tmp_path, sampler.table.names, sampler.table.hardness[:, 0], ("csf", "white matter"), hard)
+    head, first, second = run(cli.app, ["hardness", str(tmp_path), "--top", "3"]).output.splitlines()[:3]
+    start = head.index("hardest structure")
+    assert first[start:].split()[0] == "-"
+    assert second[start:].startswith("white matter 0.75 ")
+    drawn = sampler.table.visits[sampler.table.names.index(names[0])] * 30 / sampler.table.visits.sum()
+    assert first[: head.index("drawn") + len("drawn")].endswith(f" {drawn:.1f}x")
     table = run(cli.app, ["hardness", str(tmp_path), "--csv", "--top", "100"]).output
     assert table == (tmp_path / "hardness.csv").read_text()
     missing = run(cli.app, ["hardness", str(tmp_path / "nothing")])

@@ -1,0 +1,46 @@
+"""The table that ``hws-nnunet hardness`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hws_nnunet.record.structures import Hardest
+
+_LEFT = ("case", "hardest structure", "")  # columns of words; numbers stand on the right
+
+
+def hardness_table(rows: Sequence[Mapping[str, str]], hardest: Mapping[str, Hardest], *, top: int) -> list[str]:
+    """Return a record's first cases in lines, and below them how to read these.
+
+    Args:
+        rows: of all cases, as :func:`~hws_nnunet.record.history.read_cases` returns them.
+        hardest: case to hardest structure; there is no such column where it is empty.
+        top: how many cases, at least 1.
+    """
+    lines = [_columns(row, hardest.get(row["case"]), len(rows)) for row in rows[:top]]
+    names = [name for name in lines[0] if hardest or name != "hardest structure"]
+    widths = {name: max(len(name), *(len(line[name]) for line in lines)) for name in names}
+    below = ["", f"{len(lines)} of {len(rows)} cases; chance: of a single draw now, in times of uniform sampling"]
+    below.append("drawn: visits in the whole training, in times of all cases' mean")
+    if any(line[""] for line in lines):
+        below.append("stalled: far harder than the others, and no easier for being drawn; is the label right?")
+    return [
+        *(
+            "  ".join(line[n].ljust(widths[n]) if n in _LEFT else line[n].rjust(widths[n]) for n in names).rstrip()
+            for line in ({name: name for name in names}, *lines)
+        ),
+        *below,
+    ]
+
+
+def _columns(row: Mapping[str, str], hardest: Hardest | None, cases: int) -> dict[str, str]:
+    return {
+        "case": row["case"],
+        "hardness": f"{float(row['hardness']):.4f}" if row["hardness"] else "-",
+        "hardest structure": f"{hardest.structure} {hardest.hardness:.2f}" if hardest else "-",
+        "chance": f"{float(row['probability']) * cases:.1f}x",
+        "visits": row["visits"],
+        "drawn": f"{float(row['drawn']):.1f}x" if row.get("drawn") else "-",  # records of earlier versions do not say
+        "last epoch seen": row["last_epoch_seen"] or "-",
+        "": "stalled" if row.get("stalled") == "1" else "",
+    }

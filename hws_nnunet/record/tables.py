@@ -1,0 +1,31 @@
+"""What the record's tables share: the order of their rows, six digits, whole files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hws_nnunet.files import whole_file
+
+
+def hardest_first(hardness: np.ndarray) -> np.ndarray:
+    """Return the cases' numbers, ``(n,)``, hardest first; those of unknown hardness (NaN) last, ties as they stand."""
+    return np.argsort(-np.nan_to_num(hardness, nan=-np.inf), kind="stable")
+
+
+def number(value: float | bool) -> float | int | str:
+    """Return a value as a table has it: six digits are enough for people, and what is unknown (NaN) is left empty."""
+    if isinstance(value, bool | int):
+        return int(value)
+    return "" if np.isnan(value) else float(f"{value:.6g}")
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """Write a CSV file, whole or not at all; a row has an entry for each name of the header."""
+    with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
