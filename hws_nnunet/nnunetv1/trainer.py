@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +23,18 @@ from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     HardnessWeightedDataLoader2D,
     HardnessWeightedDataLoader3D,
 )
+from hws_nnunet.nnunetv1.losses import LOSSES  # noqa: E402
 from hws_nnunet.sampling import HardnessWeightedSampler  # noqa: E402
 from hws_nnunet.training.augmenters import loader_of, replaced_loaders, stop  # noqa: E402
 from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars  # noqa: E402
-from hws_nnunet.training.losses import per_sample_dice_ce  # noqa: E402
-from hws_nnunet.training.weighting import STATE, Weighting, check_settings, recorded, settings_in_force  # noqa: E402
+from hws_nnunet.training.weighting import (  # noqa: E402
+    STATE,
+    Weighting,
+    check_bases,
+    check_settings,
+    recorded,
+    settings_in_force,
+)
 
 LOADERS = {loader.__bases__[-1]: loader for loader in (HardnessWeightedDataLoader3D, HardnessWeightedDataLoader2D)}
 
@@ -53,6 +59,7 @@ class HardnessWeightingMixin:
                 "hardness weighted sampling does not train on several GPUs through nnU-Net v1 (nnUNet_train_DP, "
                 "nnUNet_train_DDP): train on one with nnUNet_train, or use nnU-Net v2"
             )
+        check_bases(cls, HardnessWeightingMixin, nnUNetTrainerV2)
         check_settings(cls.hws_settings)
         return super().__new__(cls)
 
@@ -74,9 +81,7 @@ class HardnessWeightingMixin:
                 f"{type(self).__name__} built its training data from {type(loader).__name__}, which does not draw by "
                 "hardness: the mixin works with trainers that use nnU-Net's DataLoader3D and DataLoader2D"
             )
-        host_loss = getattr(self.loss, "loss", self.loss)
-        weights = {name: getattr(host_loss, name, 1.0) for name in ("weight_ce", "weight_dice")}
-        self.loss = recorded(self.loss, partial(per_sample_dice_ce, **weights))
+        self.loss = recorded(self.loss, LOSSES)
 
     def get_basic_generators(self) -> tuple:
         """Return the host's loaders, the training one drawing by hardness."""
@@ -107,6 +112,7 @@ class HardnessWeightingMixin:
         """Run the host's step; after a training step hand its per-sample losses to the sampler."""
         if not do_backprop or data_generator is not self.tr_gen:
             return super().run_iteration(data_generator, do_backprop, run_online_evaluation)
+        self.loss = recorded(self.loss, LOSSES)  # also one that the trainer made anew since
         watched = host.Watched(data_generator, before=lambda batch: self.weighting.before_step(self.loss, batch[DRAWN]))
         result = super().run_iteration(watched, do_backprop, run_online_evaluation)
         self.weighting.after_step(self.loss, watched.batch[DRAWN])

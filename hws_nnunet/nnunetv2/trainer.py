@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,12 +16,18 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa:
 
 from hws_nnunet.config import Settings  # noqa: E402
 from hws_nnunet.nnunetv2.loader import DRAWN, HardnessWeightedDataLoader  # noqa: E402
+from hws_nnunet.nnunetv2.losses import host_losses  # noqa: E402
 from hws_nnunet.sampling import HardnessWeightedSampler  # noqa: E402
 from hws_nnunet.training.augmenters import loader_of, replaced_loaders, stop  # noqa: E402
 from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint  # noqa: E402
-from hws_nnunet.training.losses import per_sample_dice_bce, per_sample_dice_ce  # noqa: E402
-from hws_nnunet.training.recorder import LossRecorder  # noqa: E402
-from hws_nnunet.training.weighting import STATE, Weighting, check_settings, recorded, settings_in_force  # noqa: E402
+from hws_nnunet.training.weighting import (  # noqa: E402
+    STATE,
+    Weighting,
+    check_bases,
+    check_settings,
+    recorded,
+    settings_in_force,
+)
 
 
 class HardnessWeightingMixin:
@@ -40,7 +45,8 @@ class HardnessWeightingMixin:
     _training_data: object = None
 
     def __new__(cls, *args: object, **kwargs: object) -> HardnessWeightingMixin:
-        """Check the settings before the host's constructor makes a folder."""
+        """Check the order of bases and the settings before the host's constructor makes a folder."""
+        check_bases(cls, HardnessWeightingMixin, nnUNetTrainer)
         check_settings(cls.hws_settings)
         return super().__new__(cls)
 
@@ -57,18 +63,12 @@ class HardnessWeightingMixin:
             )
         self.settings = settings_in_force(type(self).hws_settings, self.print_to_log_file)
         super().initialize()
+        self._record_losses()
 
-    def _build_loss(self) -> LossRecorder:
-        host_loss = super()._build_loss()
-        return recorded(host_loss, self._losses(getattr(host_loss, "loss", host_loss)))
-
-    def _losses(self, host_loss: torch.nn.Module) -> partial:
-        """Return what tells each sample's losses, weighed as the host weighs Dice and (binary) cross-entropy."""
-        weights = {name: getattr(host_loss, name, 1.0) for name in ("weight_ce", "weight_dice")}
-        ignore = self.label_manager.ignore_label
-        if self.label_manager.has_regions:
-            return partial(per_sample_dice_bce, has_ignore=ignore is not None, **weights)
-        return partial(per_sample_dice_ce, ignore_label=ignore, **weights)
+    def _record_losses(self) -> None:
+        """Have the loss record each sample's, also one that the trainer made anew since."""
+        labels = self.label_manager
+        self.loss = recorded(self.loss, host_losses(regions=labels.has_regions, ignore_label=labels.ignore_label))
 
     def get_tr_and_val_datasets(self) -> tuple:
         """Return the host's data sets; the sampler's cases are the training one's."""
@@ -107,6 +107,7 @@ class HardnessWeightingMixin:
 
     def train_step(self, batch: dict) -> dict:
         """Run the host's step, then hand its per-sample losses to the sampler."""
+        self._record_losses()
         self.weighting.before_step(self.loss, batch[DRAWN])
         result = super().train_step(batch)
         self.weighting.after_step(self.loss, batch[DRAWN])

@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-Measure = Callable[[Tensor, Tensor], Tensor]
+from hws_nnunet.training.measures import watched_probabilities
+
+Measure = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+DiceOf = Callable[[Tensor | list[Tensor]], nn.Module | None]
 Weigh = Callable[[Tensor], Tensor]
 
 
@@ -16,26 +19,52 @@ class LossRecorder(nn.Module):
     """Calls the host's loss, returns its value with its gradient, and records per-sample values beside it.
 
     Only while gradients are enabled: validation records nothing. Values go to the host's memory without waiting for
-    the device; whatever makes the training step wait for its loss makes them available too.
+    the device; whatever makes the training step wait for its loss makes them available too. The host's loss keeps its
+    attributes: they are read and set through this.
 
     Args:
         host_loss: any loss of ``(output, target)``; both may be lists by resolution, the full one first.
-        measure: from full-resolution output ``(B, C, *spatial)`` and target to values ``(B, measures)``, no gradient.
+        measure: from full-resolution output ``(B, C, *spatial)``, target, and the output's probabilities or None, to
+            values ``(B, measures)``, no gradient.
+        dice_of: from the output to the host's Dice module that makes those probabilities, or None. Where there is one,
+            ``measure`` is called after the host's loss, otherwise before it.
     """
 
-    def __init__(self, host_loss: nn.Module, measure: Measure):
+    def __init__(self, host_loss: nn.Module, measure: Measure, *, dice_of: DiceOf = lambda output: None):
         super().__init__()
         self.host_loss = host_loss
-        self._measure = measure
+        self._measure, self._dice_of = measure, dice_of
         self._weigh: Weigh | None = None
         self._values: Tensor | None = None
         self._copied: torch.cuda.Event | None = None
+
+    def __getattr__(self, name: str) -> object:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "host_loss":
+                raise
+            return getattr(self.host_loss, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Set an attribute that the host's loss has there: a weight that a trainer changes must take effect."""
+        host_loss = vars(self).get("_modules", {}).get("host_loss", vars(self).get("host_loss"))
+        if host_loss is None or name in vars(self) or not hasattr(host_loss, name):
+            super().__setattr__(name, value)
+        else:
+            setattr(host_loss, name, value)
 
     def forward(self, output: Tensor | list[Tensor], target: Tensor | list[Tensor]) -> Tensor:
         """Return the host's loss of a batch; a weighted mean of its loss of each sample after :meth:`weigh_next`."""
         if not torch.is_grad_enabled():
             return self.host_loss(output, target)
-        values = self._measure(_full_resolution(output).detach(), _full_resolution(target))
+        dice, logits, reference = self._dice_of(output), _full_resolution(output), _full_resolution(target)
+        if dice is not None and self._weigh is None:
+            with watched_probabilities(dice, logits) as probabilities:
+                loss = self.host_loss(output, target)
+            self._keep(self._measure(logits.detach(), reference, next(iter(probabilities), None)))
+            return loss
+        values = self._measure(logits.detach(), reference, None)
         self._keep(values)
         if self._weigh is None:
             return self.host_loss(output, target)
@@ -64,7 +93,10 @@ class LossRecorder(nn.Module):
             RuntimeError: nothing was recorded since the last call.
         """
         if self._values is None:
-            raise RuntimeError("no loss was computed with gradients since the values were last taken")
+            raise RuntimeError(
+                "no loss was computed with gradients since the values were last taken: hardness weighted sampling "
+                "needs a training step that calls the trainer's loss"
+            )
         if self._copied is not None:
             self._copied.synchronize()  # passed already where the step waited for its own loss
         values = self._values.cpu().numpy().astype(np.float64)

@@ -21,6 +21,7 @@ from hws_nnunet.config import MEASURES, Settings, find_settings
 from hws_nnunet.record.history import EpochSummary, Record, summarise
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.training.losses import importance_weights
+from hws_nnunet.training.measures import HostLosses, SampleMeasures
 from hws_nnunet.training.recorder import LossRecorder
 
 STATE = "hardness_weighted_sampling"
@@ -58,19 +59,47 @@ def settings_in_force(attribute: object, log: Log) -> Settings:
     return settings
 
 
-def recorded(host_loss: torch.nn.Module, losses: partial) -> LossRecorder:
-    """Return a host's loss that records each sample's measures, in the order of ``MEASURES``.
+def recorded(loss: torch.nn.Module, losses: HostLosses) -> LossRecorder:
+    """Return a host's loss that records of each sample the ``MEASURES``, in their order, then each structure's Dice.
 
     Args:
-        host_loss: what the host trains with.
-        losses: from full-resolution logits and target to :class:`~hws_nnunet.training.losses.SampleLosses`.
+        loss: what the host trains with; one that records already is returned as it is.
+        losses: what is known of that host's losses.
     """
-    return LossRecorder(host_loss, partial(_stacked, losses))
+    if isinstance(loss, LossRecorder):
+        return loss
+    measures = SampleMeasures(loss, losses)
+    return LossRecorder(loss, measures, dice_of=measures.dice_of)
 
 
-def _stacked(losses: partial, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Return the measures of each sample, ``(B, len(MEASURES))``."""
-    return torch.stack(losses(logits, target), dim=1)
+def check_bases(cls: type, mixin: type, host: type) -> None:
+    """Raise where a trainer's class would not run our hooks, because the host's own come before them.
+
+    Args:
+        cls: of the trainer.
+        mixin: has our hooks.
+        host: the host's class whose methods they wrap.
+
+    Raises:
+        TypeError: naming the order that works.
+    """
+    order = cls.__mro__
+    if host not in order:
+        raise TypeError(f"{cls.__name__} does not derive from {host.__name__}, which {mixin.__name__} adds to")
+    if order.index(mixin) > order.index(host):
+        other = next(base for base in order if issubclass(base, host) and not issubclass(base, mixin))
+        raise TypeError(
+            f"{cls.__name__} names {mixin.__name__} after {other.__name__}, whose methods would hide it: write class "
+            f"{cls.__name__}({mixin.__name__}, {other.__name__})"
+        )
+
+
+def _check_whole_batch(values: Sequence, cases: Sequence) -> None:
+    if len(values) != len(cases):
+        raise RuntimeError(
+            f"the training step called its loss on {len(values)} sample(s), and the batch holds {len(cases)}: hardness "
+            "weighted sampling needs one call with the whole batch, a trainer that splits batches does not work with it"
+        )
 
 
 class Weighting:
@@ -107,15 +136,19 @@ class Weighting:
         if not self.settings.importance_weights:
             return
         table, cases = self.sampler.table, drawn["cases"]
-        loss.weigh_next(
-            partial(
-                importance_weights,
-                column=table.column,
-                tracked=torch.from_numpy(table.hardness[cases, table.column]),
-                beta=table.beta,
-                smoothing=self.settings.smoothing,
-            )
+        weights = partial(
+            importance_weights,
+            column=table.column,
+            tracked=torch.from_numpy(table.hardness[cases, table.column]),
+            beta=table.beta,
+            smoothing=self.settings.smoothing,
         )
+
+        def weigh(values: torch.Tensor) -> torch.Tensor:
+            _check_whole_batch(values, cases)
+            return weights(values)
+
+        loss.weigh_next(weigh)
 
     def after_step(self, loss: LossRecorder, drawn: dict) -> None:
         """Hand the step's losses to the sampler.
@@ -123,9 +156,15 @@ class Weighting:
         Args:
             loss: has just been called on the batch.
             drawn: what the loader drew: ``cases`` and ``version``.
+
+        Raises:
+            RuntimeError: the loss was called on something else than the whole batch.
         """
+        values = loss.take()  # (B, 2 + K): MEASURES, then each structure's Dice loss
+        _check_whole_batch(values, drawn["cases"])
         self._lags.append(self.sampler.table.version - drawn["version"])
-        self.sampler.update(drawn["cases"], loss.take(), version=drawn["version"])
+        known, structures = values[:, : len(MEASURES)], values[:, len(MEASURES) :]
+        self.sampler.update(drawn["cases"], known, structures=structures, version=drawn["version"])
 
     def end_epoch(self, epoch: int) -> EpochSummary:
         """Log what the sampler did, put it into the record, and return it."""

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from hws_nnunet import Settings, weighting
+from hws_nnunet import Settings
+from hws_nnunet.training import weighting
 
 
 @pytest.fixture
