@@ -174,12 +174,10 @@ class Record:
             for row in state["rows"].tolist()
         ]
 
-    def write(self, folder: Path, sampler: HardnessWeightedSampler, *, figure: bool = True) -> None:
-        """Write both tables, and the figure if asked, into a folder, each whole or not at all."""
+    def write(self, folder: Path, sampler: HardnessWeightedSampler) -> None:
+        """Write both tables into a folder, each whole or not at all."""
         folder = Path(folder)
-        table, probabilities = sampler.table, sampler.probabilities()
-        if not sampler.settings.weighs_cases:
-            probabilities = np.full(len(table), 1 / len(table))
+        table, probabilities = sampler.table, draw_probabilities(sampler)
         hardness = table.hardness[:, table.column]
         order = np.argsort(-np.nan_to_num(hardness, nan=-np.inf), kind="stable")
         stalled = set(sampler.stalled)
@@ -201,12 +199,12 @@ class Record:
             row = {key: _number(value) for key, value in asdict(summary).items() if key in _NUMBERS}
             epochs.append({"epoch": epoch, **row})
         _write_table(folder / EPOCHS_FILE, epochs)
-        if not figure:
-            return
-        from hws_nnunet.record.figures import plot_record  # matplotlib is slow to import, and needed here alone
 
-        with whole_file(folder / FIGURE_FILE) as partial:
-            plot_record(self, probabilities, table.visits, partial)
+
+def draw_probabilities(sampler: HardnessWeightedSampler) -> np.ndarray:
+    """Return each case's probability ``(n,)`` of a single draw, the host's where cases are not weighted."""
+    n = len(sampler.table)
+    return sampler.probabilities() if sampler.settings.weighs_cases else np.full(n, 1 / n)
 
 
 def read_cases(folder: Path, by: str | None = None) -> list[dict[str, str]]:

@@ -18,7 +18,8 @@ import torch
 
 from hws_nnunet._version import __version__
 from hws_nnunet.config import MEASURES, Settings, find_settings
-from hws_nnunet.record.history import EpochSummary, Record, summarise
+from hws_nnunet.files import whole_file
+from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.training.losses import importance_weights
 from hws_nnunet.training.recorder import LossRecorder
@@ -144,12 +145,20 @@ class Weighting:
         begin = time.monotonic()
         figure = last or begin >= self._draw_again
         try:
-            self.record.write(folder, self.sampler, figure=figure)
+            self.record.write(folder, self.sampler)
+            if figure:
+                self._draw(folder / FIGURE_FILE)
         except Exception as error:  # a full disk or a font that is missing must not end a training of days
             self._log(f"WARNING: the record was not written: {type(error).__name__}: {error}")
         if figure:
             now = time.monotonic()
             self._draw_again = now + _PAUSE * (now - begin)
+
+    def _draw(self, path: Path) -> None:
+        from hws_nnunet.record.figures import plot_record  # matplotlib is slow to import, and needed here alone
+
+        with whole_file(path) as partial:
+            plot_record(self.record, draw_probabilities(self.sampler), self.sampler.table.visits, partial)
 
     def state_dict(self) -> dict:
         """Return what a resumed training needs."""
