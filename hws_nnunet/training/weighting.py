@@ -33,13 +33,6 @@ _PAUSE = 100
 Log = Callable[[str], None]
 
 
-def check_settings(attribute: object) -> None:
-    """Raise for settings that cannot be used, before a host makes any folder; their warnings come later, in the log."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        find_settings(attribute)
-
-
 @contextmanager
 def logged_warnings(log: Log) -> Iterator[None]:
     """Send warnings of the block to the host's log."""
