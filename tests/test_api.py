@@ -1,10 +1,13 @@
 """Rules about the public interface."""
 
+import ast
 import importlib
 import inspect
 import pkgutil
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,70 @@ import pytest
 import hws_nnunet
 
 PUBLIC = ["hws_nnunet", "hws_nnunet.sampling", "hws_nnunet.datasets"]
+
+FLOORS = [
+    {"files", "config", "registration", "_version"},
+    {"datasets", "sampling"},
+    {"__init__"},  # the package's front door
+    {"record", "evaluation"},
+    {"training"},
+    {"demo", "gallery", "nnunetv1", "nnunetv2"},
+    {"commands"},
+]
+"""Of the package, from the lowest: nothing imports from a floor above its own."""
+
+
+def imports():
+    """Return what each module imports, within functions too: its name to full names of modules."""
+    root = Path(hws_nnunet.__file__).parent
+    files = {
+        ".".join(("hws_nnunet", *file.relative_to(root).with_suffix("").parts)).removesuffix(".__init__"): file
+        for file in root.rglob("*.py")
+    }
+    found = {}
+    for name, file in files.items():
+        found[name] = set()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found[name] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{name} imports by a relative name"
+                parts = {f"{node.module}.{alias.name}" for alias in node.names}
+                found[name] |= {part if part in files else node.module for part in parts}
+    return found
+
+
+def part_of(module):
+    """Return the package or root module that a module of ours belongs to, None for a foreign one."""
+    names = module.split(".")
+    return None if names[0] != "hws_nnunet" else (names[1] if len(names) > 1 else "__init__")
+
+
+def test_nothing_imports_from_a_floor_above():
+    floors = {part: level for level, parts in enumerate(FLOORS) for part in parts}
+    for module, imported in imports().items():
+        for other in imported:
+            if (there := part_of(other)) is not None:
+                assert floors[there] <= floors[part_of(module)], f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("name", [part_of, str], ids=["packages", "modules"])
+def test_nothing_imports_in_a_circle(name):
+    graph = {}
+    for module, imported in imports().items():
+        ours = {name(other) for other in imported if part_of(other) is not None}
+        graph.setdefault(name(module), set()).update(ours - {name(module)})
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
+
+
+def test_sampling_stands_alone():
+    for module, imported in imports().items():
+        if part_of(module) == "sampling":
+            foreign = {other.split(".")[0] for other in imported}
+            assert not foreign & {"nnunet", "nnunetv2", "batchgenerators", "matplotlib"}, module
 
 
 def public_functions():

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,39 +17,28 @@ from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  #
     nnUNetTrainerV2CascadeFullRes,
 )
 
-from hws_nnunet.config import Settings  # noqa: E402
 from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     DRAWN,
     HardnessWeightedDataLoader2D,
     HardnessWeightedDataLoader3D,
 )
 from hws_nnunet.nnunetv1.losses import LOSSES  # noqa: E402
-from hws_nnunet.sampling import HardnessWeightedSampler  # noqa: E402
-from hws_nnunet.training.augmenters import loader_of, replaced_loaders, stop  # noqa: E402
-from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars  # noqa: E402
-from hws_nnunet.training.weighting import (  # noqa: E402
-    STATE,
-    Weighting,
-    check_bases,
-    check_settings,
-    recorded,
-    settings_in_force,
-)
+from hws_nnunet.training.augmenters import replaced_loaders, stop  # noqa: E402
+from hws_nnunet.training.checkpoints import without_numpy_scalars  # noqa: E402
+from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
+from hws_nnunet.training.weighting import recorded  # noqa: E402
 
 LOADERS = {loader.__bases__[-1]: loader for loader in (HardnessWeightedDataLoader3D, HardnessWeightedDataLoader2D)}
 
 
-class HardnessWeightingMixin:
+class HardnessWeightingMixin(WeightingMixin):
     """Adds hardness weighted sampling to a v1 trainer that derives from ``nnUNetTrainerV2``.
 
     Put it first: ``class Mine(HardnessWeightingMixin, nnUNetTrainerV2_noMirroring)``. ``hws_settings`` may hold
     settings, a mapping or a YAML file's path; the file named by ``HWS_CONFIG`` comes before it.
     """
 
-    hws_settings: Settings | Mapping[str, object] | str | os.PathLike | None = None
-
-    settings: Settings
-    weighting: Weighting | None = None
+    _weights = "state_dict"
 
     def __new__(cls, *args: object, **kwargs: object) -> HardnessWeightingMixin:
         """Check what was asked for, before the host's constructor makes a folder."""
@@ -59,29 +48,26 @@ class HardnessWeightingMixin:
                 "hardness weighted sampling does not train on several GPUs through nnU-Net v1 (nnUNet_train_DP, "
                 "nnUNet_train_DDP): train on one with nnUNet_train, or use nnU-Net v2"
             )
-        check_bases(cls, HardnessWeightingMixin, nnUNetTrainerV2)
-        check_settings(cls.hws_settings)
         return super().__new__(cls)
-
-    @property
-    def sampler(self) -> HardnessWeightedSampler | None:
-        """The training's sampler, None before there are data."""
-        return None if self.weighting is None else self.weighting.sampler
 
     def initialize(self, training: bool = True, force_load_plans: bool = False) -> None:
         """Initialise as the host does, and have the loss record each sample's; for prediction, nothing of ours."""
         if self.was_initialized or not training:
             super().initialize(training, force_load_plans)
             return
-        self.settings = settings_in_force(type(self).hws_settings, self.print_to_log_file)
+        self.settings  # noqa: B018 - a fault in them ends the training before the host makes a folder or unpacks
         super().initialize(training, force_load_plans)
-        loader = loader_of(self.tr_gen)
-        if not isinstance(loader, tuple(LOADERS.values())) or loader.draws is not self.sampler.draws:
-            raise RuntimeError(
-                f"{type(self).__name__} built its training data from {type(loader).__name__}, which does not draw by "
-                "hardness: the mixin works with trainers that use nnU-Net's DataLoader3D and DataLoader2D"
-            )
+        self._check_loader(self.tr_gen, self.val_gen, "DataLoader3D and DataLoader2D")
         self.loss = recorded(self.loss, LOSSES)
+
+    def _structures(self) -> dict[str, int]:
+        file = Path(self.dataset_directory, "dataset.json")
+        told = json.loads(file.read_text(encoding="utf-8"))["labels"] if file.is_file() else {}
+        names = [str(told.get(str(label), label)) for label in self.classes]
+        return {
+            name if names.count(name) == 1 else f"{name} {label}": int(label)
+            for name, label in zip(names, self.classes, strict=True)
+        }
 
     def get_basic_generators(self) -> tuple:
         """Return the host's loaders, the training one drawing by hardness."""
@@ -90,9 +76,8 @@ class HardnessWeightingMixin:
             if data is not self.dataset_tr or original not in LOADERS or self.weighting is not None:
                 return original(data, *args, **kwargs)
             loader = LOADERS[original](data, *args, **kwargs)
-            self.weighting = Weighting(list(loader.list_of_keys), self.settings, self.print_to_log_file)
-            loader.attach(self.weighting.sampler.draws)
-            return loader
+            self._weigh(loader.list_of_keys)
+            return self._attach(loader)
 
         names = [loader.__name__ for loader in LOADERS]
         with replaced_loaders(type(self), "get_basic_generators", names, make):
@@ -126,28 +111,16 @@ class HardnessWeightingMixin:
         self.weighting.start_epoch()
         return go_on
 
-    def save_checkpoint(self, fname: str, save_optimizer: bool = True) -> None:
-        """Write the host's checkpoint, whole or not at all: with the sampler's state, and such that torch loads it."""
-
-        def clean(checkpoint: dict) -> dict:
-            return {
-                key: value if key == "state_dict" else without_numpy_scalars(value) for key, value in checkpoint.items()
-            }
-
-        extra = {} if self.weighting is None else {STATE: self.weighting.state_dict()}
-        with extended_checkpoint(fname, extra, clean=clean):
-            super().save_checkpoint(fname, save_optimizer)
+    def _clean(self, checkpoint: dict) -> dict:
+        """Return a checkpoint that torch loads."""
+        return {
+            key: value if key == self._weights else without_numpy_scalars(value) for key, value in checkpoint.items()
+        }
 
     def load_checkpoint(self, fname: str, train: bool = True) -> None:
         """Load the host's checkpoint, and the sampler's state to train on."""
-        with watched_checkpoint(STATE) as found:
+        with self._restored_sampler() if train else nullcontext():
             super().load_checkpoint(fname, train)
-        if not train or self.weighting is None:
-            return
-        if found:
-            self.weighting.load_state_dict(found[-1])
-        else:
-            self.print_to_log_file("The checkpoint holds no state of hardness weighted sampling: it starts anew")
 
 
 class HardnessWeightedTrainer(HardnessWeightingMixin, nnUNetTrainerV2):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,46 +12,22 @@ host.check_version()  # before anything that older versions lack is imported
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
 
-from hws_nnunet.config import Settings  # noqa: E402
 from hws_nnunet.nnunetv2.loader import DRAWN, HardnessWeightedDataLoader  # noqa: E402
 from hws_nnunet.nnunetv2.losses import host_losses  # noqa: E402
-from hws_nnunet.sampling import HardnessWeightedSampler  # noqa: E402
-from hws_nnunet.training.augmenters import loader_of, replaced_loaders, stop  # noqa: E402
-from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint  # noqa: E402
-from hws_nnunet.training.weighting import (  # noqa: E402
-    STATE,
-    Weighting,
-    check_bases,
-    check_settings,
-    recorded,
-    settings_in_force,
-)
+from hws_nnunet.training.augmenters import replaced_loaders  # noqa: E402
+from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
+from hws_nnunet.training.weighting import recorded  # noqa: E402
 
 
-class HardnessWeightingMixin:
+class HardnessWeightingMixin(WeightingMixin):
     """Adds hardness weighted sampling to any v2 trainer that uses nnU-Net's own data loader.
 
     Put it first: ``class Mine(HardnessWeightingMixin, nnUNetTrainerNoMirroring)``. ``hws_settings`` may hold settings,
     a mapping or a YAML file's path; the file named by ``HWS_CONFIG`` comes before it.
     """
 
-    hws_settings: Settings | Mapping[str, object] | str | os.PathLike | None = None
-
-    settings: Settings
-    weighting: Weighting | None = None
-    _saved_state: dict | None = None
+    _weights = "network_weights"
     _training_data: object = None
-
-    def __new__(cls, *args: object, **kwargs: object) -> HardnessWeightingMixin:
-        """Check the order of bases and the settings before the host's constructor makes a folder."""
-        check_bases(cls, HardnessWeightingMixin, nnUNetTrainer)
-        check_settings(cls.hws_settings)
-        return super().__new__(cls)
-
-    @property
-    def sampler(self) -> HardnessWeightedSampler | None:
-        """The training's sampler, None before there are data."""
-        return None if self.weighting is None else self.weighting.sampler
 
     def initialize(self) -> None:
         """Check what can be checked before the long work, then initialise as the host does."""
@@ -61,7 +35,6 @@ class HardnessWeightingMixin:
             raise NotImplementedError(
                 "hardness weighted sampling on several GPUs (DDP) is not there yet: train with -num_gpus 1"
             )
-        self.settings = settings_in_force(type(self).hws_settings, self.print_to_log_file)
         super().initialize()
         self._record_losses()
 
@@ -70,13 +43,16 @@ class HardnessWeightingMixin:
         labels = self.label_manager
         self.loss = recorded(self.loss, host_losses(regions=labels.has_regions, ignore_label=labels.ignore_label))
 
+    def _structures(self) -> dict[str, int | tuple[int, ...]]:
+        labels = self.label_manager
+        keys = labels.foreground_regions if labels.has_regions else labels.foreground_labels
+        names = {_key(value): name for name, value in self.dataset_json["labels"].items()}
+        return {names.get(key, str(key)): key for key in map(_key, keys)}
+
     def get_tr_and_val_datasets(self) -> tuple:
         """Return the host's data sets; the sampler's cases are the training one's."""
         training, validation = super().get_tr_and_val_datasets()
-        self.weighting = Weighting(training.identifiers, self.settings, self.print_to_log_file)
-        if self._saved_state is not None:
-            self.weighting.load_state_dict(self._saved_state)
-            self._saved_state = None
+        self._weigh(training.identifiers)
         self._training_data = training
         return training, validation
 
@@ -84,21 +60,18 @@ class HardnessWeightingMixin:
         """Return the host's augmenters, the training one over a loader that draws by hardness."""
         with replaced_loaders(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader):
             training, validation = super().get_dataloaders()
-        loader = loader_of(training)
-        if not isinstance(loader, HardnessWeightedDataLoader) or loader.draws is not self.sampler.draws:
-            stop(training, validation)
-            raise RuntimeError(
-                f"{type(self).__name__} built its training data from {type(loader).__name__}, which does not draw by "
-                "hardness: the mixin works with trainers that use nnU-Net's nnUNetDataLoader"
-            )
+        self._check_loader(training, validation, "nnUNetDataLoader")
         return training, validation
 
     def _make_loader(self, original: type, data: object, *args: object, **kwargs: object) -> object:
         if data is not self._training_data or original is not HardnessWeightedDataLoader.__base__:
             return original(data, *args, **kwargs)
-        loader = HardnessWeightedDataLoader(data, *args, **kwargs)
-        loader.attach(self.sampler.draws)
-        return loader
+        return self._attach(HardnessWeightedDataLoader(data, *args, **kwargs))
+
+    def on_train_start(self) -> None:
+        """Read the settings, a fault in which ends the training before its long work; then start as the host does."""
+        self.settings  # noqa: B018
+        super().on_train_start()
 
     def on_train_epoch_start(self) -> None:
         """Start counting the epoch's visits and lags."""
@@ -124,22 +97,15 @@ class HardnessWeightingMixin:
         super().on_epoch_end()
         self.weighting.write_record(Path(self.output_folder), last=self.current_epoch >= self.num_epochs)
 
-    def save_checkpoint(self, filename: str) -> None:
-        """Write the host's checkpoint with the sampler's state in it, whole or not at all."""
-        state = self._saved_state if self.weighting is None else self.weighting.state_dict()
-        with extended_checkpoint(filename, {} if state is None else {STATE: state}):
-            super().save_checkpoint(filename)
-
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """Load the host's checkpoint; the sampler's state waits until there is a table to take it."""
-        with watched_checkpoint(STATE) as found:
+        with self._restored_sampler():
             super().load_checkpoint(filename_or_checkpoint)
-        if not found:
-            self.print_to_log_file("The checkpoint holds no state of hardness weighted sampling: it starts anew")
-        elif self.weighting is None:
-            self._saved_state = found[-1]
-        else:
-            self.weighting.load_state_dict(found[-1])
+
+
+def _key(label: int | list[int] | tuple[int, ...]) -> int | tuple[int, ...]:
+    """Return what the host's preprocessed data call a label, or the labels of a region."""
+    return tuple(label) if isinstance(label, list | tuple) else int(label)
 
 
 class HardnessWeightedTrainer(HardnessWeightingMixin, nnUNetTrainer):

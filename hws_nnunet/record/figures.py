@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from hws_nnunet.record.history import Record
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from hws_nnunet.record.history import Record
 
 _MOST_LINES = 40  # more cases than this are shown as bands
 _MOST_BARS = 15

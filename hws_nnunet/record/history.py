@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hws_nnunet.files import whole_file
 from hws_nnunet.record.structures import hardest_structure
 from hws_nnunet.record.tables import hardest_first, number, write_table
 from hws_nnunet.sampling import HardnessWeightedSampler
@@ -197,17 +196,15 @@ class Record:
             for row in state["rows"].tolist()
         ]
 
-    def write(self, folder: Path, sampler: HardnessWeightedSampler, *, figure: bool = True) -> None:
-        """Write both tables, and the figure if asked, into a folder, each whole or not at all.
+    def write(self, folder: Path, sampler: HardnessWeightedSampler) -> None:
+        """Write both tables into a folder, each whole or not at all.
 
         Of ``hardness.csv``, a row a case, hardest first: ``probability`` is that of a single draw now; visits come out
         less uneven than that where a batch draws no case twice (``with_replacement`` off). ``drawn`` is what came of
         it over the whole training: the case's visits in times of the mean (2.04: twice as many).
         """
         folder = Path(folder)
-        table, probabilities = sampler.table, sampler.probabilities()
-        if not sampler.settings.weighs_cases:
-            probabilities = np.full(len(table), 1 / len(table))
+        table, probabilities = sampler.table, draw_probabilities(sampler)
         hardness = table.hardness[:, table.column]
         stalled, mean = set(sampler.stalled), table.visits.mean() or math.nan
         header = ("case", "hardness", "probability", "visits", "drawn", "last_epoch_seen", "stalled", *table.measures)
@@ -230,12 +227,12 @@ class Record:
             for epoch, summary in zip(self.epochs, self.summaries, strict=True)
         ]
         write_table(folder / EPOCHS_FILE, ("epoch", *_NUMBERS), epochs)
-        if not figure:
-            return
-        from hws_nnunet.record.figures import plot_record  # matplotlib is slow to import, and needed here alone
 
-        with whole_file(folder / FIGURE_FILE) as partial:
-            plot_record(self, probabilities, table.visits, partial)
+
+def draw_probabilities(sampler: HardnessWeightedSampler) -> np.ndarray:
+    """Return each case's probability ``(n,)`` of a single draw, the host's where cases are not weighted."""
+    n = len(sampler.table)
+    return sampler.probabilities() if sampler.settings.weighs_cases else np.full(n, 1 / n)
 
 
 def read_cases(folder: Path, by: str | None = None) -> list[dict[str, str]]:

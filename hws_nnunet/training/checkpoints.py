@@ -2,45 +2,62 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
 
 from hws_nnunet.files import whole_file
 
+_TURN = threading.RLock()
+
 
 @contextmanager
-def replaced(owner: object, name: str, value: object) -> Iterator[object]:
-    """Replace an attribute inside the block; yield what it was, and put that back at the end."""
-    original = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield original
-    finally:
-        setattr(owner, name, original)
+def _through(name: str, hook: Callable[..., object]) -> Iterator[None]:
+    """Have what this thread calls as ``torch.<name>`` inside the block go through ``hook(original, ...)``.
+
+    Threads take turns, so that each puts back what it found; what the others call meanwhile is the original.
+    """
+    with _TURN:
+        original, thread = getattr(torch, name), threading.get_ident()
+
+        def call(*args: object, **kwargs: object) -> object:
+            if threading.get_ident() != thread:
+                return original(*args, **kwargs)
+            return hook(original, *args, **kwargs)
+
+        setattr(torch, name, call)
+        try:
+            yield
+        finally:
+            setattr(torch, name, original)
 
 
 @contextmanager
 def extended_checkpoint(
-    filename: str | os.PathLike, extra: dict[str, object], *, clean: Callable[[object], object] = lambda value: value
-) -> Iterator[None]:
-    """Have the checkpoint saved to ``filename`` inside the block hold ``extra``, and appear whole or not at all.
+    weights: str, extra: dict[str, object], *, clean: Callable[[object], object] = lambda value: value
+) -> Iterator[list[object]]:
+    """Have checkpoints that this thread saves inside the block hold ``extra``, and appear whole or not at all.
 
-    ``clean`` is applied to what the host saves.
+    A checkpoint is a dictionary with a key ``weights``, whatever file a trainer puts it into. ``clean`` is applied
+    to what the host saves. Yields a list that gets each checkpoint's target.
     """
+    extended: list[object] = []
 
-    def save(checkpoint: object, target: object, *args: object, **kwargs: object) -> None:
-        if not isinstance(target, str | os.PathLike) or os.fspath(target) != os.fspath(filename):
-            original(checkpoint, target, *args, **kwargs)
+    def save(original: Callable, obj: object, f: object, *args: object, **kwargs: object) -> None:  # torch's names
+        if not isinstance(obj, dict) or weights not in obj:
+            original(obj, f, *args, **kwargs)
             return
-        with whole_file(filename) as partial:
-            original({**clean(checkpoint), **extra}, partial, *args, **kwargs)
+        with whole_file(f) if isinstance(f, str | os.PathLike) else nullcontext(f) as target:
+            original({**clean(obj), **extra}, target, *args, **kwargs)
+        extended.append(f)
 
-    with replaced(torch, "save", save) as original:
-        yield
+    with _through("save", save):
+        yield extended
 
 
 @contextmanager
@@ -48,25 +65,29 @@ def watched_checkpoint(key: str) -> Iterator[list[object]]:
     """Yield a list that gets what a checkpoint loaded inside the block holds under ``key``, if anything."""
     found: list[object] = []
 
-    def load(*args: object, **kwargs: object) -> object:
+    def load(original: Callable, *args: object, **kwargs: object) -> object:
         checkpoint = original(*args, **kwargs)
         if isinstance(checkpoint, dict) and key in checkpoint:
             found.append(checkpoint[key])
         return checkpoint
 
-    with replaced(torch, "load", load) as original:
+    with _through("load", load):
         yield found
 
 
 def without_numpy_scalars(value: object) -> object:
     """Return a checkpoint in which numpy's scalars are Python's numbers, as ``torch.load`` of today asks for.
 
-    Dictionaries, lists and tuples are gone through; ordered dictionaries stay ordered ones.
+    The values of dictionaries, lists and tuples are gone through; each stays of its type.
     """
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return value.item()
     if isinstance(value, dict):
-        return type(value)((key, without_numpy_scalars(part)) for key, part in value.items())
+        cleaned = copy.copy(value)  # keeps a default factory, and the attributes of a state_dict
+        for key, part in value.items():
+            cleaned[key] = without_numpy_scalars(part)
+        return cleaned
     if isinstance(value, list | tuple):
-        return type(value)(without_numpy_scalars(part) for part in value)
+        parts = map(without_numpy_scalars, value)
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value

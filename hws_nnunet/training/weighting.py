@@ -18,7 +18,9 @@ import torch
 
 from hws_nnunet._version import __version__
 from hws_nnunet.config import MEASURES, Settings, find_settings
-from hws_nnunet.record.history import EpochSummary, Record, summarise
+from hws_nnunet.files import whole_file
+from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
+from hws_nnunet.record.structures import write_structures
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.training.losses import importance_weights
 from hws_nnunet.training.measures import HostLosses, SampleMeasures
@@ -31,13 +33,6 @@ _PAUSE = 100
 """After a figure, in times of what it took."""
 
 Log = Callable[[str], None]
-
-
-def check_settings(attribute: object) -> None:
-    """Raise for settings that cannot be used, before a host makes any folder; their warnings come later, in the log."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        find_settings(attribute)
 
 
 @contextmanager
@@ -72,28 +67,6 @@ def recorded(loss: torch.nn.Module, losses: HostLosses) -> LossRecorder:
     return LossRecorder(loss, measures, dice_of=measures.dice_of)
 
 
-def check_bases(cls: type, mixin: type, host: type) -> None:
-    """Raise where a trainer's class would not run our hooks, because the host's own come before them.
-
-    Args:
-        cls: of the trainer.
-        mixin: has our hooks.
-        host: the host's class whose methods they wrap.
-
-    Raises:
-        TypeError: naming the order that works.
-    """
-    order = cls.__mro__
-    if host not in order:
-        raise TypeError(f"{cls.__name__} does not derive from {host.__name__}, which {mixin.__name__} adds to")
-    if order.index(mixin) > order.index(host):
-        other = next(base for base in order if issubclass(base, host) and not issubclass(base, mixin))
-        raise TypeError(
-            f"{cls.__name__} names {mixin.__name__} after {other.__name__}, whose methods would hide it: write class "
-            f"{cls.__name__}({mixin.__name__}, {other.__name__})"
-        )
-
-
 def _check_whole_batch(values: Sequence, cases: Sequence) -> None:
     if len(values) != len(cases):
         raise RuntimeError(
@@ -109,9 +82,10 @@ class Weighting:
         names: the training cases, in the order of the host's loader; one that is listed more than once counts once.
         settings: in force.
         log: writes a line to the host's log.
+        structures: names of the foreground classes or regions, in the order of the recorded losses.
     """
 
-    def __init__(self, names: Sequence[str], settings: Settings, log: Log):
+    def __init__(self, names: Sequence[str], settings: Settings, log: Log, *, structures: Sequence[str] = ()):
         self.settings, self._log = settings, log
         # Neutral settings must not use up random numbers that the host would have got.
         rng = np.random.default_rng(np.random.randint(2**32, size=4)) if settings.weighs_cases else None  # noqa: NPY002
@@ -121,7 +95,7 @@ class Weighting:
                 f"WARNING: the split lists {len(names) - len(once)} case(s) more than once; draws by hardness count "
                 "each case once"
             )
-        self.sampler = HardnessWeightedSampler(once, settings, measures=MEASURES, rng=rng)
+        self.sampler = HardnessWeightedSampler(once, settings, measures=MEASURES, structures=structures, rng=rng)
         self.record = Record(self.sampler.table.names)
         self._draw_again = -math.inf
         self.start_epoch()
@@ -183,12 +157,28 @@ class Weighting:
         begin = time.monotonic()
         figure = last or begin >= self._draw_again
         try:
-            self.record.write(folder, self.sampler, figure=figure)
+            self.record.write(folder, self.sampler)
+            write_structures(folder, *self._hardness_of_structures())
+            if figure:
+                self._draw(folder)
         except Exception as error:  # a full disk or a font that is missing must not end a training of days
             self._log(f"WARNING: the record was not written: {type(error).__name__}: {error}")
         if figure:
             now = time.monotonic()
             self._draw_again = now + _PAUSE * (now - begin)
+
+    def _hardness_of_structures(self) -> tuple:
+        table = self.sampler.table
+        return table.names, table.hardness[:, table.column], table.structures, table.structure_hardness
+
+    def _draw(self, folder: Path) -> None:
+        # matplotlib is slow to import, and needed here alone
+        from hws_nnunet.record.figures import plot_record
+        from hws_nnunet.record.structure_figure import STRUCTURES_FIGURE, plot_structures
+
+        with whole_file(folder / FIGURE_FILE) as partial:
+            plot_record(self.record, draw_probabilities(self.sampler), self.sampler.table.visits, partial)
+        plot_structures(*self._hardness_of_structures(), folder / STRUCTURES_FIGURE)
 
     def state_dict(self) -> dict:
         """Return what a resumed training needs."""

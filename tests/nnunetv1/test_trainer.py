@@ -163,6 +163,26 @@ def test_the_cascade_names_our_trainer_of_its_first_stage(workspace, monkeypatch
     assert Path(other.folder_with_segs_from_prev_stage).parent.name == f"nnUNetTrainerV2__{SMALL}"
 
 
+def test_settings_are_read_for_training_alone(workspace, monkeypatch, one_thread, tmp_path):
+    """A file that is not there stops neither ``nnUNet_predict`` nor ``--validation_only``, but each training."""
+    from hws_nnunet.config import SettingsError
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize(True)
+    trainer.save_checkpoint(str(tmp_path / "model.model"))
+    monkeypatch.setenv("HWS_CONFIG", "settings/not_here.yaml")
+    predicting = HardnessWeightedTrainer(*trainer.init_args)
+    predicting.initialize(False)
+    predicting.load_checkpoint(str(tmp_path / "model.model"), train=False)
+    init = list(trainer.init_args)
+    init[2] = f"{trainer.output_folder_base}_never_made"
+    training = HardnessWeightedTrainer(*init)
+    with pytest.raises(SettingsError, match=r"settings from settings/not_here.yaml: 1 fault\(s\)\n  - cannot be read"):
+        training.initialize(True)
+    assert not Path(init[2]).exists()
+
+
 def test_a_trainer_with_another_loader_is_refused(workspace, monkeypatch, one_thread):
     from nnunet.training.dataloading.dataset_loading import DataLoader3D
     from nnunet.training.network_training import nnUNetTrainer as module
@@ -181,7 +201,8 @@ def test_a_trainer_with_another_loader_is_refused(workspace, monkeypatch, one_th
 def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, one_thread, tmp_path):
     from nnunet.training.network_training import nnUNetTrainer as module
 
-    from hws_nnunet.nnunetv1.trainer import STATE, HardnessWeightedTrainer
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
+    from hws_nnunet.training.weighting import STATE
 
     before = torch.save, torch.load, module.DataLoader3D
     trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)

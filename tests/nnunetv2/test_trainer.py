@@ -115,10 +115,33 @@ def test_bad_settings_end_the_command_before_it_trains(workspace):
     assert f"settings from {file}: 2 fault(s)" in done.stdout
     assert "unknown setting 'betta'; did you mean 'beta'?" in done.stdout
     fold = workspace.fold(1, "ShortHardnessWeighted", fold=2)
-    assert not fold.exists(), "nothing is written"
+    assert not [file for file in fold.iterdir() if not file.name.startswith("training_log")], "a log is all there is"
 
 
-def trainer_of(workspace, monkeypatch, cls):
+def test_settings_are_read_for_training_alone(workspace, monkeypatch):
+    """A file that is not there does not stop ``--val``, but each training."""
+    from nnunetv2.run.run_training import maybe_load_checkpoint
+
+    from hws_nnunet.config import SettingsError
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+
+    class ReadsSettings(HardnessWeightedTrainer):
+        """A name, and so a folder, of its own."""
+
+    trainer = trainer_of(workspace, monkeypatch, ReadsSettings)
+    trainer.initialize()
+    trainer.get_dataloaders()
+    trainer.save_checkpoint(f"{trainer.output_folder}/checkpoint_final.pth")
+    validating = trainer_of(workspace, monkeypatch, ReadsSettings, config="settings/not_here.yaml")
+    maybe_load_checkpoint(validating, continue_training=False, validation_only=True)
+    assert "not_here" not in Path(validating.log_file).read_text()
+    training = trainer_of(workspace, monkeypatch, ReadsSettings, config="settings/not_here.yaml")
+    monkeypatch.setattr(training, "initialize", lambda: pytest.fail("the long work began"))
+    with pytest.raises(SettingsError, match=r"settings from settings/not_here.yaml: 1 fault\(s\)\n  - cannot be read"):
+        training.run_training()
+
+
+def trainer_of(workspace, monkeypatch, cls, config=None):
     """Make a trainer in this process."""
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 
@@ -128,6 +151,8 @@ def trainer_of(workspace, monkeypatch, cls):
             monkeypatch.setattr(module, name, workspace.env[name])
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     monkeypatch.delenv("HWS_CONFIG", raising=False)
+    if config is not None:
+        monkeypatch.setenv("HWS_CONFIG", config)
     folder = workspace.preprocessed(1)
     plans = json.loads((folder / "nnUNetPlans.json").read_text())
     plans["continue_training"] = False
@@ -214,7 +239,8 @@ def test_a_case_listed_twice_counts_once(workspace, monkeypatch, capsys):
 def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, tmp_path):
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 
-    from hws_nnunet.nnunetv2.trainer import STATE, HardnessWeightedTrainer
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+    from hws_nnunet.training.weighting import STATE
 
     before = torch.save, torch.load, module.nnUNetDataLoader
     trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)

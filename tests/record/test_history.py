@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from hws_nnunet import HardnessWeightedSampler, Settings
-from hws_nnunet.commands import main as cli
+from hws_nnunet.commands import main
 from hws_nnunet.record import figures
 from hws_nnunet.record.figures import plot_record
 from hws_nnunet.record.history import Record, read_cases, summarise
@@ -59,7 +59,7 @@ def test_tables_say_what_the_sampler_did(tmp_path):
     assert float(epochs[-1]["median_lag"]) == 2
     assert float(epochs[-1]["largest_lag"]) == 6
     assert float(epochs[-1]["largest"]) == pytest.approx(sampler.table.hardness.max(), rel=1e-4)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["hardness.csv", "hardness.png", "hardness_epochs.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hardness.csv", "hardness_epochs.csv"]
 
 
 @pytest.mark.parametrize(("n", "epochs"), [(1, 1), (10, 1), (10, 20), (41, 2), (1000, 3)])
@@ -157,7 +157,7 @@ def test_stalled_cases_are_named(tmp_path):
     record.write(tmp_path, sampler)
     cases = rows(tmp_path / "hardness.csv")
     assert [case["case"] for case in cases if case["stalled"] == "1"] == ["case007"]
-    printed = run(cli.app, ["hardness", str(tmp_path), "--top", "3"]).output.splitlines()
+    printed = run(main.app, ["hardness", str(tmp_path), "--top", "3"]).output.splitlines()
     assert printed[1].endswith("stalled")
     assert printed[1].startswith("case007")
     assert "is the label right?" in printed[-1]
@@ -175,7 +175,7 @@ def test_cases_by_either_measure(tmp_path):
         ("a", "0.1"),
         ("c", ""),
     ]
-    printed = run(cli.app, ["hardness", str(tmp_path), "--by", "dice_ce"]).output.splitlines()
+    printed = run(main.app, ["hardness", str(tmp_path), "--by", "dice_ce"]).output.splitlines()
     assert printed[1].split()[:2] == ["b", "0.7000"]
     file = tmp_path / "hardness.csv"
     file.write_text("\n".join(line.rsplit(",", 2)[0] for line in file.read_text().splitlines()))
@@ -248,22 +248,22 @@ def test_the_command_prints_the_hardest(tmp_path):
     sampler, record, _, _ = trained(30, 2)
     record.write(tmp_path, sampler)
     names = [case["case"] for case in rows(tmp_path / "hardness.csv")]
-    text = run(cli.app, ["hardness", str(tmp_path), "--top", "3"]).output
+    text = run(main.app, ["hardness", str(tmp_path), "--top", "3"]).output
     assert [line.split()[0] for line in text.splitlines()[1:4]] == names[:3]
     assert "3 of 30 cases" in text
     assert "hardest structure" not in text
     hard = np.full((30, 2), np.nan)
     hard[sampler.table.names.index(names[1])] = 0.25, 0.75
     write_structures(tmp_path, sampler.table.names, sampler.table.hardness[:, 0], ("csf", "white matter"), hard)
-    head, first, second = run(cli.app, ["hardness", str(tmp_path), "--top", "3"]).output.splitlines()[:3]
+    head, first, second = run(main.app, ["hardness", str(tmp_path), "--top", "3"]).output.splitlines()[:3]
     start = head.index("hardest structure")
     assert first[start:].split()[0] == "-"
     assert second[start:].startswith("white matter 0.75 ")
     drawn = sampler.table.visits[sampler.table.names.index(names[0])] * 30 / sampler.table.visits.sum()
     assert first[: head.index("drawn") + len("drawn")].endswith(f" {drawn:.1f}x")
-    table = run(cli.app, ["hardness", str(tmp_path), "--csv", "--top", "100"]).output
+    table = run(main.app, ["hardness", str(tmp_path), "--csv", "--top", "100"]).output
     assert table == (tmp_path / "hardness.csv").read_text()
-    missing = run(cli.app, ["hardness", str(tmp_path / "nothing")])
+    missing = run(main.app, ["hardness", str(tmp_path / "nothing")])
     assert isinstance(missing.exception, FileNotFoundError)
     assert "expected a fold's folder of a HardnessWeightedTrainer" in str(missing.exception)
 

@@ -1,0 +1,116 @@
+"""What the trainers of both hosts have in common: settings, sampler, saved state; the adapters add hooks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+from hws_nnunet.config import Settings
+from hws_nnunet.sampling import HardnessWeightedSampler
+from hws_nnunet.training.augmenters import loader_of, stop
+from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint
+from hws_nnunet.training.weighting import STATE, Weighting, settings_in_force
+
+
+class WeightingMixin:
+    """The part of ``HardnessWeightingMixin`` that knows no host.
+
+    Each host's mixin says under which key (``_weights``) the host's checkpoints hold the network's.
+    """
+
+    hws_settings: Settings | Mapping[str, object] | str | os.PathLike | None = None
+
+    weighting: Weighting | None = None
+    _weights: str
+    _saved_state: dict | None = None
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Refuse the mixin behind its host's trainer, whose methods would then be called in its place.
+
+        Raises:
+            TypeError: it is.
+        """
+        super().__init_subclass__(**kwargs)
+        hosts = [base for base in cls.__mro__ if not issubclass(base, WeightingMixin) and "run_training" in vars(base)]
+        if hosts and not hasattr(super(), "run_training"):
+            bases = ", ".join(base.__name__ for base in cls.__bases__)
+            raise TypeError(
+                f"class {cls.__name__}({bases}) would not draw by hardness: put the mixin before {hosts[0].__name__}"
+            )
+
+    @cached_property
+    def settings(self) -> Settings:
+        """In force; read, checked and told in the log when first asked for, as a training does and nothing else.
+
+        Raises:
+            SettingsError: they cannot be used.
+        """
+        return settings_in_force(type(self).hws_settings, self.print_to_log_file)
+
+    @property
+    def sampler(self) -> HardnessWeightedSampler | None:
+        """The training's sampler, None before there are data."""
+        return None if self.weighting is None else self.weighting.sampler
+
+    def _structures(self) -> dict[str, object]:
+        """Return the foreground classes or regions, in the network's order: name, and what the host's data call it."""
+        raise NotImplementedError
+
+    def _weigh(self, names: Sequence[str]) -> None:
+        """Make a new sampler over the training cases; it goes on where a checkpoint loaded before says."""
+        self.weighting = Weighting(names, self.settings, self.print_to_log_file, structures=list(self._structures()))
+        if self._saved_state is not None:
+            self.weighting.load_state_dict(self._saved_state)
+            self._saved_state = None
+
+    def _attach(self, loader: object) -> object:
+        """Return one of our loaders, which draws by the training's sampler from now on."""
+        loader.attach(self.sampler.draws, list(self._structures().values()))
+        return loader
+
+    def _check_loader(self, training: object, validation: object, expected: str) -> None:
+        """Raise, with the workers ended, if the host's training data come from another loader than ours.
+
+        Args:
+            training: the host's augmenter of training data.
+            validation: and of validation data.
+            expected: names of the host's loaders that ours take the place of.
+        """
+        loader = loader_of(training)
+        if self.sampler is None or getattr(loader, "draws", None) is not self.sampler.draws:
+            stop(training, validation)
+            raise RuntimeError(
+                f"{type(self).__name__} built its training data from {type(loader).__name__}, which does not draw by "
+                f"hardness: the mixin works with trainers that use nnU-Net's {expected}"
+            )
+
+    def _clean(self, checkpoint: dict) -> dict:
+        """Return what is saved of a host's checkpoint."""
+        return checkpoint
+
+    def save_checkpoint(self, *args: object, **kwargs: object) -> None:
+        """Write the host's checkpoint with the sampler's state in it, whole or not at all."""
+        state = self._saved_state if self.weighting is None else self.weighting.state_dict()
+        extra = {} if state is None else {STATE: state}
+        with extended_checkpoint(self._weights, extra, clean=self._clean) as extended:
+            super().save_checkpoint(*args, **kwargs)
+        # nnU-Net v2 can be told to save nothing
+        if extra and not extended and not getattr(self, "disable_checkpointing", False):
+            self.print_to_log_file(
+                f"WARNING: the sampler's state was not saved: {type(self).__name__} did not call torch.save, in the "
+                f"training's own thread, on a dictionary with {self._weights!r}. A resumed training starts it anew"
+            )
+
+    @contextmanager
+    def _restored_sampler(self) -> Iterator[None]:
+        """Have the sampler take its state from the checkpoint loaded inside the block; it waits until there is one."""
+        with watched_checkpoint(STATE) as found:
+            yield
+        if not found:
+            self.print_to_log_file("The checkpoint holds no state of hardness weighted sampling: it starts anew")
+        elif self.weighting is None:
+            self._saved_state = found[-1]
+        else:
+            self.weighting.load_state_dict(found[-1])
