@@ -328,7 +328,11 @@ class HardnessWeightedSampler:
         """
         if self.table.weighted:
             self.refresh()
-        return {**self.table.state_dict(), "reliability": self._reliability.state_dict()}
+        return {
+            **self.table.state_dict(),
+            "settings": self.settings.model_dump(),
+            "reliability": self._reliability.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Restore :meth:`state_dict`, case by case by name.

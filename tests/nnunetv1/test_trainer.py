@@ -14,7 +14,7 @@ from tests.workspaces import first_difference
 
 SCRIPT = Path(__file__).with_name("train_steps.py")
 STEPS = 5
-NEUTRAL = {"beta": 0, "patch_beta": 0}
+NEUTRAL = {"beta": 0, "structure_beta": 0}
 PAPER = {"smoothing": 0.0, "ess": 0.0, "beta": 3.0}
 HOSTS = [("3d_fullres", SMALL), ("2d", "nnUNetPlansv2.1")]
 JOBS = [
@@ -22,7 +22,7 @@ JOBS = [
     *(("ShortHardnessWeighted", *where, NEUTRAL) for where in HOSTS),
     *(
         ("ShortHardnessWeighted", *HOSTS[0], settings)
-        for settings in ({}, {"patch_beta": 2.0}, PAPER, {**PAPER, "importance_weights": True})
+        for settings in ({}, {"structure_beta": 2.0}, PAPER, {**PAPER, "importance_weights": True})
     ),
 ]
 
@@ -68,7 +68,7 @@ def test_neutral_settings_equal_stock_nnunet_bit_for_bit(steps, where):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{}, {"patch_beta": 2.0}])
+@pytest.mark.parametrize("settings", [{}, {"structure_beta": 2.0}])
 def test_with_weighting_on_they_differ(steps, settings):
     weighted = steps(settings=settings)
     assert first_difference(steps("ShortStock"), weighted) is not None
