@@ -134,7 +134,7 @@ class HardnessWeightedSampler:
             table.count_update(unseen, lag)
             # Before any reader sees weights that a jump has thrown out of scale.
             if turned or self._has_drifted() or (unseen == 0 and newly_seen) if weighted else unseen == 0:
-                self._compute_weights(start=table.beta)
+                self._compute_weights()
 
     def _checked(
         self, cases: Sequence[int], losses: np.ndarray, structures: np.ndarray | None
@@ -222,11 +222,11 @@ class HardnessWeightedSampler:
         return abs(bound - self._smallest_ess) > _SHORTFALL * n
 
     def refresh(self) -> None:
-        """Compute beta in force and all weights anew, from what is tracked alone."""
+        """Compute beta in force and all weights anew."""
         with self.table.writing():
             self._compute_weights()
 
-    def _compute_weights(self, *, start: float | None = None) -> None:
+    def _compute_weights(self) -> None:
         table, settings, n = self.table, self.settings, len(self.table)
         offset, free = self.ranked_offsets(), np.ones(n, dtype=bool)
         if settings.stall_limit:
@@ -237,7 +237,7 @@ class HardnessWeightedSampler:
         m, share = len(offset), smallest_share(settings.ess, self._reliability.value)
         self._smallest_ess = share * n
         options = {"uniform_fraction": settings.uniform_fraction, "cap": settings.cap}
-        beta = solve_beta(offset, settings.beta, share * m, start=start, **options)
+        beta = solve_beta(offset, settings.beta, share * m, **options)
         exponent = exponents(offset, beta)
         top, log_sum = tilt(exponent, tilt_limit(m, **options))
         scale, floor = (1.0 - settings.uniform_fraction) * m / n, settings.uniform_fraction / n
