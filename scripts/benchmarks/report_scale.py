@@ -23,8 +23,8 @@ def scale(found: dict, figure: Path) -> tuple[list[str], list[str]]:
     lines = [
         "Simulated trainings of 90 epochs of 250 batches of 2; losses of single visits scatter by 0.15 (standard "
         "deviation). Today's core, and in brackets the one before in the same trainings. ESS as a share of the cases; "
-        "visits: coefficient of variation over that of uniform draws; tilt: mean true hardness of what is drawn, in standard "
-        f"deviations; its smallest share of the older one's over blocks of {BLOCK} epochs in the last column.",
+        "visits: coefficient of variation over that of uniform draws; tilt: mean true hardness of what is drawn, in "
+        f"standard deviations; its smallest share of the older one's over blocks of {BLOCK} epochs in the last column.",
         "",
         "| cases | spread between cases | all losses fall, time constant | ESS in force | over time | visits | "
         "smallest and largest | tilt | tilt kept | smallest |",
