@@ -44,8 +44,8 @@ class SampleMeasures:
     """Tells what is recorded of each sample: the host's loss of it alone, then its Dice.
 
     What our own function reproduces, it computes, for all samples at once. Any other loss of the host is called with
-    one sample at a time, which takes as long again as the host's call, and shows one that counts its calls more of them.
-    Which of the two is looked at in each step: a loss may change while a network trains.
+    one sample at a time, which takes about as long again as the host's own call. Which of the two is looked at in each
+    step: a loss may change while a network trains.
 
     Args:
         host_loss: what the host trains with.
