@@ -302,18 +302,3 @@ def test_a_loss_that_changes_while_training_is_recorded(workspace, monkeypatch, 
         assert isinstance(trainer.loss, LossRecorder)
         found = trainer.sampler.table.hardness[trainer.tr_gen.batch["hws_drawn"]["cases"], 0]
         assert float(found.mean()) == pytest.approx(value, abs=1e-4)
-
-
-def test_the_mixin_named_second_is_refused():
-    from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
-
-    from hws_nnunet.nnunetv1.trainer import HardnessWeightingMixin
-
-    class Variant(nnUNetTrainerV2):
-        pass
-
-    class Mine(Variant, HardnessWeightingMixin):
-        pass
-
-    with pytest.raises(TypeError, match=r"names HardnessWeightingMixin after Variant.*class Mine\(HardnessWeightingMi"):
-        Mine("plans", 0)

@@ -390,21 +390,6 @@ def test_variants_of_the_loss(workspace, monkeypatch, variant):
     assert found.tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_mixin_named_second_is_refused():
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-
-    from hws_nnunet.nnunetv2.trainer import HardnessWeightingMixin
-
-    class Variant(nnUNetTrainer):
-        pass
-
-    class Mine(Variant, HardnessWeightingMixin):
-        pass
-
-    with pytest.raises(TypeError, match=r"names HardnessWeightingMixin after Variant.*class Mine\(HardnessWeightingMi"):
-        Mine({}, "3d_small", 0, {})
-
-
 @pytest.mark.parametrize("settings", [{}, {"importance_weights": True}])
 def test_a_step_in_parts_is_refused(workspace, monkeypatch, settings):
     from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer, HardnessWeightingMixin, nnUNetTrainer
