@@ -49,7 +49,7 @@ def test_all_faults_are_reported_at_once():
         "structure": 1,
     }
     with pytest.raises(SettingsError) as error:
-        parse_settings({**values, "beta": 0, "importance_weights": True}, "my.yaml")
+        parse_settings({**values, "with_replacement": 2, "beta": 0, "importance_weights": True}, "my.yaml")
     text = str(error.value)
     assert text.startswith("settings from my.yaml: 8 fault(s)")
     for part in (
