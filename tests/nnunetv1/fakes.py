@@ -14,7 +14,7 @@ SHAPE = (24, 20, 18)
 def make_cases(folder, n, shape=SHAPE, labels=(1, 2), previous=False):
     """Return the host's data set; each case has its own ``class_locations``.
 
-    Every voxel of an image holds where it is, so that a patch tells its place; the voxels of the label number ``k`` have
+    Every voxel of an image holds where it is, so that a patch tells its place; the voxels of label number ``k`` have
     y = 6 + k. With ``previous`` there is the segmentation of a cascade's first stage.
     """
     rng = np.random.default_rng(0)
