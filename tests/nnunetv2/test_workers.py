@@ -131,6 +131,7 @@ def test_no_two_workers_draw_the_same(workers):
     cases = FakeCases(CASES, shape=(24, 24, 24))
     settings = Settings(smoothing=0.0, stall_limit=False, structure_beta=1e-9)
     loader, sampler = loader_of(cases, settings, structures=STRUCTURES, oversample=1.0)
+    next(loader)  # what it draws with must not be inherited
     with pipeline(loader, workers) as augmenter:
         batches = train(augmenter, sampler, 60 * workers, np.linspace(0.5, 1, CASES))
     drawn = {}
