@@ -87,6 +87,7 @@ def public_functions():
         "hws_nnunet.training.losses",
         "hws_nnunet.config",
         "hws_nnunet.training.recorder",
+        "hws_nnunet.training.measures",
     ):
         module = importlib.import_module(name)
         for key, value in vars(module).items():

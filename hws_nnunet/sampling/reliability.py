@@ -24,19 +24,22 @@ _POWER = 6  # of the share that is noise, in the bound in force
 class Reliability:
     """The running regression of new losses on tracked values."""
 
+    __slots__ = ("_pairs", "_x", "_xx", "_xy", "_y", "_yy")
+
     def __init__(self) -> None:
         self._pairs = 0
         self._x = self._y = self._xx = self._xy = self._yy = 0.0  # means, then second moments about them
 
     def add(self, tracked: float, loss: float) -> None:
         """Take in a case's tracked value and the loss that came next, both as differences from the common level."""
-        self._pairs += 1
-        rate = max(_RATE, 1.0 / self._pairs)
+        self._pairs = pairs = self._pairs + 1
+        rate = _RATE if pairs * _RATE >= 1.0 else 1.0 / pairs
         keep, dx, dy = 1.0 - rate, tracked - self._x, loss - self._y
-        self._x += rate * dx
+        step = rate * dx
+        self._x += step
         self._y += rate * dy
-        self._xx = keep * (self._xx + rate * dx * dx)
-        self._xy = keep * (self._xy + rate * dx * dy)
+        self._xx = keep * (self._xx + step * dx)
+        self._xy = keep * (self._xy + step * dy)
         self._yy = keep * (self._yy + rate * dy * dy)
 
     @property
@@ -51,11 +54,12 @@ class Reliability:
 
     def state_dict(self) -> dict[str, float]:
         """Return the moments."""
-        return dict(vars(self))
+        return {name: getattr(self, name) for name in self.__slots__}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Restore :meth:`state_dict`."""
-        vars(self).update({key: state[key] for key in vars(self)})
+        for name in self.__slots__:
+            setattr(self, name, state[name])
 
 
 def smallest_share(ess: float, reliability: float) -> float:

@@ -23,6 +23,8 @@ _DRIFT = 0.05  # of it upwards, and of the total weight, likewise
 _LARGEST_EXPONENT = 600.0
 _LAG_RATE = 0.05  # of the running mean
 _LEVEL_RATE = 0.01  # of the level that all losses have in common, a loss
+_FINDING = round(1 / _LEVEL_RATE)  # losses that find the level first
+_LOOKED_AT = 16  # updates: how often the bound that reliability allows is compared with the one in force
 
 
 class HardnessWeightedSampler:
@@ -67,8 +69,7 @@ class HardnessWeightedSampler:
             self.table.order[:] = rng.permutation(len(self.table))
         self.draws = Draws(self.table, self.settings)
         self._stalls = StallWatch(self.table)
-        # Copies, because attributes of the settings model are slower to reach.
-        self._smoothing, self._ess_allowed = self.settings.smoothing, self.settings.ess
+        self._smoothing = self.settings.smoothing  # attributes of the settings model are slower to reach
         self._reliability = Reliability()
         words = self.table.words
         self._visits, self._offset, self._level, self._losses = (
@@ -133,7 +134,7 @@ class HardnessWeightedSampler:
             table.count_update(unseen, lag)
             # Before any reader sees weights that a jump has thrown out of scale.
             if turned or self._has_drifted() or (unseen == 0 and newly_seen) if weighted else unseen == 0:
-                self._compute_weights(start=table.beta)
+                self._compute_weights()
 
     def _checked(
         self, cases: Sequence[int], losses: np.ndarray, structures: np.ndarray | None
@@ -159,35 +160,29 @@ class HardnessWeightedSampler:
 
     def _take_in(self, case: int, row: list[float]) -> bool:
         """Track a sample's losses; return whether its case, far harder than the others, is now or no longer stalled."""
-        offset, level, column = self._offset, self._level, self.table.column
+        offset, levels, column = self._offset, self._level, self.table.column
         gain = max(1.0 - self._smoothing, 1.0 / self._visits[case])
         index, turned = case * len(row), False
         for measure, value in enumerate(row):
             if isfinite(value):
-                old = offset[index]
-                known = old == old
-                new = value if not known else old + level[measure] + gain * (value - old - level[measure])
+                level, old = levels[measure], offset[index]
+                if old == old:
+                    innovation = value - level - old
+                    new = old + gain * innovation
+                    if measure == column:
+                        self._reliability.add(old, value - level)
+                else:
+                    innovation = new = value - level
                 if measure == column:
-                    if known:
-                        self._reliability.add(old, value - level[measure])
-                    turned = self._stalls.add(case, value, self._others.shifted(level[measure]))
-                self._move_level(measure, value - (old + level[measure] if known else level[measure]))
-                offset[index] = new - level[measure]
+                    turned = self._stalls.add(case, value, level, self._others)
+                self._losses[measure] = count = self._losses[measure] + 1
+                move = innovation * _LEVEL_RATE if count >= _FINDING else innovation / count
+                levels[measure] = level + move
+                if count < _FINDING:  # the level is being found, not moving: what is tracked keeps its value
+                    self.table.offset[:, measure] -= move
+                offset[index] = new - move
             index += 1
         return turned and offset[case * len(row) + column] > self._others.bound
-
-    def _move_level(self, measure: int, innovation: float) -> None:
-        """Move the level that all cases have in common by a loss that differs from what was tracked.
-
-        The first losses of a training find the level: until it is known, what is tracked keeps its value.
-        """
-        self._losses[measure] += 1
-        count, level = self._losses[measure], self._level
-        if count * _LEVEL_RATE >= 1.0:
-            level[measure] += _LEVEL_RATE * innovation
-            return
-        level[measure] += innovation / count
-        self.table.offset[:, measure] -= innovation / count
 
     def _track_structures(self, cases: list[int], values: np.ndarray) -> None:
         table = self.table
@@ -219,18 +214,19 @@ class HardnessWeightedSampler:
     def _has_drifted(self) -> bool:
         total, n = self.table.tree.total, len(self.table.names)
         ess = total * total / self._squares if self._squares > 0 else 0.0
-        return (
-            not abs(total - 1.0) <= _DRIFT
-            or not (1 - _SHORTFALL) * self._ess <= ess <= (1 + _DRIFT) * self._ess
-            or abs(n * smallest_share(self._ess_allowed, self._reliability.value) - self._smallest_ess) > _SHORTFALL * n
-        )
+        if not (abs(total - 1.0) <= _DRIFT and (1 - _SHORTFALL) * self._ess <= ess <= (1 + _DRIFT) * self._ess):
+            return True
+        if self.table.version % _LOOKED_AT:
+            return False
+        bound = n * smallest_share(self.settings.ess, self._reliability.value)
+        return abs(bound - self._smallest_ess) > _SHORTFALL * n
 
     def refresh(self) -> None:
-        """Compute beta in force and all weights anew, from what is tracked alone."""
+        """Compute beta in force and all weights anew."""
         with self.table.writing():
             self._compute_weights()
 
-    def _compute_weights(self, *, start: float | None = None) -> None:
+    def _compute_weights(self) -> None:
         table, settings, n = self.table, self.settings, len(self.table)
         offset, free = self.ranked_offsets(), np.ones(n, dtype=bool)
         if settings.stall_limit:
@@ -241,7 +237,7 @@ class HardnessWeightedSampler:
         m, share = len(offset), smallest_share(settings.ess, self._reliability.value)
         self._smallest_ess = share * n
         options = {"uniform_fraction": settings.uniform_fraction, "cap": settings.cap}
-        beta = solve_beta(offset, settings.beta, share * m, start=start, **options)
+        beta = solve_beta(offset, settings.beta, share * m, **options)
         exponent = exponents(offset, beta)
         top, log_sum = tilt(exponent, tilt_limit(m, **options))
         scale, floor = (1.0 - settings.uniform_fraction) * m / n, settings.uniform_fraction / n
@@ -328,7 +324,11 @@ class HardnessWeightedSampler:
         """
         if self.table.weighted:
             self.refresh()
-        return {**self.table.state_dict(), "reliability": self._reliability.state_dict()}
+        return {
+            **self.table.state_dict(),
+            "settings": self.settings.model_dump(),
+            "reliability": self._reliability.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Restore :meth:`state_dict`, case by case by name.

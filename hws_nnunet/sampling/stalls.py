@@ -40,17 +40,18 @@ class StallWatch:
         self._near = table.words["near"]
         self._stuck = table.words["stuck"]
 
-    def add(self, case: int, loss: float, others: Others) -> bool:
+    def add(self, case: int, loss: float, level: float, others: Others) -> bool:
         """Take in a finite loss; return whether it ended a window and turned the verdict on the case.
 
         Args:
             case: its id.
             loss: of the measure that draws go by.
-            others: where the cases lie now, on the losses' scale.
+            level: what all losses have in common now.
+            others: where the cases lie, from that level.
         """
         count, total = self._answers[case] + 1, self._window[case] + loss
         self._answers[case] = count
-        if loss <= others.bound:
+        if loss - level <= others.bound:
             self._near[case] += 1
         if count & (count - 1) or count < _FIRST_WINDOW:
             self._window[case] = total
@@ -58,7 +59,7 @@ class StallWatch:
         visits = count if count == _FIRST_WINDOW else count // 2
         mean, before = total / visits, self._before[case]
         # False in the first window: there is none before it.
-        stuck = abs(mean - before) < _CHANGE * (mean - others.median) and self._near[case] * _NEAR <= visits
+        stuck = abs(mean - before) < _CHANGE * (mean - level - others.median) and self._near[case] * _NEAR <= visits
         changed = stuck != bool(self._stuck[case])
         self._window[case], self._near[case], self._before[case], self._stuck[case] = 0.0, 0, mean, int(stuck)
         return changed
@@ -69,7 +70,7 @@ class StallWatch:
 
 
 class Others(NamedTuple):
-    """Where the cases lie: their median, and the bound above which a case is far harder than the others."""
+    """Where the cases lie: their median, and the hardness above which a case is far harder than the others."""
 
     median: float
     bound: float
@@ -79,7 +80,3 @@ class Others(NamedTuple):
         """Return it for the hardness of all cases, ``(n,)``."""
         median = float(np.median(hardness))
         return cls(median, median + _FAR * _NORMAL * float(np.median(np.abs(hardness - median))))
-
-    def shifted(self, level: float) -> Others:
-        """Return it on a scale whose values are larger by ``level``."""
-        return Others(self.median + level, self.bound + level)

@@ -200,7 +200,8 @@ def _sum_of_logs(values: Tensor, at_once: int) -> Tensor:
     values = values.flatten()
     groups = len(values) // at_once
     grouped, rest = values[: groups * at_once].view(at_once, groups), values[groups * at_once :]
-    return grouped.prod(0).log().sum() + rest.log().sum()
+    total = grouped.prod(0).log().sum()
+    return total + rest.log().sum() if len(rest) else total
 
 
 def _losses(

@@ -43,8 +43,9 @@ class HostLosses:
 class SampleMeasures:
     """Tells what is recorded of each sample: the host's loss of it alone, then its Dice.
 
-    What our own function reproduces exactly, it computes, for all samples at once; any other loss of the host is called
-    with one sample at a time. Which of the two is looked at in each step, as a loss may change while a network trains.
+    What our own function reproduces, it computes, for all samples at once. Any other loss of the host is called with
+    one sample at a time, which takes about as long again as the host's own call. Which of the two is looked at in each
+    step: a loss may change while a network trains.
 
     Args:
         host_loss: what the host trains with.

@@ -32,11 +32,11 @@ class LossRecorder(nn.Module):
 
     def __init__(self, host_loss: nn.Module, measure: Measure, *, dice_of: DiceOf = lambda output: None):
         super().__init__()
-        self.host_loss = host_loss
         self._measure, self._dice_of = measure, dice_of
         self._weigh: Weigh | None = None
         self._values: Tensor | None = None
         self._copied: torch.cuda.Event | None = None
+        self.host_loss = host_loss  # from here on, its attributes come before new ones of this
 
     def __getattr__(self, name: str) -> object:
         try:

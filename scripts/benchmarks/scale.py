@@ -43,7 +43,7 @@ def training(job: dict) -> dict:
     truth = rng.standard_normal(n)
     truth = (truth - truth.mean()) / truth.std()
     hardness = 0.4 + job["spread"] * truth
-    sampler = HardnessWeightedSampler([str(i) for i in range(n)], Settings(**job.get("settings", {})), rng=rng)
+    sampler = HardnessWeightedSampler([str(i) for i in range(n)], Settings(**job["settings"]), rng=rng)
     older = "cells" in inspect.signature(sampler.update).parameters
     waiting: deque = deque()
     visits, mean_p = np.zeros(n, dtype=int), np.zeros(n)
@@ -78,7 +78,7 @@ def training(job: dict) -> dict:
     }
 
 
-def jobs(seeds: int, *, quick: bool = False) -> list[dict]:
+def jobs(seeds: int, *, quick: bool = False, settings: dict | None = None) -> list[dict]:
     """Return the trainings: equally hard cases, spreads, and losses that fall."""
     cases = [(n, spread, 0) for n in (20, 100, 1000) for spread in (0.0, 0.02, 0.05, 0.10)]
     cases += [(n, spread, fall) for n in (100, 1000, 4000) for fall in (10, 30) for spread in (0.0, 0.02, 0.05, 0.10)]
@@ -93,6 +93,7 @@ def jobs(seeds: int, *, quick: bool = False) -> list[dict]:
             "seed": seed,
             "epochs": 12 if quick else EPOCHS,
             "lag": LAG,
+            "settings": settings or {},
         }
         for n, spread, fall in cases
         for seed in range(seeds)
@@ -102,12 +103,13 @@ def jobs(seeds: int, *, quick: bool = False) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--other", type=Path, help="a checkout of an older version, to run beside this one")
+    parser.add_argument("--settings", type=json.loads, help="other settings than the default ones, as JSON")
     parser.add_argument("--quick", action="store_true", help="two short trainings: does it run?")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("benchmark-results/scale.json"))
     args = parser.parse_args()
-    wanted = jobs(1 if args.quick else args.seeds, quick=args.quick)
+    wanted = jobs(1 if args.quick else args.seeds, quick=args.quick, settings=args.settings)
     with tempfile.TemporaryDirectory() as folder:
         found = {"runs": run_all(training, wanted, Path(folder), processes=args.processes)}
     if args.other:

@@ -14,7 +14,7 @@ from tests.workspaces import first_difference
 
 SCRIPT = Path(__file__).with_name("train_steps.py")
 STEPS = 5
-NEUTRAL = {"beta": 0, "patch_beta": 0}
+NEUTRAL = {"beta": 0, "structure_beta": 0}
 PAPER = {"smoothing": 0.0, "ess": 0.0, "beta": 3.0}
 HOSTS = [("3d_fullres", SMALL), ("2d", "nnUNetPlansv2.1")]
 JOBS = [
@@ -22,7 +22,7 @@ JOBS = [
     *(("ShortHardnessWeighted", *where, NEUTRAL) for where in HOSTS),
     *(
         ("ShortHardnessWeighted", *HOSTS[0], settings)
-        for settings in ({}, {"patch_beta": 2.0}, PAPER, {**PAPER, "importance_weights": True})
+        for settings in ({}, {"structure_beta": 2.0}, PAPER, {**PAPER, "importance_weights": True})
     ),
 ]
 
@@ -68,7 +68,7 @@ def test_neutral_settings_equal_stock_nnunet_bit_for_bit(steps, where):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{}, {"patch_beta": 2.0}])
+@pytest.mark.parametrize("settings", [{}, {"structure_beta": 2.0}])
 def test_with_weighting_on_they_differ(steps, settings):
     weighted = steps(settings=settings)
     assert first_difference(steps("ShortStock"), weighted) is not None
@@ -263,3 +263,57 @@ def test_the_sampler_resumes_with_the_checkpoint(workspace, monkeypatch, one_thr
     stock.save_checkpoint(str(tmp_path / "stock.model"))
     resumed.load_checkpoint(str(tmp_path / "stock.model"))
     assert "holds no state of hardness weighted sampling" in capsys.readouterr().out
+
+
+class Kept:
+    """Keeps the last batch that the trainer was given."""
+
+    def __init__(self, generator):
+        self.generator, self.batch = generator, None
+
+    def __next__(self):
+        self.batch = next(self.generator)
+        return self.batch
+
+
+def test_a_loss_that_changes_while_training_is_recorded(workspace, monkeypatch, one_thread):
+    """nnU-Net's own trainer that goes from cross-entropy to Dice makes a new loss in each epoch."""
+    from nnunet.training.loss_functions.deep_supervision import MultipleOutputLoss2
+    from nnunet.training.network_training.nnUNet_variants.loss_function import (
+        nnUNetTrainerV2_graduallyTransitionFromCEToDice as module,
+    )
+
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightingMixin
+    from hws_nnunet.training.recorder import LossRecorder
+
+    class Mine(HardnessWeightingMixin, module.nnUNetTrainerV2_graduallyTransitionFromCEToDice):
+        hws_settings = {"smoothing": 0.0}  # noqa: RUF012 - as users write it
+
+    trainer = trainer_of(workspace, monkeypatch, Mine)
+    trainer.initialize(True)
+    trainer.network.train()
+    trainer.tr_gen = Kept(trainer.tr_gen)
+    trainer.ds_loss_weights = [1.0, *[0.0] * (len(trainer.ds_loss_weights) - 1)]
+    for epoch in (0, 600, 900):
+        trainer.epoch = epoch
+        trainer.update_loss()
+        assert isinstance(trainer.loss, MultipleOutputLoss2)
+        value = float(trainer.run_iteration(trainer.tr_gen))
+        assert isinstance(trainer.loss, LossRecorder)
+        found = trainer.sampler.table.hardness[trainer.tr_gen.batch["hws_drawn"]["cases"], 0]
+        assert float(found.mean()) == pytest.approx(value, abs=1e-4)
+
+
+def test_the_mixin_named_second_is_refused():
+    from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
+
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightingMixin
+
+    class Variant(nnUNetTrainerV2):
+        pass
+
+    class Mine(Variant, HardnessWeightingMixin):
+        pass
+
+    with pytest.raises(TypeError, match=r"names HardnessWeightingMixin after Variant.*class Mine\(HardnessWeightingMi"):
+        Mine("plans", 0)

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -218,6 +219,40 @@ def test_probabilities_are_the_hosts_own(monkeypatch, regions, ignore):
     assert torch.equal(given[0], nonlinearity(outputs[0]))
     assert not given[0].requires_grad
     assert recorder.take() == pytest.approx(expected.numpy(), abs=1e-5, nan_ok=True)
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
+
+
+@pytest.mark.parametrize("regions", [False, True])
+@pytest.mark.parametrize("device", DEVICES)
+def test_under_autocast_and_nothing_is_kept(device, regions):
+    """As a training step goes: the network's output has half the precision, the losses are float32."""
+    host = build(nnUNetTrainer, regions=regions)
+    losses = host_losses(regions=regions, ignore_label=None)
+    recorder = recorded(host, losses)
+    outputs, targets = batch(regions=regions)
+    half = torch.bfloat16 if device == "cpu" else torch.float16
+    outputs = [output.detach().to(device, half).requires_grad_() for output in outputs]
+    targets = [target.to(device) for target in targets]
+    kept, measure = [], recorder._measure
+
+    def watched(*given):
+        kept.extend(weakref.ref(tensor) for tensor in given if tensor is not None)
+        return measure(*given)
+
+    recorder._measure = watched
+    with torch.autocast(device, dtype=half):
+        expected = host(outputs, targets).item()
+        value = recorder(outputs, targets)
+        own = losses.per_sample(outputs[0].detach().float(), targets[0]).stacked()
+    value.backward()
+    assert value.item() == expected
+    assert recorder.take() == pytest.approx(own.cpu().numpy(), abs=1e-4, nan_ok=True)
+    used = device == "cuda" and not regions  # elsewhere autocast leaves probabilities in half precision
+    assert len(kept) == 2 + used
+    del outputs, targets, value
+    assert all(reference() is None for reference in kept)
 
 
 def test_the_hosts_function_is_put_back_after_an_error():

@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -110,6 +111,48 @@ def test_dice_over_present_classes():
     assert per_sample_dice_ce(perfect, target[:2]).dice_present == pytest.approx(torch.zeros(2), abs=1e-6)
 
 
+def test_dice_by_structure():
+    torch.manual_seed(6)
+    logits = torch.randn(3, 4, 6, 6)
+    target = torch.randint(0, 4, (3, 1, 6, 6))
+    target[1][target[1] == 2] = 0
+    target[2] = 0
+    of_classes = per_sample_dice_ce(logits, target)
+    regions = torch.cat([target == label for label in (1, 2, 3)], dim=1)
+    of_regions = per_sample_dice_bce(logits[:, 1:], regions)
+    for losses, p in ((of_classes, logits.softmax(1)[:, 1:]), (of_regions, logits[:, 1:].sigmoid())):
+        found = losses.dice_by_structure
+        assert found.isnan().tolist() == [[False] * 3, [False, True, False], [True] * 3]
+        expected = [
+            float(1 - 2 * (p[i, k] * regions[i, k]).sum() / (p[i, k].sum() + regions[i, k].sum()))
+            for i, k in ((0, 1), (1, 2))
+        ]
+        assert [found[0, 1].item(), found[1, 2].item()] == pytest.approx(expected, abs=1e-5)
+        assert losses.dice_present == pytest.approx(found.nanmean(1), nan_ok=True)
+        columns = losses.stacked()
+        assert columns.shape == (3, 5)
+        assert columns[:, 0].tolist() == losses.loss.tolist()
+        assert columns[:2, 1].tolist() == losses.dice_present[:2].tolist()
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+@pytest.mark.parametrize("shape", [*SHAPES, (128, 128, 70)])
+def test_probabilities_that_are_known_change_nothing(shape, ignore):
+    torch.manual_seed(7)
+    logits = torch.randn(2, 3, *shape) * 4
+    target = torch.randint(0, 3 + ignore, (2, 1, *shape)).to(torch.int16)
+    label = 3 if ignore else None
+    before = logits.softmax(1)
+    given = per_sample_dice_ce(logits, target, ignore_label=label, probabilities=before)
+    assert given.stacked() == pytest.approx(per_sample_dice_ce(logits, target, ignore_label=label).stacked(), abs=1e-5)
+    assert torch.equal(before, logits.softmax(1)), "they are the host's"
+    regions = torch.cat([target == number for number in range(3 + ignore)], dim=1)
+    before = logits.sigmoid()
+    given = per_sample_dice_bce(logits, regions, has_ignore=ignore, probabilities=before)
+    assert given.stacked() == pytest.approx(per_sample_dice_bce(logits, regions, has_ignore=ignore).stacked(), abs=1e-5)
+    assert torch.equal(before, logits.sigmoid()), "they are the host's"
+
+
 def test_no_gradient_is_kept_and_inputs_stay():
     logits = torch.randn(2, 3, 8, 8, requires_grad=True)
     target = torch.randint(0, 3, (2, 1, 8, 8))
@@ -128,7 +171,9 @@ def test_a_class_that_is_ruled_out_is_no_nan():
 
 
 def test_empty_batch():
-    assert per_sample_dice_ce(torch.zeros(0, 3, 4, 4), torch.zeros(0, 1, 4, 4)).loss.shape == (0,)
+    losses = per_sample_dice_ce(torch.zeros(0, 3, 4, 4), torch.zeros(0, 1, 4, 4))
+    assert losses.loss.shape == (0,)
+    assert losses.stacked().shape == (0, 4)
 
 
 def test_sums_by_class_of_either_kind_of_device():
@@ -154,6 +199,11 @@ def test_extra_memory_stays_below_two_samples(classes, shape, half, ignore):
     ignore_label = classes if ignore else None
     assert 0 < peak_memory(lambda: per_sample_dice_ce(logits, target, ignore_label=ignore_label)) <= allowed * 1.01
     assert 0 < peak_memory(lambda: per_sample_dice_bce(logits, regions, has_ignore=ignore)) <= allowed * 1.01
+    p, given = logits.float().softmax(1), logits.float().sigmoid()
+    call = partial(per_sample_dice_ce, logits, target, ignore_label=ignore_label, probabilities=p)
+    assert 0 < peak_memory(call) <= allowed * 1.01
+    call = partial(per_sample_dice_bce, logits, regions, has_ignore=ignore, probabilities=given)
+    assert 0 < peak_memory(call) <= allowed * 1.01
 
 
 def peak_memory(call):

@@ -26,6 +26,9 @@ class Host:
 class Mixin(WeightingMixin):
     _weights = "net"
 
+    def _structures(self):
+        return {}
+
 
 class Trainer(Mixin, Host):
     pass
