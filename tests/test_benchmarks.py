@@ -210,14 +210,14 @@ def test_feedback_tells_lags_and_how_far_draws_are_from_what_was_meant(experimen
     def follow(shown, **settings):
         """Draw five batches ahead of the answers; show the feedback what was drawn, or something else."""
         rng = np.random.default_rng(0)
-        sampler = HardnessWeightedSampler([str(i) for i in range(10)], Settings(cells=1, **settings))
+        sampler = HardnessWeightedSampler([str(i) for i in range(10)], Settings(**settings))
         losses, waiting, feedback = np.linspace(0.5, 1.0, 10), deque(), Feedback(sampler)
         for _ in range(3000):
             while len(waiting) < 6:
                 waiting.append(sampler.draw_cases(2, rng))
             drawn = waiting.popleft()
             version = sampler.table.version
-            sampler.update(drawn.ids, None, losses[drawn.ids], version=drawn.version)
+            sampler.update(drawn.ids, losses[drawn.ids], version=drawn.version)
             feedback.step({"cases": shown(drawn.ids), "version": drawn.version}, version)
         return feedback.summary()
 

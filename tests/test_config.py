@@ -39,18 +39,26 @@ def test_every_setting_is_documented():
 
 
 def test_all_faults_are_reported_at_once():
-    values = {"betta": 5, "ess": 2, "smoothing": "0.5", "cap": 0.5, "cells": 2.5, "draw_by": "dice", "in_flight": 1}
+    values = {
+        "betta": 5,
+        "ess": 2,
+        "smoothing": "0.5",
+        "cap": 0.5,
+        "with_replacement": 2,
+        "draw_by": "dice",
+        "structure": 1,
+    }
     with pytest.raises(SettingsError) as error:
-        parse_settings({**values, "beta": 0, "importance_weights": True}, "my.yaml")
+        parse_settings({**values, "with_replacement": 2, "beta": 0, "importance_weights": True}, "my.yaml")
     text = str(error.value)
     assert text.startswith("settings from my.yaml: 8 fault(s)")
     for part in (
         "unknown setting 'betta'; did you mean 'beta'?",
-        "unknown setting 'in_flight'; did you mean 'in_flight_limit'?",
+        "unknown setting 'structure'; did you mean 'structure_beta'?",
         "ess: input should be less than or equal to 1, given: 2",
         "smoothing: input should be a valid number, given: '0.5'",
         "cap: input should be greater than or equal to 1, given: 0.5",
-        "cells: input should be a valid integer",
+        "with_replacement: input should be a valid boolean, given: 2",
         "draw_by: input should be 'dice_ce' or 'dice_present', given: 'dice'",
         "importance_weights needs beta > 0",
     ):
@@ -63,6 +71,8 @@ def test_all_faults_are_reported_at_once():
         ({"beta": -1}, "beta: input should be greater than or equal to 0, given: -1"),
         ({"beta": float("nan")}, "beta: input should be a finite number"),
         ({"beta": 2e6}, "less than or equal to 1000000"),
+        ({"structure_beta": -1}, "structure_beta: input should be greater than or equal to 0, given: -1"),
+        ({"structure_beta": 2e6}, "less than or equal to 1000000"),
         ({"beta": True}, "beta: input should be a valid number, given: True"),
         ({"smoothing": 1.0}, "smoothing: input should be less than 1, given: 1.0"),
         ({"zzz": 1}, "unknown setting 'zzz'; there are ess, beta"),
@@ -81,9 +91,7 @@ def test_bad_values(values, message):
         ({"ess": 1}, "beta 100 is without effect at ess 1"),
         ({"uniform_fraction": 1}, "without effect at uniform_fraction 1"),
         ({"cap": 1}, "without effect at cap 1"),
-        ({"cells": 1, "patch_beta": 3.0}, "patch_beta is without effect with 1 cell"),
-        ({"beta": 0, "patch_beta": 0, "draw_by": "dice_present"}, "draw_by is without effect"),
-        ({"patch_beta": 0, "cells": 4}, "cells only reports at patch_beta 0"),
+        ({"beta": 0, "structure_beta": 3.0, "draw_by": "dice_present"}, "draw_by is without effect"),
     ],
 )
 def test_settings_without_effect_warn(values, message):
@@ -138,7 +146,7 @@ def test_where_settings_come_from(tmp_path, monkeypatch):
 
 def test_levels():
     assert Settings().weighs_cases
-    assert not Settings().weighs_patches
-    assert Settings(patch_beta=2.0).weighs_patches
+    assert not Settings().weighs_structures
+    assert Settings(structure_beta=2.0).weighs_structures
     assert not Settings(beta=0.0).weighs_cases
-    assert not Settings(patch_beta=2.0, cells=1).weighs_patches
+    assert Settings(beta=0.0, structure_beta=2.0).weighs_structures

@@ -8,39 +8,64 @@ import numpy as np
 from hws_nnunet import HardnessWeightedSampler
 from hws_nnunet.nnunetv1.loader import HardnessWeightedDataLoader2D, HardnessWeightedDataLoader3D
 
+SHAPE = (24, 20, 18)
 
-def make_cases(folder, n, shape=(24, 20, 18), classes=2, voxels=300, locations=None):
-    """Return the host's data set. Every voxel of an image holds where it is, so that a patch tells its start."""
+
+def make_cases(folder, n, shape=SHAPE, labels=(1, 2), previous=False):
+    """Return the host's data set; each case has its own ``class_locations``.
+
+    Every voxel of an image holds where it is, so that a patch tells its place; the voxels of label number ``k`` have
+    y = 6 + k. With ``previous`` there is the segmentation of a cascade's first stage.
+    """
     rng = np.random.default_rng(0)
-    if locations is None:
-        locations = {
-            label: np.stack([rng.integers(0, s, voxels * label) for s in shape], axis=1)
-            for label in range(1, classes + 1)
-        }
     place = np.ravel_multi_index(np.indices(shape), shape).astype(np.float32)
     cases = OrderedDict()
     for i in range(n):
         file = os.path.join(folder, f"case{i:02d}")
         np.save(f"{file}.npy", np.stack((place, np.zeros(shape, dtype=np.float32))))
-        cases[f"case{i:02d}"] = {
-            "data_file": f"{file}.npz",
-            "properties": {"class_locations": locations, "original": f"case{i:02d}"},
-        }
+        locations = {}
+        for k, label in enumerate(labels):
+            locations[label] = np.array([rng.integers(6, shape) for _ in range(30)])
+            locations[label][:, 1] = 6 + k
+        properties = {"class_locations": locations, "original": f"case{i:02d}"}
+        cases[f"case{i:02d}"] = {"data_file": f"{file}.npz", "properties": properties}
+        if previous:
+            np.save(f"{file}_previous.npy", place % 7)
+            cases[f"case{i:02d}"]["seg_from_prev_stage_file"] = f"{file}_previous.npz"
     return cases
 
 
-def loader_of(cases, settings, *, size=2, patch=(8, 8, 8), initial=None, oversample=0.33, rng=None):
-    cls = HardnessWeightedDataLoader3D if len(patch) == 3 else HardnessWeightedDataLoader2D
-    loader = cls(cases, initial or patch, patch, size, oversample_foreground_percent=oversample, pad_mode="constant")
-    loader.attach(HardnessWeightedSampler(list(cases), settings, measures=("dice_ce", "dice_present"), rng=rng))
-    return loader
+def centres_of(batch, shape=SHAPE):
+    """Return the image's voxel at the centre of each patch of a batch, ``(B, 3)``."""
+    data = batch["data"][:, 0] if batch["data"].ndim == 5 else batch["data"]
+    middle = data[(slice(None), *(s // 2 for s in data.shape[1:]))]
+    return np.stack(np.unravel_index(middle.astype(int), shape), axis=1)
 
 
-def stock_loader(cases, *, size=2, patch=(8, 8, 8), initial=None, oversample=0.33):
-    cls = {3: HardnessWeightedDataLoader3D, 2: HardnessWeightedDataLoader2D}[len(patch)].__bases__[-1]
-    return cls(cases, initial or patch, patch, size, oversample_foreground_percent=oversample, pad_mode="constant")
+def loader_of(cases, settings, *, structures=(), **options):
+    """Return a loader and the sampler whose draws it has; ``options`` as of :func:`stock_loader`."""
+    loader = made((HardnessWeightedDataLoader2D, HardnessWeightedDataLoader3D), cases, **options)
+    sampler = HardnessWeightedSampler(
+        list(cases), settings, measures=("dice_ce", "dice_present"), structures=[str(label) for label in structures]
+    )
+    loader.attach(sampler.draws, structures)
+    return loader, sampler
 
 
-def teach(sampler, losses):
-    """Give every case one answer."""
-    sampler.update(range(len(losses)), None, np.repeat(np.asarray(losses, dtype=float)[:, None], 2, axis=1))
+def stock_loader(cases, **options):
+    return made(
+        [cls.__bases__[-1] for cls in (HardnessWeightedDataLoader2D, HardnessWeightedDataLoader3D)], cases, **options
+    )
+
+
+def made(classes, cases, *, size=2, patch=(8, 8, 8), initial=None, oversample=0.33, **options):
+    cls = classes[len(patch) - 2]
+    options = {"oversample_foreground_percent": oversample, "pad_mode": "constant", **options}
+    return cls(cases, initial or patch, patch, size, **options)
+
+
+def teach(sampler, losses, structures=None):
+    """Have every case answer the same again and again, so that differences between cases count as real."""
+    pairs = np.repeat(np.asarray(losses, dtype=float)[:, None], 2, axis=1)
+    for _ in range(1 + -(-16 // len(pairs))):
+        sampler.update(range(len(pairs)), pairs, structures=structures)

@@ -10,7 +10,7 @@ from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAu
 
 from hws_nnunet import Settings
 from hws_nnunet.nnunetv1.loader import DRAWN
-from tests.nnunetv1.fakes import loader_of, make_cases
+from tests.nnunetv1.fakes import centres_of, loader_of, make_cases, teach
 from tests.sampling import naive
 
 CASES = 10
@@ -28,47 +28,52 @@ def pipeline(loader, workers):
         augmenter._finish()
 
 
-def train(augmenter, sampler, steps, losses):
-    """Take batches and answer them, as a trainer does; return what was drawn."""
-    all_drawn = []
+def train(augmenter, sampler, steps, losses, structures=(0.5, 0.5)):
+    """Take batches and answer them, as a trainer does; return the batches."""
+    batches = []
     for _ in range(steps):
-        drawn = next(augmenter)[DRAWN]
-        sampler.update(
-            drawn["cases"], drawn["cells"], np.stack([losses[drawn["cases"]]] * 2, axis=1), version=drawn["version"]
-        )
-        all_drawn.append(drawn)
-    return all_drawn
+        batch = next(augmenter)
+        cases, version = batch[DRAWN]["cases"], batch[DRAWN]["version"]
+        values = np.stack([losses[cases]] * 2, axis=1)
+        of_structures = np.tile(structures, (len(cases), 1))
+        sampler.update(cases, values, structures=of_structures, version=version)
+        batches.append(batch)
+    return batches
 
 
-def counts_of(drawn):
-    return np.bincount(np.concatenate([d["cases"] for d in drawn]), minlength=CASES)
+def counts_of(batches):
+    return np.bincount(np.concatenate([b[DRAWN]["cases"] for b in batches]), minlength=CASES)
 
 
 @pytest.mark.parametrize("workers", [2, 12])
 def test_updates_reach_the_draws(tmp_path, workers):
-    cases = make_cases(tmp_path, CASES, shape=(10, 10, 10))
-    settings = Settings(smoothing=0.0, in_flight_limit=False, stall_limit=False)
-    loader = loader_of(cases, settings, size=1, patch=(4, 4, 4))
-    sampler = loader.sampler
+    shape = (10, 10, 10)
+    settings = Settings(smoothing=0.0, stall_limit=False, structure_beta=2.0)
+    options = {"size": 1, "patch": (4, 4, 4), "structures": (1, 2), "oversample": 1.0}
+    loader, sampler = loader_of(make_cases(tmp_path, CASES, shape), settings, **options)
     easy, hard = np.full(CASES, 0.5), np.full(CASES, 0.5)
     hard[HARD] = 1.0
     with pipeline(loader, workers) as augmenter:
         train(augmenter, sampler, 60, easy)
-        sampler.update([HARD], [0], [[1.0, 1.0]])
-        train(augmenter, sampler, 6 * workers, hard)  # what was drawn before the change
-        drawn = train(augmenter, sampler, 2000, hard)
+        teach(sampler, hard, np.tile((0.2, 0.9), (CASES, 1)))
+        train(augmenter, sampler, 6 * workers, hard, (0.2, 0.9))  # what was drawn before the change
+        batches = train(augmenter, sampler, 1500, hard, (0.2, 0.9))
     assert sampler.check_valid() == (True, "")
     p = sampler.probabilities()
     assert p[HARD] == pytest.approx(0.4, abs=0.02)
-    assert naive.close(counts_of(drawn), p)
+    assert naive.close(counts_of(batches), p)
+    centres = np.concatenate([centres_of(batch, shape) for batch in batches])
+    assert naive.close(np.bincount(centres[:, 1] - 6, minlength=2), naive.softmax([0.2, 0.9], 2.0))
 
 
 @pytest.mark.parametrize("workers", [2, 12])
 def test_no_two_workers_draw_the_same(tmp_path, workers):
     cases = make_cases(tmp_path, CASES, shape=(24, 24, 24))
-    loader = loader_of(cases, Settings(smoothing=0.0, in_flight_limit=False, stall_limit=False), size=2)
+    settings = Settings(smoothing=0.0, stall_limit=False, structure_beta=1e-9)
+    loader, sampler = loader_of(cases, settings, structures=(1, 2))
+    next(loader)  # what it draws with must not be inherited
     with pipeline(loader, workers) as augmenter:
-        train(augmenter, loader.sampler, 40, np.linspace(0, 1, CASES))
+        train(augmenter, sampler, 40, np.linspace(0, 1, CASES))
         batches = [next(augmenter) for _ in range(10 * workers)]
     patches = {batch["data"].tobytes() for batch in batches}
     assert len(patches) == len(batches)

@@ -9,21 +9,41 @@ from hws_nnunet.nnunetv2.loader import HardnessWeightedDataLoader
 
 
 class FakeCases:
-    def __init__(self, n, shape=(24, 20, 18), classes=2, voxels=300, annotated=None):
+    """Cases whose segmentation holds where each voxel is, so that a patch's centre tells what it was centred on.
+
+    Attributes:
+        locations: of each case by name, voxels by key; the voxels of key number ``k`` have y = 6 + k.
+
+    Args:
+        keys: the labels or regions.
+        annotated: one more key, for voxels that lie anywhere, as data sets with an ignore label have it.
+        previous: whether there is the segmentation of a cascade's first stage.
+    """
+
+    def __init__(self, n, shape=(24, 20, 18), keys=(1, 2), annotated=None, previous=False):
         self.identifiers = [f"case{i:02d}" for i in range(n)]
-        self.shape = shape
+        self.shape, self.previous = shape, previous
+        self.places = np.arange(np.prod(shape), dtype=np.int16).reshape(1, *shape)
+        self.locations = {name: {} for name in self.identifiers}
         rng = np.random.default_rng(0)
-        self.locations = {}
-        for label in range(1, classes + 1):
-            places = np.stack([rng.integers(0, s, voxels * label) for s in shape], axis=1)
-            self.locations[label] = np.concatenate((np.zeros((len(places), 1), dtype=int), places), axis=1)
-        if annotated is not None:
-            self.locations[annotated] = np.concatenate(list(self.locations.values()))[::2]
+        for locations in self.locations.values():
+            for k, key in enumerate(keys):
+                locations[key] = np.array([[0, *rng.integers(6, shape)] for _ in range(30)])
+                locations[key][:, 2] = 6 + k
+            if annotated is not None:
+                locations[annotated] = np.array([[0, *rng.integers(0, shape)] for _ in range(300)])
 
     def load_case(self, name):
         data = np.full((1, *self.shape), float(os.getpid()), dtype=np.float32)
-        seg = np.zeros((1, *self.shape), dtype=np.int16)
-        return data, seg, None, {"class_locations": self.locations}
+        previous = self.places[0] % 7 if self.previous else None
+        return data, self.places, previous, {"class_locations": self.locations[name]}
+
+    def centres(self, batch):
+        """Return the image's voxel at the centre of each patch of a batch, ``(B, 3)``."""
+        seg = batch["target"].numpy()
+        seg = seg[:, 0] if seg.ndim == 5 else seg[:, 0, None]
+        middle = seg[(slice(None), *(s // 2 for s in seg.shape[1:]))]
+        return np.stack(np.unravel_index(middle, self.shape), axis=1)
 
 
 class FakeLabels:
@@ -32,16 +52,24 @@ class FakeLabels:
         self.has_ignore_label = ignore
 
 
-def loader_of(cases, settings, *, size=2, patch=(8, 8, 8), initial=None, oversample=0.33, ignore=False, rng=None):
-    labels = FakeLabels(ignore=ignore)
-    loader = HardnessWeightedDataLoader(
-        cases, size, initial or patch, patch, labels, oversample_foreground_percent=oversample
+def loader_of(cases, settings, *, size=2, structures=(), **options):
+    """Return a loader and the sampler whose draws it has; ``options`` as of :func:`made`."""
+    loader = made(HardnessWeightedDataLoader, cases, size=size, **options)
+    sampler = HardnessWeightedSampler(
+        cases.identifiers, settings, measures=("dice_ce", "dice_present"), structures=[str(s) for s in structures]
     )
-    loader.attach(HardnessWeightedSampler(cases.identifiers, settings, measures=("dice_ce", "dice_present"), rng=rng))
-    return loader
+    loader.attach(sampler.draws, structures)
+    return loader, sampler
 
 
-def teach(sampler, losses, cells=None):
-    """Give every case one answer."""
+def made(cls, cases, *, size=2, patch=(8, 8, 8), initial=None, oversample=0.33, ignore=False):
+    return cls(
+        cases, size, initial or patch, patch, FakeLabels(ignore=ignore), oversample_foreground_percent=oversample
+    )
+
+
+def teach(sampler, losses, structures=None):
+    """Have every case answer the same again and again, so that differences between cases count as real."""
     pairs = np.repeat(np.asarray(losses, dtype=float)[:, None], 2, axis=1)
-    sampler.update(range(len(pairs)), cells, pairs)
+    for _ in range(1 + -(-16 // len(pairs))):
+        sampler.update(range(len(pairs)), pairs, structures=structures)

