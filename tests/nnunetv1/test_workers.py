@@ -71,7 +71,6 @@ def test_no_two_workers_draw_the_same(tmp_path, workers):
     cases = make_cases(tmp_path, CASES, shape=(24, 24, 24))
     settings = Settings(smoothing=0.0, stall_limit=False, structure_beta=1e-9)
     loader, sampler = loader_of(cases, settings, structures=(1, 2))
-    next(loader)  # what it draws with must not be inherited
     with pipeline(loader, workers) as augmenter:
         train(augmenter, sampler, 40, np.linspace(0, 1, CASES))
         batches = [next(augmenter) for _ in range(10 * workers)]

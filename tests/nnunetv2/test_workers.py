@@ -131,7 +131,6 @@ def test_no_two_workers_draw_the_same(workers):
     cases = FakeCases(CASES, shape=(24, 24, 24))
     settings = Settings(smoothing=0.0, stall_limit=False, structure_beta=1e-9)
     loader, sampler = loader_of(cases, settings, structures=STRUCTURES, oversample=1.0)
-    next(loader)  # what it draws with must not be inherited
     with pipeline(loader, workers) as augmenter:
         batches = train(augmenter, sampler, 60 * workers, np.linspace(0.5, 1, CASES))
     drawn = {}
@@ -141,6 +140,21 @@ def test_no_two_workers_draw_the_same(workers):
     assert len(drawn) == workers
     for part in range(2):  # cases by themselves, structures by themselves
         assert len({str([draw[part] for draw in sequence[:16]]) for sequence in drawn.values()}) == workers
+
+
+def test_a_generator_made_before_the_fork_is_not_inherited():
+    loader, sampler = loader_of(FakeCases(CASES), Settings())
+    teach(sampler, np.linspace(0.5, 1, CASES))
+    next(loader)
+    context = multiprocessing.get_context("fork")
+    draws = []
+    for _ in range(2):  # as the host does in its workers: the global generator is seeded, and then used
+        here, there = context.Pipe()
+        worker = context.Process(target=lambda end: (np.random.seed(), end.send(loader._rng().random())), args=(there,))
+        worker.start()
+        draws.append(here.recv())
+        worker.join()
+    assert len({*draws, loader._rng().random()}) == 3
 
 
 @pytest.mark.parametrize("workers", [2, 12])
