@@ -32,13 +32,14 @@ class _HardnessWeighted:
             structures: the label of each of the table's structures.
 
         Raises:
-            ValueError: for other cases.
+            ValueError: for other cases, or another number of structures.
         """
         if tuple(self.list_of_keys) != draws.table.names:
             raise ValueError(
                 f"the loader has {len(self.list_of_keys)} cases, the sampler {len(draws.table)}, not the same ones in "
                 "order"
             )
+        draws.check_structures(structures)
         self.draws = draws
         self._ids = {name: i for i, name in enumerate(self.list_of_keys)}
         self._structures = {label: k for k, label in enumerate(structures)}

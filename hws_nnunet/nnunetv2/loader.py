@@ -30,13 +30,14 @@ class HardnessWeightedDataLoader(nnUNetDataLoader):
             structures: what the host's ``class_locations`` calls each of the table's structures: label or region.
 
         Raises:
-            ValueError: for other cases.
+            ValueError: for other cases, or another number of structures.
         """
         names = tuple(dict.fromkeys(self.indices))
         if names != draws.table.names:
             raise ValueError(
                 f"the loader has {len(names)} cases, the sampler {len(draws.table)}, not the same ones in order"
             )
+        draws.check_structures(structures)
         self.draws = draws
         self._names = np.array(names)
         self._ids = {name: i for i, name in enumerate(names)}

@@ -110,6 +110,11 @@ class Draws:
             ids.append(int(rng.choice(choice)))
         return ids, position
 
+    def check_structures(self, keys: Sequence[object]) -> None:
+        """Raise a ``ValueError`` unless ``keys``, by which a host calls the structures, are as many as the table's."""
+        if len(keys) != len(self.table.structures):
+            raise ValueError(f"{len(keys)} keys of structures given, the table tracks {len(self.table.structures)}")
+
     def draw_structure(self, case: int, structures: Sequence[int], rng: np.random.Generator) -> int:
         """Draw one of a case's structures, k, with probability ``exp(structure_beta * hardness of k) / sum``.
 
