@@ -67,8 +67,8 @@ def smallest_share(ess: float, reliability: float) -> float:
 
     A distribution p over n cases differs from the uniform one by n sum(p^2) - 1, its chi-square divergence, of which
     ``ess`` allows 1 / ess - 1. Of that, draws get 1 - (1 - r)^6: nothing without signal, half at a reliability of
-    0.11, and nearly all from a half on. (In proportion to r itself, draws would lose most of their tilt towards the
-    truly hard cases where visits are few: 1 - r is then large although the differences are real.)
+    0.11, and nearly all from a half on. (With the square, draws lose up to half of their tilt
+    towards the truly hard cases where visits are few: r is then small although the differences are real.)
 
     Args:
         ess: the smallest that is ever allowed, above 0 and at most 1; 0 is returned as it is, and asks for nothing.
