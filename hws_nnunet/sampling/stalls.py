@@ -6,7 +6,7 @@ so. A case is *stalled* while three things hold:
 - it is far harder than the others: its hardness exceeds their median by five robust standard deviations (1.4826 times
   the median absolute deviation);
 - so did seven in eight of its single losses in the last window of visits, where windows end at 16, 32, 64, ... visits;
-- its mean loss changed from one window to the next by less than 7 % of its distance from the others' median. Learning
+- its mean loss changed from one window to the next by less than 5 % of its distance from the others' median. Learning
   curves are close to power laws of the number of examples seen, so that what still learns falls by about the same share
   whenever its visits double, early and late in a training. One that rises does not count: rare cases do while the
   network learns the common ones first, and then drawing them helps most.
@@ -23,7 +23,7 @@ import numpy as np
 from hws_nnunet.sampling.table import HardnessTable
 
 _FIRST_WINDOW = 16  # visits; a power of two
-_CHANGE = 0.07  # of the distance from the others, from one window to the next
+_CHANGE = 0.05  # of the distance from the others, from one window to the next
 _FAR = 5.0  # robust standard deviations above the median
 _NEAR = 8  # one loss in so many, at most, is not far beyond the others
 _NORMAL = 1.4826  # standard deviations of a normal distribution in a median absolute deviation

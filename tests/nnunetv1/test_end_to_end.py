@@ -43,7 +43,7 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     assert state["version"] == 40 * epoch, "one update a step"
     log = workspace.run(*train_command(), "-c", **steps).stdout
     assert f"goes on after {40 * epoch} steps" in log
-    for part in ("Sampling: ESS ", "of 6 cases, beta ", "6 of 6 cases seen", "lag ", "Hardest cases: "):
+    for part in ("Sampling: ESS ", "of 6 cases (at least ", "6 of 6 cases seen", "lag ", "Hardest cases: "):
         assert part in log
     epoch, state = state_of(fold / "model_final_checkpoint.model")
     assert epoch == 3
@@ -55,6 +55,7 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     epochs = (fold / "hardness_epochs.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in epochs] == ["epoch", "0", "1", "2"], "the record is cut to the checkpoint's"
     assert (fold / "hardness.png").stat().st_size > 20_000
+    assert (fold / "hardness_structures.png").stat().st_size > 5_000
 
 
 def test_2d(workspace, tmp_path):

@@ -36,7 +36,7 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     assert "settings from defaults: ess: 0.5, beta: 100.0" in log
     for part in (
         "Sampling: ESS ",
-        "of 6 cases, beta ",
+        "of 6 cases (at least ",
         "Hardness: smallest ",
         "6 of 6 cases seen",
         "lag ",
@@ -75,6 +75,7 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     assert [line.split(",")[0] for line in epochs] == ["epoch", "0", "1", "2"], "the record is cut to the checkpoint's"
     assert len((fold / "hardness.csv").read_text().splitlines()) == 7
     assert (fold / "hardness.png").stat().st_size > 20_000
+    assert (fold / "hardness_structures.png").stat().st_size > 5_000
     predict_without_this_package(workspace, fold.parent, tmp_path, predicted)
 
 
