@@ -79,6 +79,7 @@ class HardnessWeightedSampler:
         self._weight_of = (0.0, 0.0, math.inf, 0.0, 1.0, 0.0)
         self._squares = self._ess = self._smallest_ess = float(len(self.table))
         self._others, self._stalled = Others(0.0, math.inf), []
+        self._find_mean()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -169,8 +170,8 @@ class HardnessWeightedSampler:
                 if old == old:
                     innovation = value - level - old
                     new = old + gain * innovation
-                    if measure == column:
-                        self._reliability.add(old, value - level)
+                    if measure == column:  # the mean moves while all losses do: no difference between cases
+                        self._reliability.add(old - self._mean, value - level)
                 else:
                     innovation = new = value - level
                 if measure == column:
@@ -181,8 +182,18 @@ class HardnessWeightedSampler:
                 if count < _FINDING:  # the level is being found, not moving: what is tracked keeps its value
                     self.table.offset[:, measure] -= move
                 offset[index] = new - move
+                if measure == column:
+                    if old == old and count >= _FINDING:
+                        self._mean += (new - move - old) / self._known
+                    else:
+                        self._find_mean()
             index += 1
         return turned and offset[case * len(row) + column] > self._others.bound
+
+    def _find_mean(self) -> None:
+        known = self.table.offset[:, self.table.column]
+        known = known[known == known]
+        self._known, self._mean = known.size, float(known.mean()) if known.size else 0.0
 
     def _track_structures(self, cases: list[int], values: np.ndarray) -> None:
         table = self.table
@@ -229,6 +240,7 @@ class HardnessWeightedSampler:
     def _compute_weights(self) -> None:
         table, settings, n = self.table, self.settings, len(self.table)
         offset, free = self.ranked_offsets(), np.ones(n, dtype=bool)
+        self._find_mean()  # anew, before rounding adds up
         if settings.stall_limit:
             self._others = Others.of(offset)
             free = ~self._stalls.stalled(offset, self._others.bound)
@@ -345,6 +357,7 @@ class HardnessWeightedSampler:
         self._reliability = Reliability()
         if state["draw_by"] == self.table.draw_by:
             self._reliability.load_state_dict(state["reliability"])
+        self._find_mean()
         if self.table.weighted or self.table.unseen == 0:
             self.refresh()
 

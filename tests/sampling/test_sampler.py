@@ -328,6 +328,20 @@ def test_noise_alone_is_not_followed():
     assert visits.std() / visits.mean() < 1.3 * visits.mean() ** -0.5
 
 
+@pytest.mark.parametrize("steps", [60, 250, 1000])
+def test_a_common_fall_of_the_losses_is_no_signal(steps):
+    """As in the first epochs of a training: what all cases do tells nothing of the differences between them."""
+    rng = np.random.default_rng(0)
+    sampler = sampler_of(20)
+    for step in range(1500):
+        drawn = sampler.draw_cases(2, rng)
+        losses = 0.4 + 0.5 * np.exp(-step / steps) + rng.normal(0, 0.15, 2)
+        sampler.update(drawn.ids, losses, version=drawn.version)
+        assert step < 100 or sampler.reliability < 0.3
+    assert sampler.reliability < 0.1
+    assert sampler.effective_sample_size() > 17
+
+
 def test_signal_is_followed():
     sampler, truth = simulate(100, 0.1, 8000)
     assert sampler.reliability > 0.4
