@@ -267,3 +267,20 @@ def test_shares_and_ratios_of_the_overhead(experiments, tmp_path):
     measured = {**found, "device": "cuda", "network": "planned", "patch": [128, 128, 128]}
     assert not any("not measured" in bar for bar in report_costs.overhead([measured])[0])
     assert any("not measured" in bar for bar in report_costs.overhead([{**measured, "network": "small"}])[0])
+
+
+def test_scale_in_short_and_its_report(experiments, tmp_path):
+    import report_scale
+    import scale
+
+    runs = [{**scale.training(job), **job} for job in scale.jobs(1, quick=True)]
+    even = [run for run in runs if run["spread"] == 0]
+    spread = [run for run in runs if run["spread"] > 0]
+    assert len(even) == scale.MORE, "one training of few cases tells little"
+    assert np.mean([np.mean(run["ess"]) for run in even]) > 0.9
+    assert spread[0]["tilt"][-1] > 0.3
+    bars, lines = report_scale.scale({"runs": runs, "other": runs}, tmp_path / "scale.png")
+    assert any("equally hard, ESS in force" in bar for bar in bars)
+    assert any("share of the older tilt, all epochs: 1.00 (bar: 0.80): reached" in bar for bar in bars)
+    assert any(line.startswith("| 100 | 0.05 | 10 epochs |") for line in lines)
+    assert (tmp_path / "scale.png").stat().st_size > 10_000
