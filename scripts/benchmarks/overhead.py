@@ -41,6 +41,7 @@ def measure(job: dict) -> dict:
     trainer, device = host.trainer, host.device
     spent = {"per-sample loss": 0.0, "update": 0.0, "record": 0.0}
     if job["timed"]:
+        _time(trainer.loss, "_dice_of", spent, "per-sample loss", device)
         _time(trainer.loss, "_measure", spent, "per-sample loss", device)
         _time(trainer.loss, "_keep", spent, "per-sample loss", device)
         _time(trainer.loss, "take", spent, "update", device)
@@ -62,7 +63,7 @@ def measure(job: dict) -> dict:
 
 
 def _time_draws() -> None:
-    """Have each batch tell what its draws of cases and positions took in the worker; before the workers are forked."""
+    """Have each batch tell what its draws of cases and structures took in the worker; before the workers are forked."""
     from hws_nnunet.nnunetv2.loader import HardnessWeightedDataLoader
 
     def timed(name: str) -> None:
@@ -76,7 +77,7 @@ def _time_draws() -> None:
 
         setattr(HardnessWeightedDataLoader, name, call)
 
-    for name in ("get_indices", "_draw_position"):
+    for name in ("get_indices", "_draw_structure"):
         timed(name)
     generate = HardnessWeightedDataLoader.generate_train_batch
 
