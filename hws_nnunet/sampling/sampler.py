@@ -183,10 +183,13 @@ class HardnessWeightedSampler:
                     self.table.offset[:, measure] -= move
                 offset[index] = new - move
                 if measure == column:
-                    if old == old and count >= _FINDING:
+                    if count < _FINDING:
+                        self._find_mean()
+                    elif old == old:
                         self._mean += (new - move - old) / self._known
                     else:
-                        self._find_mean()
+                        self._known += 1
+                        self._mean += (new - move - self._mean) / self._known
             index += 1
         return turned and offset[case * len(row) + column] > self._others.bound
 

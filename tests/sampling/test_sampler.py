@@ -212,6 +212,7 @@ def test_weights_stay_those_of_the_closed_form_under_random_updates(settings):
         sampler.update(cases, losses)
         twin.update(cases, losses)
         assert sampler.table.hardness[:, 0] == pytest.approx(twin.hardness)
+        assert sampler._mean == pytest.approx(sampler.table.offset.mean())
         assert sampler.check_valid() == (True, "")
         options = sampler.settings
         exact = naive.closed_form(twin.hardness, sampler.table.beta, options.uniform_fraction, options.cap)
