@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-MEASURES = ("dice_ce", "dice_present")
 VARIABLE = "HWS_CONFIG"
 
 
@@ -51,7 +50,7 @@ class Settings(BaseModel):
     """Exponential smoothing m of losses: new = m * old + (1 - m) * loss. 0 keeps the last loss alone."""
 
     draw_by: Literal["dice_ce", "dice_present"] = "dice_present"
-    """What draws go by: soft Dice loss over the classes present in the patch, or the training loss."""
+    """What is tracked, and draws go by: soft Dice loss over the classes present in the patch, or the training loss."""
 
     with_replacement: bool = False
     """Whether one batch may hold a case twice."""
@@ -198,6 +197,4 @@ def _without_effect(settings: Settings) -> list[str]:
                 lines.append(
                     f"beta {settings.beta:g} is without effect at {name} {uniform}; beta 0 is uniform sampling"
                 )
-    if not settings.weighs_cases and "draw_by" in given:
-        lines.append("draw_by is without effect where nothing is weighed; a beta above 0 weighs cases")
     return lines

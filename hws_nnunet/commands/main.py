@@ -38,16 +38,6 @@ app = typer.Typer(
 app.add_typer(prepare_app, name="prepare")
 
 
-class Measure(str, Enum):
-    """What is tracked of every case."""
-
-    dice_ce = "dice_ce"
-    dice_present = "dice_present"
-
-
-By = Annotated[Measure | None, typer.Option("--by", help="The measure of hardness; default: what draws go by.")]
-
-
 class Device(str, Enum):
     """Where nnU-Net trains."""
 
@@ -193,7 +183,6 @@ def demo(
 def hardness(
     fold: Annotated[Path, typer.Argument(help="A fold's folder: .../HardnessWeightedTrainer__.../fold_0")],
     top: Annotated[int, typer.Option("--top", min=1, help="How many of the hardest cases.")] = 20,
-    by: By = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print all columns as CSV.")] = False,
 ) -> None:
     """Print a training's hardest cases, hardest first, from its record.
@@ -205,7 +194,7 @@ def hardness(
 
     Example: hws-nnunet hardness $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0 --top 10
     """
-    rows = read_cases(fold, by and by.value)
+    rows = read_cases(fold)
     if as_csv:
         writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -222,7 +211,6 @@ def gallery(
     worst: Annotated[
         bool, typer.Option("--worst", help="The validation cases of lowest Dice, instead of the hardest in training.")
     ] = False,
-    by: By = None,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -246,8 +234,6 @@ def gallery(
 
       hws-nnunet gallery $nnUNet_results/Dataset501_Fetal/.../fold_0
 
-      hws-nnunet gallery .../fold_0 --by dice_ce --out gallery_ce   # a structure that a reference lacks
-
       hws-nnunet gallery .../fold_0 --worst --top 5 --out worst
 
       hws-nnunet gallery .../fold_0 --window=-160,240   # CT, soft tissue
@@ -261,7 +247,6 @@ def gallery(
         out=out,
         top=top,
         worst=worst,
-        by=by and by.value,
         predictions=predictions,
         channel=channel,
         window=None if window is None else _window(window),

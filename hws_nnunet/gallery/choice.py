@@ -32,23 +32,20 @@ class Chosen:
     subgroup: str = ""
 
 
-def hardest_in_training(
-    layout: Layout, data: RawData, *, top: int, by: str | None = None, predictions: Path | None
-) -> tuple[list, int]:
+def hardest_in_training(layout: Layout, data: RawData, *, top: int, predictions: Path | None) -> tuple[list, int]:
     """Return the hardest cases by the record, hardest first, and how many cases have a hardness.
 
     Args:
         layout: of the fold, which has a ``hardness.csv``.
         data: the raw data set.
         top: how many, at least 1.
-        by: the measure; default what draws go by.
         predictions: folder of label maps; None looks into the validations of this fold and of those beside it.
 
     Raises:
         FileNotFoundError: there is no record.
         ValueError: no case of it has been seen, or it, or the table of structures, is not a record.
     """
-    rows = read_cases(layout.fold, by)
+    rows = read_cases(layout.fold)
     try:
         seen = [row for row in rows if row["hardness"]]
         chosen = [_from_record(row, layout, data, predictions) for row in seen[:top]]

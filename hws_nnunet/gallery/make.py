@@ -28,7 +28,6 @@ def make_gallery(
     out: Path | None = None,
     top: int = 10,
     worst: bool = False,
-    by: str | None = None,
     predictions: Path | None = None,
     channel: int = 0,
     window: tuple[float, float] | None = None,
@@ -43,7 +42,6 @@ def make_gallery(
         out: the folder to make; default ``gallery`` or ``gallery_validation`` in the fold's.
         top: how many cases, at least 1.
         worst: the validation cases of the lowest mean Dice, instead of the hardest training cases.
-        by: the measure of hardness, ``dice_ce`` or ``dice_present``; default what draws go by.
         predictions: folder of label maps of training cases; default: validations of this fold and those beside it.
         channel: of the image, from 0 on.
         window: image values shown black and white; default: 0.5th and 99.5th percentile of the image.
@@ -59,7 +57,7 @@ def make_gallery(
         DatasetError: files of cases are missing, cannot be read, or do not fit each other; all are told.
         ValueError: for other things that cannot be used.
     """
-    _check_options(top, worst, by, predictions, window)
+    _check_options(top, worst, predictions, window)
     layout = find_layout(fold)
     out = layout.fold / ("gallery_validation" if worst else "gallery") if out is None else Path(out)
     _check_out(out, overwrite=overwrite)
@@ -70,7 +68,7 @@ def make_gallery(
     if worst:
         chosen, of = worst_in_validation(layout, data, top=top)
     else:
-        chosen, of = hardest_in_training(layout, data, top=top, by=by, predictions=predictions)
+        chosen, of = hardest_in_training(layout, data, top=top, predictions=predictions)
     _check_files(chosen, data)
     looks = Looks(data.value_names(), window)
     columns = ("mean Dice", "worst structure", "subgroup")
@@ -83,19 +81,15 @@ def make_gallery(
             entries.append(_draw(case, pictured, rank, folder, data, looks, columns))
         what = f"{layout.dataset}, {layout.fold.parent.name}, {layout.fold.name}: "
         what += f"{len(chosen)} of {of} validation cases" if worst else f"{len(chosen)} of {of} training cases seen"
-        title = "Worst validation cases" if worst else f"Hardest training cases{f' by {by}' if by else ''}"
+        title = "Worst validation cases" if worst else "Hardest training cases"
         reading = _how_to_read(worst=worst, channel=data.channels[channel])
         (folder / PAGE).write_text(write_page(title, what, columns, entries, reading), encoding="utf-8")
     return out / PAGE
 
 
-def _check_options(
-    top: int, worst: bool, by: str | None, predictions: Path | None, window: tuple[float, float] | None
-) -> None:
+def _check_options(top: int, worst: bool, predictions: Path | None, window: tuple[float, float] | None) -> None:
     if top < 1:
         raise ValueError(f"a gallery has at least one case, given: {top}")
-    if worst and by is not None:
-        raise ValueError("the worst of a validation are ordered by Dice: give either --worst or --by")
     if worst and predictions is not None:
         raise ValueError("the worst of a validation have its own predictions: give either --worst or --predictions")
     if predictions is not None and not Path(predictions).is_dir():

@@ -16,17 +16,16 @@ from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2  # 
 from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  # noqa: E402
     nnUNetTrainerV2CascadeFullRes,
 )
+from nnunet.utilities.nd_softmax import softmax_helper  # noqa: E402
 
 from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     DRAWN,
     HardnessWeightedDataLoader2D,
     HardnessWeightedDataLoader3D,
 )
-from hws_nnunet.nnunetv1.losses import LOSSES  # noqa: E402
 from hws_nnunet.training.augmenters import replaced_loaders, stop  # noqa: E402
 from hws_nnunet.training.checkpoints import without_numpy_scalars  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
-from hws_nnunet.training.weighting import recorded  # noqa: E402
 
 LOADERS = {loader.__bases__[-1]: loader for loader in (HardnessWeightedDataLoader3D, HardnessWeightedDataLoader2D)}
 
@@ -39,6 +38,7 @@ class HardnessWeightingMixin(WeightingMixin):
     """
 
     _weights = "state_dict"
+    _softmax = staticmethod(softmax_helper)
 
     def __new__(cls, *args: object, **kwargs: object) -> HardnessWeightingMixin:
         """Check what was asked for, before the host's constructor makes a folder."""
@@ -58,7 +58,7 @@ class HardnessWeightingMixin(WeightingMixin):
         self.settings  # noqa: B018 - a fault in them ends the training before the host makes a folder or unpacks
         super().initialize(training, force_load_plans)
         self._check_loader(self.tr_gen, self.val_gen, "DataLoader3D and DataLoader2D")
-        self.loss = recorded(self.loss, LOSSES)
+        self._record_losses()
 
     def _structures(self) -> dict[str, int]:
         file = Path(self.dataset_directory, "dataset.json")
@@ -97,7 +97,7 @@ class HardnessWeightingMixin(WeightingMixin):
         """Run the host's step; after a training step hand its per-sample losses to the sampler."""
         if not do_backprop or data_generator is not self.tr_gen:
             return super().run_iteration(data_generator, do_backprop, run_online_evaluation)
-        self.loss = recorded(self.loss, LOSSES)  # also one that the trainer made anew since
+        self._record_losses()
         watched = host.Watched(data_generator, before=lambda batch: self.weighting.before_step(self.loss, batch[DRAWN]))
         result = super().run_iteration(watched, do_backprop, run_online_evaluation)
         self.weighting.after_step(self.loss, watched.batch[DRAWN])

@@ -11,12 +11,11 @@ from hws_nnunet.nnunetv2 import host
 host.check_version()  # before anything that older versions lack is imported
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
+from nnunetv2.utilities.helpers import softmax_helper_dim1  # noqa: E402
 
 from hws_nnunet.nnunetv2.loader import DRAWN, HardnessWeightedDataLoader  # noqa: E402
-from hws_nnunet.nnunetv2.losses import host_losses  # noqa: E402
 from hws_nnunet.training.augmenters import replaced_loaders  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
-from hws_nnunet.training.weighting import recorded  # noqa: E402
 
 
 class HardnessWeightingMixin(WeightingMixin):
@@ -27,6 +26,7 @@ class HardnessWeightingMixin(WeightingMixin):
     """
 
     _weights = "network_weights"
+    _softmax = staticmethod(softmax_helper_dim1)
     _training_data: object = None
 
     def initialize(self) -> None:
@@ -36,12 +36,7 @@ class HardnessWeightingMixin(WeightingMixin):
                 "hardness weighted sampling on several GPUs (DDP) is not there yet: train with -num_gpus 1"
             )
         super().initialize()
-        self._record_losses()
-
-    def _record_losses(self) -> None:
-        """Have the loss record each sample's, also one that the trainer made anew since."""
-        labels = self.label_manager
-        self.loss = recorded(self.loss, host_losses(regions=labels.has_regions, ignore_label=labels.ignore_label))
+        self._ignore_label = self.label_manager.ignore_label
 
     def _structures(self) -> dict[str, int | tuple[int, ...]]:
         labels = self.label_manager
@@ -72,6 +67,7 @@ class HardnessWeightingMixin(WeightingMixin):
         """Read the settings, a fault in which ends the training before its long work; then start as the host does."""
         self.settings  # noqa: B018
         super().on_train_start()
+        self._record_losses()
 
     def on_train_epoch_start(self) -> None:
         """Start counting the epoch's visits and lags."""

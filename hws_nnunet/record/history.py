@@ -103,7 +103,7 @@ def summarise(
         hardest: how many of the hardest cases to name.
     """
     table = sampler.table
-    hardness = table.hardness[:, table.column]
+    hardness = table.hardness
     known = np.flatnonzero(np.isfinite(hardness))
     order = known[np.argsort(-hardness[known], kind="stable")][:hardest]
     values = hardness[known] if known.size else np.array([np.nan])
@@ -143,7 +143,7 @@ class Record:
     Attributes:
         names: the cases'.
         epochs: numbers of the epochs, in order.
-        hardness: one ``(n,)`` array an epoch, by the measure that draws go by; NaN where nothing is known.
+        hardness: one ``(n,)`` array an epoch; NaN where nothing is known.
         summaries: one an epoch.
         last_seen: ``(n,)``, the last epoch in which a case was seen, -1 for never.
     """
@@ -160,7 +160,7 @@ class Record:
     ) -> None:
         """Add an epoch from the sampler's state at its end."""
         self.epochs.append(int(epoch))
-        self.hardness.append(sampler.table.hardness[:, sampler.table.column].astype(np.float32))
+        self.hardness.append(sampler.table.hardness.astype(np.float32))
         self.summaries.append(summary)
         self.last_seen[sampler.table.visits > visits_before] = epoch
 
@@ -205,9 +205,9 @@ class Record:
         """
         folder = Path(folder)
         table, probabilities = sampler.table, draw_probabilities(sampler)
-        hardness = table.hardness[:, table.column]
+        hardness = table.hardness
         stalled, mean = set(sampler.stalled), table.visits.mean() or math.nan
-        header = ("case", "hardness", "probability", "visits", "drawn", "last_epoch_seen", "stalled", *table.measures)
+        header = ("case", "hardness", "probability", "visits", "drawn", "last_epoch_seen", "stalled")
         cases = [
             (
                 table.names[i],
@@ -217,7 +217,6 @@ class Record:
                 number(table.visits[i] / mean),
                 int(self.last_seen[i]) if self.last_seen[i] >= 0 else "",
                 int(i in stalled),
-                *map(number, table.hardness[i]),
             )
             for i in hardest_first(hardness)
         ]
@@ -235,16 +234,11 @@ def draw_probabilities(sampler: HardnessWeightedSampler) -> np.ndarray:
     return sampler.probabilities() if sampler.settings.weighs_cases else np.full(n, 1 / n)
 
 
-def read_cases(folder: Path, by: str | None = None) -> list[dict[str, str]]:
+def read_cases(folder: Path) -> list[dict[str, str]]:
     """Return the rows of a fold's ``hardness.csv``, hardest first.
-
-    Args:
-        folder: a fold's.
-        by: the measure that is ``hardness`` and orders the rows; default what draws go by.
 
     Raises:
         FileNotFoundError: the folder has none.
-        ValueError: the record does not have that measure.
     """
     path = Path(folder) / CASES_FILE
     if not path.is_file():
@@ -253,13 +247,7 @@ def read_cases(folder: Path, by: str | None = None) -> list[dict[str, str]]:
             "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
         )
     with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if by is None:
-        return rows
-    if any(row.get(by) is None for row in rows):
-        raise ValueError(f"{path} does not tell of {by}: it was written by an earlier version")
-    rows = [{**row, "hardness": row[by]} for row in rows]
-    return sorted(rows, key=lambda row: -float(row["hardness"] or "-inf"))
+        return list(csv.DictReader(file))
 
 
 def _typed(value: float, kind: str) -> float | int | bool:

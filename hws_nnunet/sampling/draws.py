@@ -17,10 +17,9 @@ _PATIENCE = 3.0  # mean lags until a draw of the first sweep counts as lost: twi
 
 
 class DrawnCases(NamedTuple):
-    """What :meth:`Draws.draw_cases` drew: ids, their probabilities in a single draw, and the table's version."""
+    """What :meth:`Draws.draw_cases` drew: ``(size,)`` ids, and the table's version."""
 
     ids: np.ndarray
-    probabilities: np.ndarray
     version: int
 
 
@@ -44,41 +43,36 @@ class Draws:
         Args:
             size: at least 1.
             rng: of the calling process; two workers must not share a generator's state.
-
-        Returns:
-            ids ``(size,)``; each one's probability in a single draw ``(size,)``; the table's version.
         """
         if size < 1:
             raise ValueError(f"size has to be at least 1, given: {size}")
         table = self.table
-        ids, probabilities, version, position = table.read(lambda: self._draw_batch(size, rng))
+        ids, version, position = table.read(lambda: self._draw_batch(size, rng))
         if position is not None:
             table.position = max(table.position, position)
             table.stamp[ids] = version
-        return DrawnCases(np.array(ids), np.array(probabilities), version)
+        return DrawnCases(np.array(ids), version)
 
-    def _draw_batch(self, size: int, rng: np.random.Generator) -> tuple[list[int], list[float], int, int | None]:
+    def _draw_batch(self, size: int, rng: np.random.Generator) -> tuple[list[int], int, int | None]:
         table = self.table
         version = table.version
         if not table.weighted:
             ids, position = self._sweep(size, rng)
-            return ids, [1.0 / len(table)] * size, version, position
+            return ids, version, position
         find, random, total = table.tree.find, rng.random, table.tree.total
         with_replacement = self.settings.with_replacement
         ids: list[int] = []
-        probabilities: list[float] = []
         for _ in range(size):
             for _ in range(_ATTEMPTS):
-                case, weight = find(random() * total)
+                case = find(random() * total)
                 if with_replacement or case not in ids:
                     break
             else:
-                case, weight = self._draw_listed(ids, rng)
+                case = self._draw_listed(ids, rng)
             ids.append(case)
-            probabilities.append(weight / total)
-        return ids, probabilities, version, None
+        return ids, version, None
 
-    def _draw_listed(self, taken: list[int], rng: np.random.Generator) -> tuple[int, float]:
+    def _draw_listed(self, taken: list[int], rng: np.random.Generator) -> int:
         """Draw from the cases that are not taken, all of them looked at; from all where there are no others."""
         weights = self.table.tree.weights.copy()
         free = np.ones(len(weights), dtype=bool)
@@ -86,8 +80,7 @@ class Draws:
         mass = np.where(free, weights, 0.0) if free.any() else weights
         if not mass.any():  # only cases whose probability is 0 are left
             mass = free.astype(np.float64)
-        case = int(rng.choice(len(weights), p=mass / mass.sum()))
-        return case, float(weights[case])
+        return int(rng.choice(len(weights), p=mass / mass.sum()))
 
     def _sweep(self, size: int, rng: np.random.Generator) -> tuple[list[int], int]:
         """Draw the next cases of the first sweep; unseen ones whose draw was lost after it, and then any.

@@ -41,9 +41,8 @@ class HardnessWeightedSampler:
     Args:
         names: the cases' names; a case's id is its index.
         settings: the default ones where None.
-        measures: names of the losses tracked for every case; ``settings.draw_by`` has to be among them. Where there is
-            only one, draws go by that.
         structures: names of the structures whose hardness is tracked for every case.
+        measure: name of the loss that is tracked.
         rng: gives the first sweep's order; the numbers' own order where None.
         context: a ``multiprocessing`` context for the shared memory.
 
@@ -57,24 +56,20 @@ class HardnessWeightedSampler:
         names: Sequence[str],
         settings: Settings | None = None,
         *,
-        measures: Sequence[str] = ("loss",),
         structures: Sequence[str] = (),
+        measure: str = "loss",
         rng: np.random.Generator | None = None,
         context: object = None,
     ):
         self.settings = Settings() if settings is None else settings
-        draw_by = measures[0] if len(measures) == 1 else self.settings.draw_by
-        self.table = HardnessTable(names, measures=measures, structures=structures, draw_by=draw_by, context=context)
+        self.table = HardnessTable(names, structures=structures, measure=measure, context=context)
         if rng is not None:
             self.table.order[:] = rng.permutation(len(self.table))
         self.draws = Draws(self.table, self.settings)
         self._stalls = StallWatch(self.table)
         self._smoothing = self.settings.smoothing  # attributes of the settings model are slower to reach
         self._reliability = Reliability()
-        words = self.table.words
-        self._visits, self._offset, self._level, self._losses = (
-            words[name] for name in ("visits", "offset", "level", "losses")
-        )
+        self._visits, self._offset = self.table.words["visits"], self.table.words["offset"]
         # A weight is scale * exp(min(beta (offset - hardest), top) - log_sum) + floor, frozen between refreshes.
         self._weight_of = (0.0, 0.0, math.inf, 0.0, 1.0, 0.0)
         self._squares = self._ess = self._smallest_ess = float(len(self.table))
@@ -105,8 +100,7 @@ class HardnessWeightedSampler:
 
         Args:
             cases: ``(B,)`` ids.
-            losses: ``(B,)`` or ``(B, number of measures)``. A value that is not finite counts as a visit and changes
-                nothing else.
+            losses: ``(B,)``. A value that is not finite counts as a visit and changes nothing else.
             structures: ``(B, number of structures)``, losses of single structures; what is not finite changes nothing.
             version: the table's version when the batch was drawn, as the draw returned it; tells how far draws and
                 updates lie apart.
@@ -114,88 +108,71 @@ class HardnessWeightedSampler:
         Raises:
             ValueError: for shapes that do not belong together, or ids out of range; nothing is changed then.
         """
-        table = self.table
-        samples = self._checked(cases, losses, structures)
-        weighted, visits = table.weighted, self._visits
-        turned = False
+        table, visits = self.table, self._visits
+        cases, losses = self._checked(cases, losses, structures)
+        weighted, turned = table.weighted, False
         with table.writing():
             before = unseen = table.unseen
-            for case, row in samples:
+            for case, loss in zip(cases, losses, strict=True):
                 if visits[case] == 0:
                     unseen -= 1
                 visits[case] += 1
-                turned |= self._take_in(case, row)
+                if isfinite(loss):
+                    turned |= self._take_in(case, loss)
                 if weighted:
                     self._reweigh(case)
             if structures is not None and table.structures:
-                self._track_structures([case for case, _ in samples], np.asarray(structures, dtype=np.float64))
-            newly_seen, lag = unseen < before, table.lag
+                self._track_structures(cases, np.asarray(structures, dtype=np.float64))
             if version is not None:
-                lag += _LAG_RATE * (table.version - version - lag)
-            table.count_update(unseen, lag)
+                table.lag += _LAG_RATE * (table.version - version - table.lag)
+            table.version += 1
+            table.unseen = unseen
             # Before any reader sees weights that a jump has thrown out of scale.
-            if turned or self._has_drifted() or (unseen == 0 and newly_seen) if weighted else unseen == 0:
+            if turned or self._has_drifted() or (unseen == 0 and unseen < before) if weighted else unseen == 0:
                 self._compute_weights()
 
     def _checked(
         self, cases: Sequence[int], losses: np.ndarray, structures: np.ndarray | None
-    ) -> list[tuple[int, list[float]]]:
+    ) -> tuple[list[int], list[float]]:
         table = self.table
-        cases, rows = _plain(cases), _plain(losses)
-        if rows and not isinstance(rows[0], list):
-            rows = [[row] for row in rows]
-        n, measures = len(table.names), len(table.measures)
-        if len(rows) != len(cases) or (rows and len(rows[0]) != measures):
-            raise ValueError(
-                f"{len(cases)} cases and losses of shape {np.shape(losses)} given; expected {measures} loss(es) a case "
-                f"({', '.join(table.measures)})"
-            )
+        cases, losses = _plain(cases), _plain(losses)
+        if len(losses) != len(cases) or (losses and isinstance(losses[0], list)):
+            raise ValueError(f"{len(cases)} cases and losses of shape {np.shape(losses)} given; expected one each")
         if structures is not None and np.shape(structures) != (len(cases), len(table.structures)):
             raise ValueError(
                 f"losses of structures have shape {np.shape(structures)}, expected "
                 f"{(len(cases), len(table.structures))}"
             )
-        if cases and not (min(cases) >= 0 and max(cases) < n):
-            raise ValueError(f"cases {cases} given; there are {n} cases")
-        return list(zip(cases, rows, strict=True))
+        if cases and not (min(cases) >= 0 and max(cases) < len(table.names)):
+            raise ValueError(f"cases {cases} given; there are {len(table.names)} cases")
+        return cases, losses
 
-    def _take_in(self, case: int, row: list[float]) -> bool:
-        """Track a sample's losses; return whether its case, far harder than the others, is now or no longer stalled."""
-        offset, levels, column = self._offset, self._level, self.table.column
-        gain = max(1.0 - self._smoothing, 1.0 / self._visits[case])
-        index, turned = case * len(row), False
-        for measure, value in enumerate(row):
-            if isfinite(value):
-                level, old = levels[measure], offset[index]
-                if old == old:
-                    innovation = value - level - old
-                    new = old + gain * innovation
-                    if measure == column:  # the mean moves while all losses do: no difference between cases
-                        self._reliability.add(old - self._mean, value - level)
-                else:
-                    innovation = new = value - level
-                if measure == column:
-                    turned = self._stalls.add(case, value, level, self._others)
-                self._losses[measure] = count = self._losses[measure] + 1
-                move = innovation * _LEVEL_RATE if count >= _FINDING else innovation / count
-                levels[measure] = level + move
-                if count < _FINDING:  # the level is being found, not moving: what is tracked keeps its value
-                    self.table.offset[:, measure] -= move
-                offset[index] = new - move
-                if measure == column:
-                    if count < _FINDING:
-                        self._find_mean()
-                    elif old == old:
-                        self._mean += (new - move - old) / self._known
-                    else:
-                        self._known += 1
-                        self._mean += (new - move - self._mean) / self._known
-            index += 1
-        return turned and offset[case * len(row) + column] > self._others.bound
+    def _take_in(self, case: int, loss: float) -> bool:
+        """Track a finite loss; return whether its case, far harder than the others, is now or no longer stalled."""
+        table, level = self.table, self.table.level
+        old, value = self._offset[case], loss - level
+        known = old == old
+        innovation = value - old if known else value
+        new = old + max(1.0 - self._smoothing, 1.0 / self._visits[case]) * innovation if known else value
+        if known:  # the mean moves while all losses do: no difference between cases
+            self._reliability.add(old - self._mean, value)
+        turned = self._stalls.add(case, loss, level, self._others)
+        table.losses = count = table.losses + 1
+        move = innovation * _LEVEL_RATE if count >= _FINDING else innovation / count
+        table.level = level + move
+        new -= move
+        if count < _FINDING:  # the level is being found, not moving: what is tracked keeps its value
+            table.offset -= move
+            self._offset[case] = new
+            self._find_mean()
+        else:
+            self._offset[case] = new
+            self._known += not known
+            self._mean += (new - (old if known else self._mean)) / self._known
+        return turned and new > self._others.bound
 
     def _find_mean(self) -> None:
-        known = self.table.offset[:, self.table.column]
-        known = known[known == known]
+        known = self.table.offset[~np.isnan(self.table.offset)]
         self._known, self._mean = known.size, float(known.mean()) if known.size else 0.0
 
     def _track_structures(self, cases: list[int], values: np.ndarray) -> None:
@@ -207,7 +184,7 @@ class HardnessWeightedSampler:
 
     def _reweigh(self, case: int) -> None:
         """Compute one case's weight with the parts that are frozen until the next refresh."""
-        offset = self._offset[case * len(self.table.measures) + self.table.column]
+        offset = self._offset[case]
         if offset != offset:  # visited, without a value yet: it keeps the weight that the last refresh gave it
             return
         if case in self._stalled:  # its weight is the uniform one
@@ -260,7 +237,7 @@ class HardnessWeightedSampler:
         weights = np.full(n, 1.0 / n)
         weights[free] = scale * np.exp(np.minimum(exponent, top) - log_sum) + floor
         table.tree.fill(weights)
-        table.set(beta=beta, weighted=True)
+        table.beta, table.weighted = beta, True
         self._squares = float(np.dot(weights, weights))
         self._ess = table.tree.total**2 / self._squares
 
@@ -270,8 +247,7 @@ class HardnessWeightedSampler:
         One that was seen without ever giving a finite value takes the mean of the others. All are equal where nothing
         is known.
         """
-        table = self.table
-        offset = table.offset[:, table.column].copy()
+        table, offset = self.table, self.table.offset.copy()
         unknown = np.isnan(offset)
         if unknown.all():
             return np.zeros(len(table))
@@ -310,26 +286,6 @@ class HardnessWeightedSampler:
         """Return ``1 / sum(p ** 2)`` of :meth:`probabilities`, between 1 and n."""
         return effective_sample_size(self.probabilities())
 
-    def check_valid(self) -> tuple[bool, str]:
-        """Return whether sampler and table are consistent, and if not, why."""
-        valid, reason = self.table.check_valid()
-        if not valid or not self.table.weighted:
-            return valid, reason
-        n, settings = len(self.table), self.settings
-        weights = self.table.tree.weights
-        if abs(np.dot(weights, weights) - self._squares) > 1e-6 * self._squares:
-            return False, f"sum of squared weights is {np.dot(weights, weights)}, tracked as {self._squares}"
-        ess = self.effective_sample_size()
-        if ess < self._smallest_ess * (1 - _SHORTFALL) - 1e-6:
-            return False, f"effective sample size {ess} is below {self._smallest_ess}"
-        if not settings.ess * n - 1e-6 <= self._smallest_ess <= n:
-            return False, f"the bound in force is {self._smallest_ess}, beyond {settings.ess * n} and {n}"
-        if not 0 <= self.table.beta <= settings.beta:
-            return False, f"beta in force {self.table.beta} is not in [0, {settings.beta}]"
-        if settings.cap is not None and (p := self.probabilities().max()) > settings.cap / n * (1 + 2 * _DRIFT):
-            return False, f"a case has probability {p}, above the cap {settings.cap / n}"
-        return True, ""
-
     # ---------------------------------------------------------------- state
 
     def state_dict(self) -> dict[str, object]:
@@ -352,14 +308,12 @@ class HardnessWeightedSampler:
         weighted already. Structures are matched by name, too.
 
         Raises:
-            ValueError: for another format, or other measures; nothing is changed then.
+            ValueError: for another format, or another measure; nothing is changed then.
         """
         # The host loads its checkpoints to the device that it trains on.
         state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
         self.table.load_state_dict(state)
-        self._reliability = Reliability()
-        if state["draw_by"] == self.table.draw_by:
-            self._reliability.load_state_dict(state["reliability"])
+        self._reliability.load_state_dict(state["reliability"])
         self._find_mean()
         if self.table.weighted or self.table.unseen == 0:
             self.refresh()

@@ -62,8 +62,8 @@ class SumTree:
             width >>= 1
             np.add(children[0::2], children[1::2], out=array[width : 2 * width])
 
-    def find(self, mass: float) -> tuple[int, float]:
-        """Return where the running sum of weights first exceeds ``mass``, 0 to the total, and the weight there."""
+    def find(self, mass: float) -> int:
+        """Return where the running sum of weights first exceeds ``mass``, 0 to the total."""
         nodes, size = self._nodes, self.size
         node = 1
         while node < size:
@@ -73,8 +73,7 @@ class SumTree:
             if mass >= left and nodes[node + 1] > 0.0:
                 mass -= left
                 node += 1
-        index = node - size
-        return (index, nodes[node]) if index < self.n else (self.n - 1, nodes[size + self.n - 1])
+        return min(node - size, self.n - 1)
 
 
 def _leaves(n: int) -> int:

@@ -15,14 +15,26 @@ from hws_nnunet.sampling.sum_tree import SumTree
 
 T = TypeVar("T")
 
-_FORMAT = 3
+_FORMAT = 4
 _WORD = 8  # bytes; every entry is one aligned 64-bit word
-_INTEGERS = ("lock", "version", "weighted", "unseen", "position")
-_REALS = ("beta", "lag")
 _REPEATS = 50  # of a read: two milliseconds, hundreds of times what an update takes
 _BY_CASE = ("offset", "structure_hardness", "visits", "answers", "window", "near", "before", "stuck")
-_SAVED = (*_BY_CASE, "level", "losses", "order")
+_SAVED = (*_BY_CASE, "order")
+_HEADER = ("version", "weighted", "losses", "beta", "lag", "level")  # saved, too
 _UNKNOWN = ("offset", "structure_hardness", "before")  # NaN where nothing is known, 0 otherwise
+
+
+def _header(kind: type, index: int, meaning: str) -> property:
+    """Return an attribute that lies in the header, one word of it."""
+    where = "_reals" if kind is float else "_integers"
+
+    def get(self: HardnessTable) -> float:
+        return kind(getattr(self, where)[index])
+
+    def put(self: HardnessTable, value: float) -> None:
+        getattr(self, where)[index] = value
+
+    return property(get, put, doc=meaning)
 
 
 class HardnessTable:
@@ -44,14 +56,12 @@ class HardnessTable:
 
     Args:
         names: the cases' names, unique, at least one.
-        measures: names of the losses tracked for every case.
         structures: names of the structures whose hardness is tracked for every case, unique; none by default.
-        draw_by: the measure that draws go by.
+        measure: name of the loss that is tracked; saved, so that a resumed training does not mix two.
         context: a ``multiprocessing`` context; default the current one.
 
     Attributes:
-        level, losses: ``(len(measures),)``; how many finite losses came.
-        offset: ``(n, len(measures))``, NaN until a finite value came.
+        offset: ``(n,)``, NaN until a finite value came.
         structure_hardness: ``(n, len(structures))``, NaN until a finite value came.
         visits: ``(n,)``, answers that came, finite or not.
         stamp: ``(n,)``, the table's version when the first sweep drew a case.
@@ -62,29 +72,36 @@ class HardnessTable:
         tree: the draw weights.
 
     Raises:
-        ValueError: for names that repeat or are none, or an unknown measure.
+        ValueError: for names that repeat or are none.
     """
+
+    version = _header(int, 1, "How many updates the table has had.")
+    weighted = _header(bool, 2, "Whether draws are weighted: every case has been seen once.")
+    unseen = _header(int, 3, "How many cases have not been seen.")
+    position = _header(
+        int, 4, "Up to where the first sweep's permutation has been drawn, about: workers write it without a lock."
+    )
+    losses = _header(int, 5, "How many finite losses came.")
+    beta = _header(float, 0, "Beta in force.")
+    lag = _header(float, 1, "Running mean of the number of updates between a draw and the update that answers it.")
+    level = _header(float, 2, "What all tracked losses have in common.")
 
     def __init__(
         self,
         names: Sequence[str],
         *,
-        measures: Sequence[str] = ("loss",),
         structures: Sequence[str] = (),
-        draw_by: str | None = None,
+        measure: str = "loss",
         context: multiprocessing.context.BaseContext | None = None,
     ):
-        self.names = tuple(str(name) for name in names)
-        self.measures, self.structures = tuple(measures), tuple(str(name) for name in structures)
-        self.draw_by = self.measures[0] if draw_by is None else draw_by
+        self.names, self.structures = tuple(map(str, names)), tuple(map(str, structures))
+        self.measure = measure
         if not self.names:
             raise ValueError("a table needs at least one case, given: none")
         for what, given in (("case", self.names), ("structure", self.structures)):
             seen: set[str] = set()
             if twice := sorted({name for name in given if name in seen or seen.add(name)}):
                 raise ValueError(f"{what} names have to be unique; given more than once: {', '.join(twice[:10])}")
-        if self.draw_by not in self.measures:
-            raise ValueError(f"draw_by is {self.draw_by!r}, expected one of {', '.join(self.measures)}")
         words = sum(np.prod(shape, dtype=int) for _, shape, _ in self._layout())
         self._block = (context or multiprocessing.get_context()).RawArray("b", int(words) * _WORD)
         self._map()
@@ -92,7 +109,7 @@ class HardnessTable:
             getattr(self, name).fill(np.nan)
         self.order[:] = np.arange(len(self.names))
         self.tree.fill(np.ones(len(self.names)))
-        self._integers[_INTEGERS.index("unseen")] = len(self.names)
+        self.unseen = len(self.names)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -100,12 +117,10 @@ class HardnessTable:
     def _layout(self) -> list[tuple[str, tuple[int, ...], type]]:
         n = len(self.names)
         return [
-            ("_integers_array", (len(_INTEGERS),), np.int64),
-            ("_reals_array", (len(_REALS),), np.float64),
+            ("_integers_array", (6,), np.int64),
+            ("_reals_array", (3,), np.float64),
             ("_tree_array", (SumTree.words(n),), np.float64),
-            ("level", (len(self.measures),), np.float64),
-            ("losses", (len(self.measures),), np.int64),
-            ("offset", (n, len(self.measures)), np.float64),
+            ("offset", (n,), np.float64),
             ("structure_hardness", (n, len(self.structures)), np.float64),
             ("visits", (n,), np.int64),
             ("stamp", (n,), np.int64),
@@ -131,10 +146,9 @@ class HardnessTable:
         self._integers = self.words["_integers_array"]
         self._reals = self.words["_reals_array"]
         self.tree = SumTree(self.words["_tree_array"], len(self.names))
-        self.column = self.measures.index(self.draw_by)
 
     def __getstate__(self) -> dict:
-        return {key: self.__dict__[key] for key in ("names", "measures", "structures", "draw_by", "_block")}
+        return {key: self.__dict__[key] for key in ("names", "structures", "measure", "_block")}
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
@@ -142,61 +156,13 @@ class HardnessTable:
 
     @property
     def hardness(self) -> np.ndarray:
-        """Tracked losses by case and measure, ``(n, len(measures))``, a new array; NaN where nothing is known."""
+        """Tracked losses, ``(n,)``, a new array; NaN where nothing is known."""
         return self.offset + self.level
 
     @property
     def nbytes(self) -> int:
         """Bytes of shared memory that the table takes."""
         return len(self._block)
-
-    @property
-    def version(self) -> int:
-        """How many updates the table has had."""
-        return self._integers[1]
-
-    @property
-    def beta(self) -> float:
-        """Beta in force."""
-        return self._reals[0]
-
-    @property
-    def lag(self) -> float:
-        """Running mean of the number of updates between a draw and the update that answers it."""
-        return self._reals[1]
-
-    @property
-    def weighted(self) -> bool:
-        """Whether draws are weighted: every case has been seen once."""
-        return bool(self._integers[2])
-
-    @property
-    def unseen(self) -> int:
-        """How many cases have not been seen."""
-        return self._integers[3]
-
-    @property
-    def position(self) -> int:
-        """Up to where the first sweep's permutation has been drawn, about: workers write it without a lock."""
-        return self._integers[4]
-
-    @position.setter
-    def position(self, value: int) -> None:
-        self._integers[4] = value
-
-    def set(self, **values: float) -> None:
-        """Write header words by name (training process only, inside :meth:`writing`)."""
-        for name, value in values.items():
-            if name in _INTEGERS:
-                self._integers[_INTEGERS.index(name)] = int(value)
-            else:
-                self._reals[_REALS.index(name)] = float(value)
-
-    def count_update(self, unseen: int, lag: float) -> None:
-        """End an update: count it, and write what it changed in the header (inside :meth:`writing`)."""
-        self._integers[1] += 1
-        self._integers[3] = unseen
-        self._reals[1] = lag
 
     def writing(self) -> _Writing:
         """Return the context in which the training process changes the table.
@@ -228,13 +194,9 @@ class HardnessTable:
         return {
             "format": _FORMAT,
             "names": list(self.names),
-            "measures": list(self.measures),
             "structures": list(self.structures),
-            "draw_by": self.draw_by,
-            "version": self.version,
-            "weighted": self.weighted,
-            "beta": self.beta,
-            "lag": self.lag,
+            "measure": self.measure,
+            **{name: getattr(self, name) for name in _HEADER},
             **arrays,
         }
 
@@ -242,21 +204,21 @@ class HardnessTable:
         """Restore :meth:`state_dict` by names; draw weights stay as they are (training process only).
 
         Raises:
-            ValueError: for another format, or other measures; nothing is changed then.
+            ValueError: for another format, or another measure; nothing is changed then.
         """
         if state.get("format") != _FORMAT:
             raise ValueError(
                 f"sampler state has format {state.get('format')!r}, expected {_FORMAT}: it was saved by another "
                 "version of hws-nnunet, with which this training can be finished"
             )
-        if list(state["measures"]) != list(self.measures):
-            raise ValueError(f"sampler state tracks {state['measures']}, expected {list(self.measures)}")
+        if state["measure"] != self.measure:
+            raise ValueError(
+                f"sampler state tracks {state['measure']!r}, expected {self.measure!r}: a training goes on with the "
+                "draw_by that it began with"
+            )
         here, there = _matches(self.names, state["names"])
         columns, saved_columns = _matches(self.structures, state["structures"])
         saved = {name: np.asarray(state[name]) for name in _SAVED}
-        kept = set(_BY_CASE)
-        if state["draw_by"] != self.draw_by:
-            kept -= {"answers", "window", "near", "before", "stuck"}  # they are of that measure
         self._warn_of_changes(state)
         with self.writing():
             for name in _BY_CASE:
@@ -264,21 +226,16 @@ class HardnessTable:
                 array.fill(np.nan if name in _UNKNOWN else 0)
                 if name == "structure_hardness":
                     array[np.ix_(here, columns)] = saved[name][np.ix_(there, saved_columns)]
-                elif name in kept:
+                else:
                     array[here] = saved[name][there]
-            self.level[:], self.losses[:] = saved["level"], saved["losses"]
             rank = np.full(len(self), len(saved["order"]), dtype=np.int64)
             rank[here] = np.argsort(saved["order"])[there]
             self.order[:] = np.argsort(rank, kind="stable")
             self.position = 0
             self.stamp.fill(0)
-            self.set(
-                version=state["version"],
-                unseen=int((self.visits == 0).sum()),
-                weighted=bool(state["weighted"]),
-                beta=state["beta"],
-                lag=state["lag"],
-            )
+            for name in _HEADER:
+                setattr(self, name, state[name])
+            self.unseen = int((self.visits == 0).sum())
 
     def _warn_of_changes(self, state: dict[str, object]) -> None:
         for what, now, saved, consequence in (
@@ -291,25 +248,6 @@ class HardnessTable:
                 )
             if new := [name for name in now if name not in set(saved)]:
                 warnings.warn(f"{len(new)} {what}(s) are new, and {consequence}: {some_of(new)}", stacklevel=4)
-
-    def check_valid(self) -> tuple[bool, str]:
-        """Return whether the table is consistent, and if not, why."""
-        if self._integers[0] & 1:
-            return False, "a write is under way or was cut off"
-        if np.isinf(self.offset).any() or np.isinf(self.structure_hardness).any() or not np.isfinite(self.level).all():
-            return False, "an infinite loss entered the table"
-        if int((self.visits == 0).sum()) != self.unseen:
-            return False, f"unseen is {self.unseen}, {(self.visits == 0).sum()} cases have no visit"
-        if np.isfinite(self.offset[self.visits == 0]).any():
-            return False, "a case without a visit has a loss"
-        if not np.array_equal(np.sort(self.order), np.arange(len(self))):
-            return False, "the sweep's order is no permutation"
-        weights = self.tree.weights
-        if not np.isfinite(weights).all() or (weights < 0).any() or not self.tree.total > 0:
-            return False, "draw weights have to be finite, not negative, and not all 0"
-        if abs(weights.sum() - self.tree.total) > 1e-9 * self.tree.total:
-            return False, f"the tree's total is {self.tree.total}, its weights sum to {weights.sum()}"
-        return True, ""
 
 
 def some_of(names: Sequence[str], most: int = 5) -> str:

@@ -1,174 +1,178 @@
-"""What is recorded of each sample beside a host's loss: that loss of the sample alone, and its Dice by structure."""
+"""What is recorded of each sample beside a host's loss: its Dice by structure, and that loss of the sample alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from hws_nnunet.training.losses import SampleLosses
-
-Resolutions = Tensor | list[Tensor] | tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class KnownLoss:
-    """A host's loss that our own functions compute for all samples of a batch at once."""
-
-    options: dict[str, object]
-    """Of our function: weights and smoothing, as the host's loss has them."""
-
-    dice: nn.Module
-    """Its part that makes probabilities of logits, by an attribute ``apply_nonlin``."""
-
-
-@dataclass(frozen=True)
-class HostLosses:
-    """What a host's adapter knows of losses."""
-
-    per_sample: Callable[..., SampleLosses]
-    """Our own function of full-resolution logits and target, with ``probabilities`` and a known loss's options."""
-
-    known: Callable[[nn.Module], KnownLoss | None]
-    """Tells what our own function has to be given to equal a host's loss; None where it cannot."""
-
-    wrapper: type
-    """The host's deep supervision: calls its ``loss`` with each resolution."""
-
-
-@dataclass
-class SampleMeasures:
-    """Tells what is recorded of each sample: the host's loss of it alone, then its Dice.
-
-    What our own function reproduces, it computes, for all samples at once. Any other loss of the host is called with
-    one sample at a time, which takes about as long again as the host's own call. Which of the two is looked at in each
-    step: a loss may change while a network trains.
-
-    Args:
-        host_loss: what the host trains with.
-        losses: of that host.
-    """
-
-    host_loss: nn.Module
-    losses: HostLosses
-
-    def known(self) -> KnownLoss | None:
-        """Return what our own function has to be given to equal the host's loss; None where it cannot."""
-        return self.losses.known(self._at_one_resolution())
-
-    def dice_of(self, output: Resolutions) -> nn.Module | None:
-        """Return the host's module whose probabilities a call can be given; None where there is none.
-
-        A compiled module has none: it would be compiled anew if its attributes changed.
-
-        Args:
-            output: of the network, a list where it has several resolutions.
-
-        Raises:
-            NotImplementedError: the loss takes several resolutions, and its part of one is not known.
-        """
-        if not isinstance(output, Tensor) and not isinstance(uncompiled(self.host_loss), self.losses.wrapper):
-            raise NotImplementedError(
-                f"the loss {name_of(self.host_loss)} takes the network's output at several resolutions at once, and "
-                "hardness weighted sampling needs that of the full resolution: have "
-                f"{self.losses.wrapper.__name__} call a loss of one resolution, or train without deep supervision"
-            )
-        known = self.known()
-        if known is None or any(_compiled(module) for module in self.host_loss.modules()):
-            return None
-        return known.dice
-
-    def __call__(self, logits: Tensor, target: Tensor, probabilities: Tensor | None = None) -> Tensor:
-        """Return ``(B, 2 + K)`` of full-resolution logits and target: ``dice_ce``, ``dice_present``, then structures.
-
-        Raises:
-            TypeError: the host's loss does not give one number for one sample.
-            RuntimeError: it fails with one sample.
-        """
-        known = self.known()
-        if known is not None:
-            return self.losses.per_sample(logits, target, probabilities=probabilities, **known.options).stacked()
-        loss = self._at_one_resolution()
-        alone = [_loss_alone(loss, logits[i : i + 1], target[i : i + 1]) for i in range(len(logits))]
-        own = self.losses.per_sample(logits, target)
-        return own._replace(loss=torch.stack(alone) if alone else own.loss).stacked()
-
-    def _at_one_resolution(self) -> nn.Module:
-        loss = uncompiled(self.host_loss)
-        return uncompiled(loss.loss) if isinstance(loss, self.losses.wrapper) else loss
-
-
-@contextmanager
-def watched_probabilities(dice: nn.Module, logits: Tensor) -> Iterator[list[Tensor]]:
-    """Yield a list that receives what the host's Dice makes of these very logits in the block, without gradient.
-
-    Its other calls, of lower resolutions, are left alone, as is what it returns. Only float32 is kept.
-    """
-    original, found = dice.apply_nonlin, []
-
-    def watched(values: Tensor) -> Tensor:
-        probabilities = original(values)
-        if values is logits and probabilities.dtype == torch.float32:
-            found[:] = [probabilities.detach()]
-        return probabilities
-
-    dice.apply_nonlin = watched
-    try:
-        yield found
-    finally:
-        dice.apply_nonlin = original
-
-
-def uncompiled(loss: nn.Module) -> nn.Module:
-    """Return the module within one that ``torch.compile`` returned; any other as it is."""
-    return getattr(loss, "_orig_mod", loss)
-
-
-def matches(module: nn.Module, kinds: type | tuple[type, ...], **attributes: object) -> bool:
-    """Tell whether a module is of exactly one of these classes, not one derived from it, with these attributes.
-
-    An attribute that the module's class does not have in every version of the host counts as None.
-    """
-    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-    if type(module) not in kinds or "forward" in vars(module) or module._forward_hooks or module._forward_pre_hooks:
-        return False
-    return all(_same(getattr(module, name, None), value) for name, value in attributes.items())
-
-
-def _same(found: object, expected: object) -> bool:
-    return found is expected or (
-        not isinstance(found, Tensor) and type(found) in (bool, int, float, str) and found == expected
-    )
-
-
-def name_of(loss: object) -> str:
-    """Return the name of a loss's class, or of a function."""
-    loss = uncompiled(loss)
-    return getattr(loss, "__name__", type(loss).__name__)
-
-
-def _compiled(module: nn.Module) -> bool:
-    return uncompiled(module) is not module or getattr(module, "_compiled_call_impl", None) is not None
+Resolutions = Tensor | Sequence[Tensor]
+"""What a host's loss is called with: a tensor, or one for each resolution, the full one first."""
 
 
 @torch.no_grad()
-def _loss_alone(loss: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
-    """Return a host's loss of one sample; copies, because a loss may write into what it is given."""
+def dice_by_structure(
+    logits: Tensor, target: Tensor, *, probabilities: Tensor | None = None, ignore_label: int | None = None
+) -> Tensor:
+    """Return 1 - soft Dice of each foreground class or region of each sample: 0 to 1, NaN where a sample lacks it.
+
+    Computed in float32, sample by sample: the extra memory stays below that of two samples' float32 logits.
+
+    Args:
+        logits: ``(B, C, *spatial)``, of classes, 0 the background, or of regions; any floating type.
+        target: of classes ``(B, 1, *spatial)``, numbers 0 to C - 1 (or ``ignore_label``); of regions
+            ``(B, C, *spatial)`` of 0 and 1, with one more channel where voxels are to be ignored, 1 there. Any type.
+        probabilities: float32 softmax or sigmoid of the logits where it is known; None computes it.
+        ignore_label: voxels of this class count nowhere.
+
+    Returns:
+        ``(B, K)``, K = C - 1 classes or C regions; float32 on the logits' device.
+
+    Raises:
+        ValueError: for shapes that do not belong together.
+    """
+    (samples, classes), channels = logits.shape[:2], target.shape[1] if target.ndim > 1 else 0
+    of_regions = channels in (classes, classes + 1)
+    if not (of_regions or channels == 1) or target.shape != (samples, channels, *logits.shape[2:]):
+        raise ValueError(
+            f"target has shape {tuple(target.shape)}, expected {(samples, 1, *logits.shape[2:])} (class numbers), or "
+            f"{classes} or {classes + 1} channels (regions), for logits of shape {tuple(logits.shape)}"
+        )
+    if not samples:
+        return logits.new_zeros((0, classes if of_regions else classes - 1), dtype=torch.float32)
+
+    def sums(i: int) -> Tensor:
+        if of_regions:
+            p = logits[i].float().sigmoid() if probabilities is None else probabilities[i]
+            return torch.stack(_sums_of_regions(p, target[i]))
+        p = logits[i].softmax(0, dtype=torch.float32) if probabilities is None else probabilities[i]
+        return torch.stack(_sums_of_classes(p, target[i], ignore_label))
+
+    predicted, present, common = torch.stack([sums(i) for i in range(samples)], dim=1)
+    return (1.0 - 2.0 * common / (predicted + present)).masked_fill_(present == 0, torch.nan)
+
+
+def _sums_of_regions(p: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return sums over voxels of p, of the reference, and of their product, ``(C,)`` each."""
+    here = reference[: len(p)].float()
+    if len(reference) > len(p):
+        valid = 1.0 - reference[-1:].float()
+        p, here = p * valid, here * valid
+    return _over_voxels(p), _over_voxels(here), _over_voxels(p * here)
+
+
+def _sums_of_classes(p: Tensor, reference: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the same of the foreground classes, ``(C - 1,)`` each."""
+    labels = reference.long()
+    if ignore_label is None:
+        predicted = _over_voxels(p)
+    else:
+        predicted = p.flatten(1) @ (labels != ignore_label).flatten().float()
+        labels = labels.masked_fill(labels == ignore_label, 0)  # the background, which nobody asks for
+    of_class = _sums_by_counting if p.device.type == "cpu" else _sums_by_masks
+    present, common = of_class(labels, len(p), p.gather(0, labels))
+    return predicted[1:], present[1:], common[1:]
+
+
+def _sums_by_counting(labels: Tensor, classes: int, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return voxels, and the sum of values, of each class, ``(classes,)`` float32; both arguments ``(1, *spatial)``.
+
+    Several times as fast as masks on a CPU; a GPU would have to be waited for.
+    """
+    labels = labels.flatten()
+    return tuple(torch.bincount(labels, one, classes).float() for one in (None, values.flatten().double()))
+
+
+def _sums_by_masks(labels: Tensor, classes: int, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the same without waiting for a GPU."""
+    masks = labels == torch.arange(classes, device=labels.device).view(-1, *[1] * (labels.ndim - 1))
+    return _over_voxels(masks).float(), _over_voxels(torch.where(masks, values, 0.0))
+
+
+def _over_voxels(values: Tensor) -> Tensor:
+    return values.sum(tuple(range(1, values.ndim)))
+
+
+@torch.no_grad()
+def losses_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Tensor:
+    """Return a host's loss of each sample alone, ``(B,)`` float32; takes about as long again as the host's own call.
+
+    Raises:
+        TypeError: the loss does not give one number for one sample.
+        RuntimeError: it fails with one sample.
+    """
+    samples = range(len(output if isinstance(output, Tensor) else output[0]))
+    return torch.stack([_loss_alone(loss, sample_of(output, i), sample_of(target, i)) for i in samples])
+
+
+def _loss_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Tensor:
+    name = getattr(loss, "__name__", type(loss).__name__)
     try:
-        value = loss(logits.clone(), target.clone())
+        value = loss(output, target)
     except Exception as error:
         raise RuntimeError(
-            f"the loss {name_of(loss)} fails with one sample alone, of which hardness weighted sampling needs it: "
-            f"logits of shape {tuple(logits.shape)}, target of shape {tuple(target.shape)}: "
+            f"the loss {name} fails with one sample alone, of which draw_by: dice_ce needs it: "
             f"{type(error).__name__}: {error}"
         ) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise TypeError(
-            f"the loss {name_of(loss)} gives {given} for one sample, expected one number: hardness weighted sampling "
-            "tracks each sample's loss"
-        )
+        raise TypeError(f"the loss {name} gives {given} for one sample, expected one number")
     return value.detach().float().reshape(())
+
+
+def sample_of(value: Resolutions, index: int) -> Resolutions:
+    """Return one sample of a batch, as a batch; a copy, because a loss may write into what it is given."""
+    if isinstance(value, Tensor):
+        return value[index : index + 1].clone()
+    return [sample_of(part, index) for part in value]
+
+
+@contextmanager
+def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits: Tensor) -> Iterator[list[Tensor]]:
+    """Yield a list that receives what the host's loss makes of these very logits in the block, without gradient.
+
+    nnU-Net's Dice losses hold their softmax or sigmoid as ``apply_nonlin``. A compiled loss is left alone: it would be
+    compiled anew if an attribute changed.
+
+    Args:
+        loss: the host's.
+        nonlinearity: the one whose float32 results are wanted; a loss with another one is left alone.
+        logits: of the full resolution; calls with other ones are not kept.
+    """
+    found: list[Tensor] = []
+    modules = list(loss.modules()) if isinstance(loss, nn.Module) else []
+    if any(hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) for module in modules):
+        modules = []
+    modules = [module for module in modules if vars(module).get("apply_nonlin") is nonlinearity is not None]
+
+    def watched(values: Tensor) -> Tensor:
+        probabilities = nonlinearity(values)
+        if values is logits and probabilities.dtype == torch.float32:
+            found[:] = [probabilities.detach()]
+        return probabilities
+
+    for module in modules:
+        module.apply_nonlin = watched
+    try:
+        yield found
+    finally:
+        for module in modules:
+            module.apply_nonlin = nonlinearity
+
+
+def importance_weights(losses: Tensor, *, tracked: Tensor, beta: float, smoothing: float) -> Tensor:
+    """Return each sample's weight, ``exp(beta (1 - m) (new - tracked))`` in ``[0.1, 10]``, ``(B,)``.
+
+    A draw used the tracked loss; had it used the new one, smoothed as it will be, the sample's probability would be
+    larger by this factor (Fidon et al., arXiv 2001.02658, section 3.3).
+
+    Args:
+        losses: ``(B,)``, new.
+        tracked: ``(B,)``, NaN where nothing is tracked, which weighs 1, as does a new value that is NaN.
+        beta: in force.
+        smoothing: m.
+    """
+    gap = losses - tracked.to(losses)
+    return torch.exp(beta * (1.0 - smoothing) * gap.nan_to_num(0.0)).clamp(0.1, 10.0)

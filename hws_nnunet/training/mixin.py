@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -11,19 +11,23 @@ from hws_nnunet.config import Settings
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.training.augmenters import loader_of, stop
 from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint
+from hws_nnunet.training.recorder import LossRecorder
 from hws_nnunet.training.weighting import STATE, Weighting, settings_in_force
 
 
 class WeightingMixin:
     """The part of ``HardnessWeightingMixin`` that knows no host.
 
-    Each host's mixin says under which key (``_weights``) the host's checkpoints hold the network's.
+    Each host's mixin says under which key (``_weights``) the host's checkpoints hold the network's, and with which
+    function (``_softmax``) its losses make probabilities.
     """
 
     hws_settings: Settings | Mapping[str, object] | str | os.PathLike | None = None
 
     weighting: Weighting | None = None
     _weights: str
+    _softmax: Callable
+    _ignore_label: int | None = None
     _saved_state: dict | None = None
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -69,6 +73,16 @@ class WeightingMixin:
         """Return one of our loaders, which draws by the training's sampler from now on."""
         loader.attach(self.sampler.draws, list(self._structures().values()))
         return loader
+
+    def _record_losses(self) -> None:
+        """Have the loss record each sample's, also one that the trainer made anew since."""
+        if not isinstance(self.loss, LossRecorder):
+            self.loss = LossRecorder(
+                self.loss,
+                softmax=self._softmax,
+                ignore_label=self._ignore_label,
+                alone=self.settings.draw_by == "dice_ce",
+            )
 
     def _check_loader(self, training: object, validation: object, expected: str) -> None:
         """Raise, with the workers ended, if the host's training data come from another loader than ours.

@@ -8,10 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hws_nnunet.training.measures import watched_probabilities
+from hws_nnunet.training.measures import (
+    Resolutions,
+    dice_by_structure,
+    losses_alone,
+    sample_of,
+    watched_probabilities,
+)
 
-Measure = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-DiceOf = Callable[[Tensor | list[Tensor]], nn.Module | None]
 Weigh = Callable[[Tensor], Tensor]
 
 
@@ -22,17 +26,23 @@ class LossRecorder(nn.Module):
     the device; whatever makes the training step wait for its loss makes them available too. The host's loss keeps its
     attributes: they are read and set through this.
 
+    Recorded are of each sample ``1 + K`` values: the loss to track, then 1 - soft Dice of each of K structures. The
+    loss to track is the mean of those that are present (``dice_present``) or, where ``alone``, the host's loss of that
+    sample alone (``dice_ce``).
+
     Args:
         host_loss: any loss of ``(output, target)``; both may be lists by resolution, the full one first.
-        measure: from full-resolution output ``(B, C, *spatial)``, target, and the output's probabilities or None, to
-            values ``(B, measures)``, no gradient.
-        dice_of: from the output to the host's Dice module that makes those probabilities, or None. Where there is one,
-            ``measure`` is called after the host's loss, otherwise before it.
+        softmax: the function with which the host's losses make probabilities of classes; what it gave is not computed
+            again. For regions that is ``torch.sigmoid``.
+        ignore_label: of the host's class numbers.
+        alone: whether to track the host's loss.
     """
 
-    def __init__(self, host_loss: nn.Module, measure: Measure, *, dice_of: DiceOf = lambda output: None):
+    def __init__(
+        self, host_loss: nn.Module, *, softmax: Callable | None = None, ignore_label: int | None = None, alone: bool
+    ):
         super().__init__()
-        self._measure, self._dice_of = measure, dice_of
+        self._softmax, self._ignore_label, self._alone = softmax, ignore_label, alone
         self._weigh: Weigh | None = None
         self._values: Tensor | None = None
         self._copied: torch.cuda.Event | None = None
@@ -54,23 +64,32 @@ class LossRecorder(nn.Module):
         else:
             setattr(host_loss, name, value)
 
-    def forward(self, output: Tensor | list[Tensor], target: Tensor | list[Tensor]) -> Tensor:
+    def forward(self, output: Resolutions, target: Resolutions) -> Tensor:
         """Return the host's loss of a batch; a weighted mean of its loss of each sample after :meth:`weigh_next`."""
         if not torch.is_grad_enabled():
             return self.host_loss(output, target)
-        dice, logits, reference = self._dice_of(output), _full_resolution(output), _full_resolution(target)
-        if dice is not None and self._weigh is None:
-            with watched_probabilities(dice, logits) as probabilities:
+        alone = losses_alone(self.host_loss, output, target) if self._alone else None
+        if self._weigh is not None:
+            values = self._measure(output, target, None, alone)
+            weights = self._weigh(values[:, 0])
+            losses = [self.host_loss(sample_of(output, i), sample_of(target, i)) for i in range(len(weights))]
+            loss = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).mean()
+        else:
+            logits = _full_resolution(output)
+            nonlinearity = self._softmax if _full_resolution(target).shape[1] == 1 else torch.sigmoid
+            with watched_probabilities(self.host_loss, nonlinearity, logits) as probabilities:
                 loss = self.host_loss(output, target)
-            self._keep(self._measure(logits.detach(), reference, next(iter(probabilities), None)))
-            return loss
-        values = self._measure(logits.detach(), reference, None)
+            values = self._measure(output, target, next(iter(probabilities), None), alone)
         self._keep(values)
-        if self._weigh is None:
-            return self.host_loss(output, target)
-        weights = self._weigh(values)
-        losses = [self.host_loss(_sample(output, i), _sample(target, i)) for i in range(len(weights))]
-        return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).mean()
+        return loss
+
+    def _measure(
+        self, output: Resolutions, target: Resolutions, probabilities: Tensor | None, alone: Tensor | None
+    ) -> Tensor:
+        """Return what is recorded, ``(B, 1 + K)``."""
+        logits, reference = _full_resolution(output).detach(), _full_resolution(target)
+        dice = dice_by_structure(logits, reference, probabilities=probabilities, ignore_label=self._ignore_label)
+        return torch.cat(((dice.nanmean(1) if alone is None else alone)[:, None], dice), dim=1)
 
     def weigh_next(self, weigh: Weigh | None) -> None:
         """Have the following batches' samples weighed by ``weigh(values) -> (B,)``; None is the host's own loss."""
@@ -87,7 +106,7 @@ class LossRecorder(nn.Module):
             self._values = values
 
     def take(self) -> np.ndarray:
-        """Return the last step's values, ``(B, measures)`` float64, and forget them.
+        """Return the last step's values, ``(B, 1 + K)`` float64, and forget them.
 
         Raises:
             RuntimeError: nothing was recorded since the last call.
@@ -104,11 +123,5 @@ class LossRecorder(nn.Module):
         return values
 
 
-def _full_resolution(value: Tensor | list[Tensor] | tuple[Tensor, ...]) -> Tensor:
-    return value[0] if isinstance(value, list | tuple) else value
-
-
-def _sample(value: Tensor | list[Tensor] | tuple[Tensor, ...], index: int) -> Tensor | list[Tensor]:
-    if isinstance(value, list | tuple):
-        return [part[index : index + 1] for part in value]
-    return value[index : index + 1]
+def _full_resolution(value: Resolutions) -> Tensor:
+    return value if isinstance(value, Tensor) else value[0]

@@ -17,13 +17,12 @@ import numpy as np
 import torch
 
 from hws_nnunet._version import __version__
-from hws_nnunet.config import MEASURES, Settings, find_settings
+from hws_nnunet.config import Settings, find_settings
 from hws_nnunet.files import whole_file
 from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
 from hws_nnunet.record.structures import write_structures
 from hws_nnunet.sampling import HardnessWeightedSampler
-from hws_nnunet.training.losses import importance_weights
-from hws_nnunet.training.measures import HostLosses, SampleMeasures
+from hws_nnunet.training.measures import importance_weights
 from hws_nnunet.training.recorder import LossRecorder
 
 STATE = "hardness_weighted_sampling"
@@ -54,19 +53,6 @@ def settings_in_force(attribute: object, log: Log) -> Settings:
     return settings
 
 
-def recorded(loss: torch.nn.Module, losses: HostLosses) -> LossRecorder:
-    """Return a host's loss that records of each sample the ``MEASURES``, in their order, then each structure's Dice.
-
-    Args:
-        loss: what the host trains with; one that records already is returned as it is.
-        losses: what is known of that host's losses.
-    """
-    if isinstance(loss, LossRecorder):
-        return loss
-    measures = SampleMeasures(loss, losses)
-    return LossRecorder(loss, measures, dice_of=measures.dice_of)
-
-
 def _check_whole_batch(values: Sequence, cases: Sequence) -> None:
     if len(values) != len(cases):
         raise RuntimeError(
@@ -95,7 +81,7 @@ class Weighting:
                 f"WARNING: the split lists {len(names) - len(once)} case(s) more than once; draws by hardness count "
                 "each case once"
             )
-        self.sampler = HardnessWeightedSampler(once, settings, measures=MEASURES, structures=structures, rng=rng)
+        self.sampler = HardnessWeightedSampler(once, settings, structures=structures, measure=settings.draw_by, rng=rng)
         self.record = Record(self.sampler.table.names)
         self._draw_again = -math.inf
         self.start_epoch()
@@ -112,15 +98,14 @@ class Weighting:
         table, cases = self.sampler.table, drawn["cases"]
         weights = partial(
             importance_weights,
-            column=table.column,
-            tracked=torch.from_numpy(table.hardness[cases, table.column]),
+            tracked=torch.from_numpy(table.hardness[cases]),
             beta=table.beta,
             smoothing=self.settings.smoothing,
         )
 
-        def weigh(values: torch.Tensor) -> torch.Tensor:
-            _check_whole_batch(values, cases)
-            return weights(values)
+        def weigh(losses: torch.Tensor) -> torch.Tensor:
+            _check_whole_batch(losses, cases)
+            return weights(losses)
 
         loss.weigh_next(weigh)
 
@@ -134,11 +119,10 @@ class Weighting:
         Raises:
             RuntimeError: the loss was called on something else than the whole batch.
         """
-        values = loss.take()  # (B, 2 + K): MEASURES, then each structure's Dice loss
+        values = loss.take()
         _check_whole_batch(values, drawn["cases"])
         self._lags.append(self.sampler.table.version - drawn["version"])
-        known, structures = values[:, : len(MEASURES)], values[:, len(MEASURES) :]
-        self.sampler.update(drawn["cases"], known, structures=structures, version=drawn["version"])
+        self.sampler.update(drawn["cases"], values[:, 0], structures=values[:, 1:], version=drawn["version"])
 
     def end_epoch(self, epoch: int) -> EpochSummary:
         """Log what the sampler did, put it into the record, and return it."""
@@ -169,7 +153,7 @@ class Weighting:
 
     def _hardness_of_structures(self) -> tuple:
         table = self.sampler.table
-        return table.names, table.hardness[:, table.column], table.structures, table.structure_hardness
+        return table.names, table.hardness, table.structures, table.structure_hardness
 
     def _draw(self, folder: Path) -> None:
         # matplotlib is slow to import, and needed here alone

@@ -44,9 +44,7 @@ Update = Callable[[object, list, np.ndarray], None]
 def ours(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Update, HardnessWeightedSampler]:
     """Return what draws and what updates, after the first sweep."""
     n = len(losses)
-    sampler = HardnessWeightedSampler(
-        [f"case{i}" for i in range(n)], Settings(), measures=("dice_ce", "dice_present"), rng=rng
-    )
+    sampler = HardnessWeightedSampler([f"case{i}" for i in range(n)], Settings(), rng=rng)
     sampler.update(np.arange(n), np.stack([losses, losses], axis=1))
 
     def draw() -> tuple[list, object]:
@@ -180,16 +178,9 @@ def measure(sizes: Sequence[int], *, rounds: int, seconds: float, reference: Pat
 
 
 def figures_of(name: str, n: int, contestant: Contestant) -> dict:
-    """Return a sampler's figures, with its table's size and beta where it is ours.
-
-    Raises:
-        RuntimeError: our sampler and its table are not consistent any more.
-    """
+    """Return a sampler's figures, with its table's size and beta where it is ours."""
     row = {"cases": n, "sampler": name, **contestant.figures()}
     if contestant.sampler is not None:
-        valid, reason = contestant.sampler.check_valid()
-        if not valid:
-            raise RuntimeError(f"{name}, {n} cases: {reason}")
         row["bytes_a_case"] = round(contestant.sampler.table.nbytes / n, 1)
         row["beta"] = round(contestant.sampler.table.beta, 3)
     return row

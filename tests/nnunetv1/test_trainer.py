@@ -72,7 +72,7 @@ def test_neutral_settings_equal_stock_nnunet_bit_for_bit(steps, where):
 def test_with_weighting_on_they_differ(steps, settings):
     weighted = steps(settings=settings)
     assert first_difference(steps("ShortStock"), weighted) is not None
-    assert weighted["valid"] == (True, "")
+    assert weighted["fault"] == ""
     assert [batch["version"] for batch in weighted["batches"]] == list(range(STEPS))
 
 
@@ -88,9 +88,8 @@ def test_importance_weights_take_effect_when_draws_are_weighted(steps):
 @pytest.mark.parametrize("batch_dice", [False, True])
 @pytest.mark.parametrize("spatial", [(6, 5, 4), (7, 8)])
 def test_per_sample_losses_equal_the_hosts_with_one_sample_at_a_time(batch_dice, spatial):
-    from nnunet.training.loss_functions.dice_loss import DC_and_CE_loss
-
     from hws_nnunet.training.losses import per_sample_dice_ce
+    from nnunet.training.loss_functions.dice_loss import DC_and_CE_loss
 
     torch.manual_seed(0)
     logits = 3 * torch.randn(4, 3, *spatial)

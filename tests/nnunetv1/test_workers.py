@@ -12,6 +12,7 @@ from hws_nnunet import Settings
 from hws_nnunet.nnunetv1.loader import DRAWN
 from tests.nnunetv1.fakes import centres_of, loader_of, make_cases, teach
 from tests.sampling import naive
+from tests.valid import fault_of
 
 CASES = 10
 HARD = 3
@@ -58,7 +59,7 @@ def test_updates_reach_the_draws(tmp_path, workers):
         teach(sampler, hard, np.tile((0.2, 0.9), (CASES, 1)))
         train(augmenter, sampler, 6 * workers, hard, (0.2, 0.9))  # what was drawn before the change
         batches = train(augmenter, sampler, 1500, hard, (0.2, 0.9))
-    assert sampler.check_valid() == (True, "")
+    assert fault_of(sampler) == ""
     p = sampler.probabilities()
     assert p[HARD] == pytest.approx(0.4, abs=0.02)
     assert naive.close(counts_of(batches), p)

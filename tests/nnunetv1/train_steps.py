@@ -18,6 +18,9 @@ from batchgenerators.dataloading.single_threaded_augmenter import SingleThreaded
 from nnunet.run.default_configuration import get_default_configuration
 from nnunet.training.data_augmentation import data_augmentation_moreDA, default_data_augmentation
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.valid import fault_of
+
 
 def seed():
     random.seed(0)
@@ -68,7 +71,7 @@ def run(job):
             ],
             "weights": trainer.network.state_dict(),
             "state": None if sampler is None else sampler.state_dict(),
-            "valid": None if sampler is None else sampler.check_valid(),
+            "fault": None if sampler is None else fault_of(sampler),
             "random": float(np.random.random()),
         },
         job["out"],

@@ -14,6 +14,7 @@ from hws_nnunet.nnunetv2.loader import DRAWN
 from hws_nnunet.sampling.draws import Draws
 from tests.nnunetv2.fakes import FakeCases, loader_of, teach
 from tests.sampling import naive
+from tests.valid import fault_of
 
 # The host's own thread complains when its workers end before it.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -86,7 +87,7 @@ def hard_run(workers, *, steps, size=1, shared=True, method="fork"):
         teach(sampler, hard, np.tile((0.2, 0.9), (CASES, 1)))
         train(augmenter, sampler, 2 * (workers + 16), hard, (0.2, 0.9))  # what was drawn before the change
         batches = train(augmenter, sampler, steps, hard, (0.2, 0.9))
-    assert sampler.check_valid() == (True, "")
+    assert fault_of(sampler) == ""
     centres = np.concatenate([cases.centres(batch) for batch in batches])
     return sampler, batches, np.bincount(centres[:, 1] - 6, minlength=2)
 

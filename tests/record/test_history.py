@@ -257,7 +257,7 @@ def test_the_command_prints_the_hardest(tmp_path):
     assert "hardest structure" not in text
     hard = np.full((30, 2), np.nan)
     hard[sampler.table.names.index(names[1])] = 0.25, 0.75
-    write_structures(tmp_path, sampler.table.names, sampler.table.hardness[:, 0], ("csf", "white matter"), hard)
+    write_structures(tmp_path, sampler.table.names, sampler.table.hardness[:], ("csf", "white matter"), hard)
     head, first, second = run(main.app, ["hardness", str(tmp_path), "--top", "3"]).output.splitlines()[:3]
     start = head.index("hardest structure")
     assert first[start:].split()[0] == "-"

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from hws_nnunet.training.measures import dice_by_structure
 from hws_nnunet.training.recorder import LossRecorder
 
 
@@ -12,22 +13,26 @@ class SquaredError(nn.Module):
         return sum(((o - t) ** 2).mean() for o, t in zip(outputs, targets, strict=True))
 
 
-def measure(logits, target, probabilities=None):
-    error = ((logits - target) ** 2).flatten(1).mean(1)
-    return torch.stack((error, 2 * error), dim=1)
+def recorder_of(**options):
+    return LossRecorder(SquaredError(), **{"alone": True, **options})
+
+
+def alone(output, target):
+    return ((output - target) ** 2).flatten(1).mean(1).detach().numpy()
 
 
 @pytest.fixture
 def batch():
+    """Two regions."""
     torch.manual_seed(0)
-    return torch.randn(3, 2, 4, 4, requires_grad=True), torch.randn(3, 2, 4, 4)
+    return torch.randn(3, 2, 4, 4, requires_grad=True), (torch.rand(3, 2, 4, 4) < 0.5).float()
 
 
 @pytest.mark.parametrize("deep", [False, True])
 def test_value_and_gradient_pass_through_untouched(batch, deep):
     output, target = batch
     arguments = ([output, output[..., ::2]], [target, target[..., ::2]]) if deep else (output, target)
-    host, recorder = SquaredError(), LossRecorder(SquaredError(), measure)
+    host, recorder = SquaredError(), recorder_of(alone=False)
     (expected,) = torch.autograd.grad(host(*arguments), output)
     value = recorder(*arguments)
     (got,) = torch.autograd.grad(value, output)
@@ -35,11 +40,23 @@ def test_value_and_gradient_pass_through_untouched(batch, deep):
     assert torch.equal(got, expected)
     values = recorder.take()
     assert values.dtype == np.float64
-    assert values == pytest.approx(measure(output, target).detach().numpy())
+    dice = dice_by_structure(output, target)
+    assert values[:, 1:] == pytest.approx(dice.numpy())
+    assert values[:, 0] == pytest.approx(dice.mean(1).numpy())
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_the_hosts_loss_of_each_sample_can_be_tracked(batch, deep):
+    output, target = batch
+    recorder = recorder_of()
+    recorder(*(([output] * 2, [target] * 2) if deep else (output, target)))
+    values = recorder.take()
+    assert values[:, 0] == pytest.approx((1 + deep) * alone(output, target))
+    assert values[:, 1:] == pytest.approx(dice_by_structure(output, target).numpy())
 
 
 def test_records_only_while_gradients_are_enabled(batch):
-    recorder = LossRecorder(SquaredError(), measure)
+    recorder = recorder_of()
     with torch.no_grad():
         recorder(*batch)
     with pytest.raises(RuntimeError, match="no loss was computed with gradients"):
@@ -52,12 +69,12 @@ def test_records_only_while_gradients_are_enabled(batch):
 
 def test_samples_can_be_weighed(batch):
     output, target = batch
-    recorder = LossRecorder(SquaredError(), measure)
+    recorder = recorder_of()
     weights = torch.tensor([0.1, 1.0, 10.0])
-    recorder.weigh_next(lambda values: weights)
+    recorder.weigh_next(lambda losses: weights)
     value = recorder(output, target)
-    assert value.item() == pytest.approx((weights * measure(output, target)[:, 0]).mean().item())
-    recorder.weigh_next(lambda values: torch.ones(3))
+    assert value.item() == pytest.approx((weights.numpy() * alone(output, target)).mean())
+    recorder.weigh_next(lambda losses: torch.ones(3))
     assert recorder([output], [target]).item() == pytest.approx(SquaredError()(output, target).item())
     recorder.weigh_next(None)
     assert recorder(output, target).item() == SquaredError()(output, target).item()
@@ -66,6 +83,17 @@ def test_samples_can_be_weighed(batch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_values_arrive_from_a_cuda_device(batch):
     output, target = (tensor.detach().cuda().requires_grad_() for tensor in batch)
-    recorder = LossRecorder(SquaredError(), measure)
+    recorder = recorder_of()
     recorder(output, target)
-    assert recorder.take() == pytest.approx(measure(output, target).detach().cpu().numpy())
+    expected = dice_by_structure(output, target).cpu().numpy()
+    assert recorder.take()[:, 1:] == pytest.approx(expected, abs=1e-6)
+
+
+def test_attributes_are_the_hosts(batch):
+    host = nn.CrossEntropyLoss(label_smoothing=0.1)
+    recorder = LossRecorder(host, alone=False)
+    recorder.label_smoothing = 0.0
+    assert host.label_smoothing == 0.0
+    assert recorder.reduction == "mean"
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        recorder.no_such_thing  # noqa: B018
