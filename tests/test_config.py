@@ -91,7 +91,6 @@ def test_bad_values(values, message):
         ({"ess": 1}, "beta 100 is without effect at ess 1"),
         ({"uniform_fraction": 1}, "without effect at uniform_fraction 1"),
         ({"cap": 1}, "without effect at cap 1"),
-        ({"beta": 0, "structure_beta": 3.0, "draw_by": "dice_present"}, "draw_by is without effect"),
     ],
 )
 def test_settings_without_effect_warn(values, message):

@@ -165,23 +165,19 @@ def test_training_cases_are_shown_with_the_predictions_that_there_are(tmp_path):
     assert [t for t in texts if t.startswith("Prediction")] == [f"Prediction: {folder / 'a.nii.gz'}"]
 
 
-def test_by_another_measure_and_stalled_cases(tmp_path):
+def test_stalled_cases(tmp_path):
     fold, raw = make_fold(tmp_path)
     with open(fold / "hardness.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     for i, row in enumerate(rows):
-        row |= {"stalled": int(i == 0), "dice_ce": i}
+        row |= {"stalled": int(i == 0)}
     with open(fold / "hardness.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    first = rows[0]["case"]
-    for by, place in ((None, 1), ("dice_ce", len(rows))):
-        out = tmp_path / f"by_{by}"
-        page = Parsed(make_gallery(fold, raw, by=by, out=out)).texts
-        assert (out / f"{place:02d}_{first}.png").exists()
-        assert len([text for text in page if text.startswith("Stalled: ")]) == 1
-        assert f"Hardest training cases{f' by {by}' if by else ''}" in page
+    page = Parsed(make_gallery(fold, raw)).texts
+    assert len([text for text in page if text.startswith("Stalled: ")]) == 1
+    assert "Hardest training cases" in page
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -340,8 +336,6 @@ def test_only_galleries_are_replaced(tmp_path):
     [
         ({"top": 0}, ValueError, "at least one case, given: 0"),
         ({"worst": True, "predictions": Path(".")}, ValueError, "either --worst or --predictions"),
-        ({"worst": True, "by": "dice_ce"}, ValueError, "either --worst or --by"),
-        ({"by": "dice_ce"}, ValueError, "does not tell of dice_ce"),
         ({"predictions": Path("nowhere")}, FileNotFoundError, "no folder of predictions: nowhere"),
         ({"window": (2.0, 2.0)}, ValueError, "from a smaller to a larger value, given: 2 to 2"),
         ({"worst": True}, FileNotFoundError, "summary.json: expected the validation that ends"),

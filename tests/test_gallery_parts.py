@@ -192,9 +192,9 @@ def test_labels_are_spoiled_in_three_ways(monkeypatch):
         assert set(wrong_labels.NAMES[: wrong_labels.RARE]) <= set(fold["train"]), seed
     names = folds[0]["train"]
     hard = [float(name.endswith(wrong_labels.KINDS)) for name in names]
-    result = {"seed": 0, "names": names, "hardness": dict.fromkeys(wrong_labels.MEASURES, hard)}
-    summary = wrong_labels.summarise([result])
-    assert summary["measures"]["dice_ce"]["found"] == {"3": [3], "6": [3]}
-    assert summary["measures"]["dice_ce"]["by_chance"] == {"3": 0.45, "6": 0.9}
-    assert summary["measures"]["dice_ce"]["chance_of_as_many"]["3"][0] == pytest.approx(1 / 1140, abs=1e-4)
-    assert "| dice_ce (draws go by it) | 3 | 3.00 of 3 | 0.45 | " in wrong_labels.table(summary, "dice_ce")
+    summary = wrong_labels.summarise([{"seed": 0, "arm": "dice_ce", "names": names, "hardness": hard}])
+    found = summary["arms"]["dice_ce"]
+    assert found["found"] == {"3": [3], "6": [3]}
+    assert found["by_chance"] == {"3": 0.45, "6": 0.9}
+    assert found["chance_of_as_many"]["3"][0] == pytest.approx(1 / 1140, abs=1e-4)
+    assert "| dice_ce | 3 | 3.00 of 3 | 0.45 | " in wrong_labels.table(summary)

@@ -17,7 +17,7 @@ DRAWN = "hws_drawn"
 class _HardnessWeighted:
     """Has the host make its batch one sample at a time: of a case that is offered alone, with one of its structures.
 
-    The host makes a batch in one block. Where both levels are neutral (beta 0, structure_beta 0) it runs as it is.
+    The host makes a batch in one block, cases first; its random numbers are used in the same order.
     """
 
     draws: Draws
@@ -41,7 +41,6 @@ class _HardnessWeighted:
             )
         draws.check_structures(structures)
         self.draws = draws
-        self._ids = {name: i for i, name in enumerate(self.list_of_keys)}
         self._structures = {label: k for k, label in enumerate(structures)}
         self._rng = ProcessGenerator()
         self._forced = [self.get_do_oversample(slot) for slot in range(self.batch_size)]
@@ -52,14 +51,10 @@ class _HardnessWeighted:
 
     def generate_train_batch(self) -> dict:
         """Return the host's batch, with what was drawn under :data:`DRAWN`."""
-        settings, version = self.draws.settings, self.draws.table.version
-        if not settings.weighs_cases and not settings.weighs_structures:
-            batch = super().generate_train_batch()
-            cases = np.array([self._ids[str(name)] for name in batch["keys"]])
-            return {**batch, DRAWN: {"cases": cases, "version": version}}
-        if settings.weighs_cases:
-            cases, _, version = self.draws.draw_cases(self.batch_size, self._rng())
+        if self.draws.settings.weighs_cases:
+            cases, version = self.draws.draw_cases(self.batch_size, self._rng())
         else:
+            version = self.draws.table.version
             cases = np.random.choice(len(self.list_of_keys), self.batch_size, True, None)  # noqa: NPY002 - as the host
         samples = [self._sample(slot, int(case)) for slot, case in enumerate(cases)]
         return {

@@ -62,7 +62,7 @@ class HardnessWeightedDataLoader(nnUNetDataLoader):
             self._version = self.draws.table.version
             self._cases = np.array([self._ids[str(name)] for name in names])
             return names
-        self._cases, _, self._version = self.draws.draw_cases(self.batch_size, self._rng())
+        self._cases, self._version = self.draws.draw_cases(self.batch_size, self._rng())
         return self._names[self._cases]
 
     def get_bbox(

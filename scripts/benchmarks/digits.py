@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from hws_nnunet import HardnessWeightedSampler
-from hws_nnunet.training.losses import importance_weights
+from hws_nnunet.training.measures import importance_weights
 
 BATCH, RARE_EXAMPLES, TRAINING = 16, 4, 1200
 RATES = (0.003, 0.01, 0.03)
@@ -74,9 +74,8 @@ def train(job: dict) -> dict:
         if settings and settings.importance_weights:
             table = sampler.table
             weights = importance_weights(
-                losses.detach()[:, None],
-                column=0,
-                tracked=torch.from_numpy(table.hardness[ids, 0]),
+                losses.detach(),
+                tracked=torch.from_numpy(table.hardness[ids]),
                 beta=table.beta,
                 smoothing=settings.smoothing,
             )

@@ -50,7 +50,7 @@ NNUNET_ARMS = {
     "ours, smoothing 0.9": {"smoothing": 0.9},
     "ours, structure_beta 3": {"structure_beta": 3.0},
 }
-"""The same for experiments through nnU-Net, which has structures, two measures and a lag."""
+"""The same for experiments through nnU-Net, which has structures, two losses to choose from and a lag."""
 
 
 def settings_of(arm: str) -> Settings | None:

@@ -71,7 +71,7 @@ def _tell(sampler: HardnessWeightedSampler) -> dict:
     table = sampler.table
     return {
         "visits": dict(zip(table.names, table.visits.tolist(), strict=True)),
-        "hardness": dict(zip(table.names, table.hardness[:, table.column].round(4).tolist(), strict=True)),
+        "hardness": dict(zip(table.names, table.hardness.round(4).tolist(), strict=True)),
         "beta": float(table.beta),
         "ess": sampler.effective_sample_size() / len(table),
     }

@@ -41,7 +41,6 @@ def measure(job: dict) -> dict:
     trainer, device = host.trainer, host.device
     spent = {"per-sample loss": 0.0, "update": 0.0, "record": 0.0}
     if job["timed"]:
-        _time(trainer.loss, "_dice_of", spent, "per-sample loss", device)
         _time(trainer.loss, "_measure", spent, "per-sample loss", device)
         _time(trainer.loss, "_keep", spent, "per-sample loss", device)
         _time(trainer.loss, "take", spent, "update", device)

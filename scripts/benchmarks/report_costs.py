@@ -21,7 +21,7 @@ def sampler(found: dict, figure: Path) -> tuple[list[str], list[str]]:
     lines = [
         "Microseconds for a draw of 2 and its update (draw + update), median over rounds; in brackets the fastest and "
         "the slowest round, since other programs shared the machine. `published` and `numpy` compute the softmax of "
-        "all cases at each draw, without safeguards; torchrl's tree has no softmax, safeguards or measures.",
+        "all cases at each draw, without safeguards; torchrl's tree has no softmax or safeguards.",
         "",
         "| cases | " + " | ".join(names) + " |",
         "|---" * (len(names) + 1) + "|",

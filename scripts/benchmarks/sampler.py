@@ -4,7 +4,7 @@
 
 Beside it, in the same rounds: the straightforward numpy version (softmax of all losses at each draw); with
 ``--reference``, ``WeightedSampler`` of a checkout of the published repository (LucasFidon/HardnessWeightedSampler); and
-torchrl's ``SumSegmentTreeFp64`` where torchrl is installed, as a sum tree without softmax, safeguards or measures.
+torchrl's ``SumSegmentTreeFp64`` where torchrl is installed, as a sum tree without softmax or safeguards.
 
 Losses scatter as those of real patches do (standard deviation 0.11 between cases, 0.12 within a case), and updates
 follow draws 25 batches later, as with nnU-Net's 12 workers. One process, one core. A figure is the median over rounds;
@@ -33,7 +33,7 @@ from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.files import whole_file
 
 LAG = 25
-BATCH, MEASURES = 2, 2
+BATCH = 2
 BETA = 8.0  # what `ess` 0.5 comes to with these losses; the others have no such bound
 SMOOTHING = 0.8
 BETWEEN, WITHIN = 0.11, 0.12
@@ -129,7 +129,6 @@ class Contestant:
             middle = time.perf_counter()
             ids, version = self.waiting.popleft()
             answers = self.losses[np.asarray(ids)] + self.rng.normal(0, WITHIN, BATCH)
-            answers = np.stack([answers] * MEASURES, axis=1)  # as the trainers hand them over
             ready = time.perf_counter()
             self.update(version, ids, answers)
             updating += time.perf_counter() - ready

@@ -3,9 +3,10 @@
     python scripts/benchmarks/wrong_labels.py [--quick] [--seeds N] [--epochs N] [--out FOLDER]
 
 In each seed the labels of three other cases are spoiled: shifted, two structures swapped, one structure removed. Two
-of the healthy 17 are of a rare kind, which is hard as well. HardnessWeightedTrainer trains from scratch; then the
-cases are ranked by each measure that it tracks, and the spoiled ones among the k hardest are counted, beside what
-chance would give. Writes ``wrong_labels.json`` and a gallery a seed. A seed takes about five minutes on one core.
+of the healthy 17 are of a rare kind, which is hard as well. HardnessWeightedTrainer trains from scratch, once for each
+loss that it can track, and once only watching (beta 0); then the cases are ranked by hardness, and the spoiled ones
+among the k hardest are counted, beside what chance would give. Writes ``wrong_labels.json`` and a gallery a training.
+A training takes about five minutes on one core.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from experiments import run_all, write_json
 from nnunet_runs import environment, prepare_once
 from scipy.stats import hypergeom
 
-from hws_nnunet.config import MEASURES
 from hws_nnunet.datasets import Case, Collection, make_phantom, write_raw_v2
 from hws_nnunet.datasets.phantom import LABELS
 from hws_nnunet.datasets.raw_v2 import dataset_name
@@ -34,6 +34,11 @@ SHIFT = 6  # voxels, along two axes: an eighth of the image
 MAX_SEEDS = (CASES - RARE) // len(KINDS)
 NAMES = [f"train{i:03d}" for i in range(CASES + HELD_OUT)]  # the first ones are rare
 STEPS = 50  # of an epoch
+ARMS = {
+    "dice_present": {"draw_by": "dice_present"},
+    "dice_ce": {"draw_by": "dice_ce"},
+    "dice_ce, uniform draws": {"draw_by": "dice_ce", "beta": 0.0},
+}
 LOOKED_AT = (3, 6)
 """How many of the hardest cases somebody looks at."""
 
@@ -92,11 +97,11 @@ def with_twins(made: Collection) -> Collection:
 
 
 def train(job: dict) -> dict:
-    """Train one seed, leave its gallery, and return each case's hardness by each measure.
+    """Train once, leave the gallery, and return each case's hardness.
 
     Args:
-        job: ``seed``, ``epochs``, ``steps``, ``gallery`` (a folder to make) and ``raw``; nnU-Net's folders are in the
-            environment.
+        job: ``seed``, ``settings``, ``epochs``, ``steps``, ``gallery`` (a folder to make) and ``raw``;
+            nnU-Net's folders are in the environment.
     """
     import torch
     from nnunetv2.run.run_training import get_trainer_from_args
@@ -111,37 +116,36 @@ def train(job: dict) -> dict:
     )
     trainer.num_epochs, trainer.num_iterations_per_epoch = job["epochs"], job["steps"]
     trainer.num_val_iterations_per_epoch = 2
+    type(trainer).hws_settings = job["settings"]
     trainer.run_training()
-    state = trainer.weighting.state_dict()
     make_gallery(
         Path(trainer.output_folder), Path(job["raw"]), out=Path(job["gallery"]), top=max(LOOKED_AT), overwrite=True
     )
-    hardness = np.asarray(state["hardness"]).T.round(4).tolist()
+    table = trainer.sampler.table
     return {
-        "names": list(state["names"]),
-        "draw_by": state["draw_by"],
-        "visits": np.asarray(state["visits"]).tolist(),
-        "hardness": dict(zip(MEASURES, hardness, strict=True)),
+        "names": list(table.names),
+        "visits": table.visits.tolist(),
+        "hardness": table.hardness.round(4).tolist(),
     }
 
 
-def ranks(result: dict, measure: str) -> dict[str, int]:
-    """Return the rank of each spoiled and each rare case by a measure, 1 is the hardest; unknown ones are last."""
-    hardness = np.nan_to_num(np.array(result["hardness"][measure], dtype=float), nan=-np.inf)
+def ranks(result: dict) -> dict[str, int]:
+    """Return the rank of each spoiled and each rare case, 1 is the hardest; unknown ones are last."""
+    hardness = np.nan_to_num(np.array(result["hardness"], dtype=float), nan=-np.inf)
     order = [result["names"][i] for i in np.argsort(-hardness, kind="stable")]
     found = {kind: order.index(twin(name, kind)) + 1 for kind, name in spoiled(result["seed"]).items()}
     return found | {f"rare {i + 1}": order.index(name) + 1 for i, name in enumerate(NAMES[:RARE])}
 
 
 def summarise(results: list[dict]) -> dict:
-    """Return ranks, and how many spoiled cases are among the k hardest beside chance, by each measure."""
+    """Return ranks, and how many spoiled cases are among the k hardest beside chance, of each arm."""
     wrong = len(KINDS)
     chance = {k: hypergeom(CASES, wrong, k) for k in LOOKED_AT}
-    summary = {"cases": CASES, "spoiled": wrong, "seeds": [result["seed"] for result in results], "measures": {}}
-    for measure in MEASURES:
-        by_seed = [ranks(result, measure) for result in results]
+    summary = {"cases": CASES, "spoiled": wrong, "arms": {}}
+    for arm in dict.fromkeys(result["arm"] for result in results):
+        by_seed = [ranks(result) for result in results if result["arm"] == arm]
         found = {k: [sum(found[kind] <= k for kind in KINDS) for found in by_seed] for k in LOOKED_AT}
-        summary["measures"][measure] = {
+        summary["arms"][arm] = {
             "ranks": by_seed,
             "found": {str(k): values for k, values in found.items()},
             "by_chance": {str(k): round(float(chance[k].mean()), 3) for k in LOOKED_AT},
@@ -152,20 +156,19 @@ def summarise(results: list[dict]) -> dict:
     return summary
 
 
-def table(summary: dict, draw_by: str) -> str:
-    """Return the summary as a table in Markdown, one row a measure and a number of cases looked at."""
+def table(summary: dict) -> str:
+    """Return the summary as a table in Markdown, one row an arm and a number of cases looked at."""
     lines = ["| hardness by | of the k hardest | spoiled ones found | by chance | mean rank of " + ", of ".join(KINDS)]
     lines[0] += ", of the rare |"
     lines.append("|---|---|---|---|---|")
-    for measure, values in summary["measures"].items():
+    for arm, values in summary["arms"].items():
         groups = [[found[kind] for found in values["ranks"]] for kind in KINDS]
         groups.append([rank for found in values["ranks"] for key, rank in found.items() if key.startswith("rare")])
         means = ", ".join(f"{np.mean(group):.1f}" for group in groups)
-        name = f"{measure} (draws go by it)" if measure == draw_by else measure
-        for k in summary["measures"][measure]["found"]:
+        for k in values["found"]:
             found = np.mean(values["found"][k])
             lines.append(
-                f"| {name} | {k} | {found:.2f} of {summary['spoiled']} | {values['by_chance'][k]:.2f} | {means} |"
+                f"| {arm} | {k} | {found:.2f} of {summary['spoiled']} | {values['by_chance'][k]:.2f} | {means} |"
             )
     return "\n".join(lines)
 
@@ -180,27 +183,33 @@ def main() -> None:
     args = parser.parse_args()
     out = args.out.resolve()
     work = out / ("quick" if args.quick else "work")
-    seeds, epochs, steps = (1, 2, 12) if args.quick else (args.seeds, args.epochs, STEPS)
+    seeds, epochs, steps, arms = (1, 2, 12, ["dice_ce"]) if args.quick else (args.seeds, args.epochs, STEPS, list(ARMS))
     prepare_once(work, DATASET, NAME, CONFIGURATION, coarser=1.0, splits=splits(), write=write_raw)
     os.environ.update(environment(work))  # before any process imports nnU-Net, which reads it then
     os.environ.pop("HWS_CONFIG", None)
+    names = {arm: arm.replace(", ", "-").replace(" ", "_") for arm in arms}
     jobs = [
         {
-            "name": f"seed-{seed}",
+            "name": f"{names[arm]}-{seed}",
+            "arm": arm,
             "seed": seed,
+            "settings": ARMS[arm],
             "epochs": epochs,
             "steps": steps,
             "raw": str(work / "raw"),
-            "gallery": str((work if args.quick else out) / f"gallery-{seed}"),
+            "gallery": str((work if args.quick else out) / f"gallery-{names[arm]}-{seed}"),
         }
+        for arm in arms
         for seed in range(seeds)
     ]
     results = run_all(train, jobs, work / "runs", processes=args.processes)
     summary = summarise(results)
     file = out / ("quick.json" if args.quick else "wrong_labels.json")
     write_json(file, {"dataset": dataset_name(DATASET, NAME), "steps": epochs * steps, **summary})
-    print(table(summary, results[0]["draw_by"]))
-    print(f"{len(results)} seed(s), {epochs * steps} steps each: {file}; galleries: {Path(jobs[0]['gallery']).parent}")
+    print(table(summary))
+    print(
+        f"{len(results)} training(s), {epochs * steps} steps each: {file}; galleries: {Path(jobs[0]['gallery']).parent}"
+    )
 
 
 if __name__ == "__main__":

@@ -45,9 +45,7 @@ def centres_of(batch, shape=SHAPE):
 def loader_of(cases, settings, *, structures=(), **options):
     """Return a loader and the sampler whose draws it has; ``options`` as of :func:`stock_loader`."""
     loader = made((HardnessWeightedDataLoader2D, HardnessWeightedDataLoader3D), cases, **options)
-    sampler = HardnessWeightedSampler(
-        list(cases), settings, measures=("dice_ce", "dice_present"), structures=[str(label) for label in structures]
-    )
+    sampler = HardnessWeightedSampler(list(cases), settings, structures=[str(label) for label in structures])
     loader.attach(sampler.draws, structures)
     return loader, sampler
 
@@ -66,6 +64,5 @@ def made(classes, cases, *, size=2, patch=(8, 8, 8), initial=None, oversample=0.
 
 def teach(sampler, losses, structures=None):
     """Have every case answer the same again and again, so that differences between cases count as real."""
-    pairs = np.repeat(np.asarray(losses, dtype=float)[:, None], 2, axis=1)
-    for _ in range(1 + -(-16 // len(pairs))):
-        sampler.update(range(len(pairs)), pairs, structures=structures)
+    for _ in range(1 + -(-16 // len(losses))):
+        sampler.update(range(len(losses)), losses, structures=structures)

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from functools import partial
 
 import pytest
 import torch
@@ -11,9 +12,12 @@ from nnunet.training.loss_functions.deep_supervision import MultipleOutputLoss2
 from nnunet.training.loss_functions.dice_loss import DC_and_BCE_loss, DC_and_CE_loss
 from nnunet.training.network_training.nnUNet_variants import loss_function as variants
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
+from nnunet.utilities.nd_softmax import softmax_helper
 
-from hws_nnunet.nnunetv1.losses import LOSSES
-from hws_nnunet.training.weighting import recorded
+from hws_nnunet.training.measures import dice_by_structure
+from hws_nnunet.training.recorder import LossRecorder
+
+recorded = partial(LossRecorder, softmax=softmax_helper)
 
 CLASSES = 4
 
@@ -25,7 +29,6 @@ def trainers():
 
 
 TRAINERS = sorted({cls for cls in trainers() if issubclass(cls, nnUNetTrainerV2)}, key=lambda cls: cls.__name__)
-KNOWN = ("nnUNetTrainerV2", "noSmooth", "_ForceBD", "_ForceSD", "FromCEToDice")
 
 
 @pytest.fixture
@@ -53,54 +56,46 @@ def batch(samples=3):
 
 
 def alone(loss, output, target):
+    """Return the loss of each sample alone; both arguments are tensors or lists of them."""
+
+    def sample(value, i):
+        return [sample(part, i) for part in value] if isinstance(value, list) else value[i : i + 1].clone()
+
     with torch.no_grad():
-        return [float(loss(output[i : i + 1], target[i : i + 1].clone())) for i in range(len(output))]
+        return [float(loss(sample(output, i), sample(target, i))) for i in range(3)]
 
 
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("trainer", TRAINERS, ids=lambda cls: cls.__name__)
-def test_what_is_recorded_is_the_hosts_loss_of_each_sample(loss_of, trainer, deep):
+def test_what_is_recorded_of_each_sample(loss_of, trainer, deep):
     host = loss_of(trainer)
-    assert (LOSSES.known(host) is not None) == trainer.__name__.endswith(KNOWN)
     outputs, targets = batch()
     wrapped = MultipleOutputLoss2(host, [0.7, 0.3]) if deep else host
     given = (outputs, targets) if deep else (outputs[0], targets[0])
     wrapped(*given).backward()
     expected = [output.grad for output in outputs]
-    for output in outputs:
-        output.grad = None
-    recorder = recorded(wrapped, LOSSES)
-    value = recorder(*given)
-    value.backward()
-    assert value.item() == wrapped(*given).item()
-    for output, gradient in zip(outputs, expected, strict=True):
-        assert (output.grad is None and gradient is None) or torch.equal(output.grad, gradient)
-    values = recorder.take()
-    assert values[:, 0].tolist() == pytest.approx(alone(host, outputs[0], targets[0]), abs=1e-5, nan_ok=True)
-    assert torch.from_numpy(values[:, 2:]).isnan().nonzero().tolist() == [[2, 1]]
+    for one in (False, True):
+        for output in outputs:
+            output.grad = None
+        recorder = recorded(wrapped, alone=one)
+        value = recorder(*given)
+        value.backward()
+        assert value.item() == wrapped(*given).item()
+        for output, gradient in zip(outputs, expected, strict=True):
+            assert (output.grad is None and gradient is None) or torch.equal(output.grad, gradient)
+        values = recorder.take()
+        assert values[:, 1:] == pytest.approx(dice_by_structure(outputs[0], targets[0]).numpy(), abs=1e-6, nan_ok=True)
+        assert torch.from_numpy(values[:, 1:]).isnan().nonzero().tolist() == [[2, 1]]
+        tracked = alone(wrapped, *given) if one else torch.from_numpy(values[:, 1:]).nanmean(1).tolist()
+        assert values[:, 0].tolist() == pytest.approx(tracked, abs=1e-6, nan_ok=True)
 
 
-def ce_loss(dice=None, **options):
-    return DC_and_CE_loss({"batch_dice": False, "smooth": 1e-5, "do_bg": False, **(dice or {})}, {}, **options)
-
-
-@pytest.mark.parametrize(
-    ("options", "known"),
-    [
-        ({"weight_ce": 0.3, "weight_dice": 2.0}, True),
-        ({"dice": {"smooth": 0.5}}, True),
-        ({"dice": {"do_bg": True}}, False),
-        ({"log_dice": True}, False),
-        ({"square_dice": True}, False),
-        ({"ignore_label": 3}, False),
-    ],
-)
-def test_options(options, known):
-    host, (outputs, targets) = ce_loss(**options), batch()
-    assert (LOSSES.known(host) is not None) == known
+def test_a_loss_that_writes_into_its_target_still_gets_its_own():
+    options = {"batch_dice": False, "smooth": 1e-5, "do_bg": False}
+    host, (outputs, targets) = DC_and_CE_loss(options, {}, ignore_label=3), batch()
     before = targets[0].clone()
     expected = alone(host, outputs[0], targets[0])
-    recorder = recorded(host, LOSSES)
+    recorder = recorded(host, alone=True)
     value = recorder(outputs[0], targets[0])
     assert recorder.take()[:, 0].tolist() == pytest.approx(expected, abs=1e-5)
     assert value.item() == host(outputs[0], before).item()
@@ -111,8 +106,8 @@ def test_regions():
     torch.manual_seed(0)
     output, target = torch.randn(3, 3, 8, 8, requires_grad=True), (torch.rand(3, 3, 8, 8) < 0.3).float()
     target[1, 2] = 0
-    recorder = recorded(host, LOSSES)
+    recorder = recorded(host, alone=True)
     recorder(output, target)
     values = recorder.take()
     assert values[:, 0].tolist() == pytest.approx(alone(host, output, target), abs=1e-5)
-    assert torch.from_numpy(values[:, 2:]).isnan().nonzero().tolist() == [[1, 2]]
+    assert torch.from_numpy(values[:, 1:]).isnan().nonzero().tolist() == [[1, 2]]

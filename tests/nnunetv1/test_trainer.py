@@ -85,21 +85,6 @@ def test_importance_weights_take_effect_when_draws_are_weighted(steps):
     assert max(differ) > 1e-3
 
 
-@pytest.mark.parametrize("batch_dice", [False, True])
-@pytest.mark.parametrize("spatial", [(6, 5, 4), (7, 8)])
-def test_per_sample_losses_equal_the_hosts_with_one_sample_at_a_time(batch_dice, spatial):
-    from hws_nnunet.training.losses import per_sample_dice_ce
-    from nnunet.training.loss_functions.dice_loss import DC_and_CE_loss
-
-    torch.manual_seed(0)
-    logits = 3 * torch.randn(4, 3, *spatial)
-    target = torch.randint(0, 3, (4, 1, *spatial)).float()
-    target[1] = 0
-    host = DC_and_CE_loss({"batch_dice": batch_dice, "smooth": 1e-5, "do_bg": False}, {})
-    expected = [float(host(logits[i : i + 1], target[i : i + 1])) for i in range(4)]
-    assert per_sample_dice_ce(logits, target).loss.tolist() == pytest.approx(expected, abs=1e-5)
-
-
 def trainer_of(workspace, monkeypatch, cls, **kwargs):
     """Make a trainer in this process, as ``nnUNet_train`` does."""
     monkeypatch.delenv("HWS_CONFIG", raising=False)
@@ -286,7 +271,7 @@ def test_a_loss_that_changes_while_training_is_recorded(workspace, monkeypatch, 
     from hws_nnunet.training.recorder import LossRecorder
 
     class Mine(HardnessWeightingMixin, module.nnUNetTrainerV2_graduallyTransitionFromCEToDice):
-        hws_settings = {"smoothing": 0.0}  # noqa: RUF012 - as users write it
+        hws_settings = {"smoothing": 0.0, "draw_by": "dice_ce"}  # noqa: RUF012 - as users write it
 
     trainer = trainer_of(workspace, monkeypatch, Mine)
     trainer.initialize(True)
@@ -299,5 +284,5 @@ def test_a_loss_that_changes_while_training_is_recorded(workspace, monkeypatch, 
         assert isinstance(trainer.loss, MultipleOutputLoss2)
         value = float(trainer.run_iteration(trainer.tr_gen))
         assert isinstance(trainer.loss, LossRecorder)
-        found = trainer.sampler.table.hardness[trainer.tr_gen.batch["hws_drawn"]["cases"], 0]
+        found = trainer.sampler.table.hardness[trainer.tr_gen.batch["hws_drawn"]["cases"]]
         assert float(found.mean()) == pytest.approx(value, abs=1e-4)

@@ -55,9 +55,7 @@ class FakeLabels:
 def loader_of(cases, settings, *, size=2, structures=(), **options):
     """Return a loader and the sampler whose draws it has; ``options`` as of :func:`made`."""
     loader = made(HardnessWeightedDataLoader, cases, size=size, **options)
-    sampler = HardnessWeightedSampler(
-        cases.identifiers, settings, measures=("dice_ce", "dice_present"), structures=[str(s) for s in structures]
-    )
+    sampler = HardnessWeightedSampler(cases.identifiers, settings, structures=[str(s) for s in structures])
     loader.attach(sampler.draws, structures)
     return loader, sampler
 
@@ -70,6 +68,5 @@ def made(cls, cases, *, size=2, patch=(8, 8, 8), initial=None, oversample=0.33, 
 
 def teach(sampler, losses, structures=None):
     """Have every case answer the same again and again, so that differences between cases count as real."""
-    pairs = np.repeat(np.asarray(losses, dtype=float)[:, None], 2, axis=1)
-    for _ in range(1 + -(-16 // len(pairs))):
-        sampler.update(range(len(pairs)), pairs, structures=structures)
+    for _ in range(1 + -(-16 // len(losses))):
+        sampler.update(range(len(losses)), losses, structures=structures)

@@ -88,7 +88,7 @@ def test_a_single_process_repeats_itself_under_a_seed(steps):
 def test_recorded_losses_average_to_the_hosts(steps):
     """With three stages the host weighs its full resolution alone, and these plans have no batch Dice."""
     state = steps(settings=PAPER)["state"]
-    hardness = dict(zip(state["names"], (state["offset"] + state["level"])[:, 0].tolist(), strict=True))
+    hardness = dict(zip(state["names"], (state["offset"] + state["level"]).tolist(), strict=True))
     last = steps(settings=PAPER)["batches"][-1]
     mean = sum(hardness[key] for key in last["keys"]) / len(last["keys"])
     assert mean == pytest.approx(last["loss"], abs=1e-4)
@@ -324,7 +324,7 @@ def losses_of_steps(trainer, loss_of_step, steps=3):
         loss_of_step(trainer, step)
         batch = next(training)
         value = float(trainer.train_step(batch)["loss"])
-        recorded = trainer.sampler.table.hardness[batch["hws_drawn"]["cases"], 0]
+        recorded = trainer.sampler.table.hardness[batch["hws_drawn"]["cases"]]
         gaps.append(abs(float(recorded.mean()) - value))
     return max(gaps)
 
@@ -340,7 +340,7 @@ def test_a_loss_of_the_trainers_own_is_recorded(workspace, monkeypatch, where):
         return DeepSupervisionWrapper(Squares(), [1.0, 0.0])
 
     class Mine(HardnessWeightedTrainer):
-        hws_settings = {"smoothing": 0.0}  # noqa: RUF012 - as users write it
+        hws_settings = {"smoothing": 0.0, "draw_by": "dice_ce"}  # noqa: RUF012 - as users write it
 
         def _build_loss(self):
             return made() if where == "build" else super()._build_loss()
@@ -368,25 +368,26 @@ def test_variants_of_the_loss(workspace, monkeypatch, variant):
     from hws_nnunet.nnunetv2 import host
     from hws_nnunet.nnunetv2.trainer import HardnessWeightingMixin
 
-    mine = type("Mine", (HardnessWeightingMixin, host.find_trainer(variant)), {"hws_settings": {"smoothing": 0.0}})
+    settings = {"smoothing": 0.0, "draw_by": "dice_ce"}
+    mine = type("Mine", (HardnessWeightingMixin, host.find_trainer(variant)), {"hws_settings": settings})
     trainer = trainer_of(workspace, monkeypatch, mine)
     trainer.initialize()
     batch = next(trainer.get_dataloaders()[0])
-    one_resolution = trainer.loss.host_loss.loss
-    expected = []
+    host_loss, expected = trainer.loss, []
     forward = trainer.network.forward
 
     def watched(data):
         output = forward(data)
         with torch.no_grad():
             expected[:] = [
-                float(one_resolution(output[0][i : i + 1], batch["target"][0][i : i + 1])) for i in range(len(data))
+                float(host_loss([one[i : i + 1] for one in output], [one[i : i + 1] for one in batch["target"]]))
+                for i in range(len(data))
             ]
         return output
 
     trainer.network.forward = watched
     trainer.train_step(batch)
-    found = trainer.sampler.table.hardness[batch["hws_drawn"]["cases"], 0]
+    found = trainer.sampler.table.hardness[batch["hws_drawn"]["cases"]]
     assert found.tolist() == pytest.approx(expected, abs=1e-5)
 
 

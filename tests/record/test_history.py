@@ -11,7 +11,7 @@ from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.commands import main
 from hws_nnunet.record import figures
 from hws_nnunet.record.figures import plot_record
-from hws_nnunet.record.history import Record, read_cases, summarise
+from hws_nnunet.record.history import Record, summarise
 from hws_nnunet.record.structures import write_structures
 
 run = CliRunner().invoke
@@ -164,26 +164,6 @@ def test_stalled_cases_are_named(tmp_path):
     assert "is the label right?" in printed[-1]
 
 
-def test_cases_by_either_measure(tmp_path):
-    sampler = HardnessWeightedSampler(["a", "b", "c"], measures=("dice_ce", "dice_present"))
-    sampler.update([0, 1], [[0.1, 0.9], [0.7, float("nan")]])
-    record = Record(sampler.table.names)
-    record.append(0, sampler, summarise(sampler, lags=[1], visits_before=np.zeros(3)), np.zeros(3))
-    record.write(tmp_path, sampler)
-    assert [(case["case"], case["hardness"]) for case in read_cases(tmp_path)] == [("a", "0.9"), ("b", ""), ("c", "")]
-    assert [(case["case"], case["hardness"]) for case in read_cases(tmp_path, "dice_ce")] == [
-        ("b", "0.7"),
-        ("a", "0.1"),
-        ("c", ""),
-    ]
-    printed = run(main.app, ["hardness", str(tmp_path), "--by", "dice_ce"]).output.splitlines()
-    assert printed[1].split()[:2] == ["b", "0.7000"]
-    file = tmp_path / "hardness.csv"
-    file.write_text("\n".join(line.rsplit(",", 2)[0] for line in file.read_text().splitlines()))
-    with pytest.raises(ValueError, match="does not tell of dice_ce"):
-        read_cases(tmp_path, "dice_ce")
-
-
 def test_neutral_draws_are_reported_as_uniform(tmp_path):
     sampler, record, _, _ = trained(4, 1, settings=Settings(beta=0.0))
     assert record.summaries[0].lines()[0] == "Sampling: draws are uniform"
@@ -218,8 +198,7 @@ def made_up_sampler(names, hardness, structures, values):
     """What a summary reads of a sampler."""
     table = Made(
         names=tuple(names),
-        hardness=np.array(hardness, dtype=float)[:, None],
-        column=0,
+        hardness=np.array(hardness, dtype=float),
         weighted=True,
         beta=10.0,
         visits=np.ones(len(names), dtype=int),
