@@ -62,13 +62,8 @@ class Settings(BaseModel):
     """Robustness parameter b of the structure on which a patch of forced foreground is centred; 0 is nnU-Net's own
     choice, uniform among the case's."""
 
-    importance_weights: bool = False
-    """Weigh each sample's loss by how much harder it is than its tracked value says (the paper's option)."""
-
     @model_validator(mode="after")
     def _combinations(self) -> Settings:
-        if self.importance_weights and not self.weighs_cases:
-            raise ValueError("importance_weights needs beta > 0: at beta 0 there is nothing to weigh by")
         if self.cap == 1 and self.ess == 0 and self.weighs_cases:
             raise ValueError("cap 1 allows uniform sampling only; with ess 0 and beta > 0 it contradicts itself")
         return self

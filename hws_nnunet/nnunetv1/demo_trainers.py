@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
 
-from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer, OtherLength
+from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
 
 
-class _Demo(OtherLength):
-    epochs = 7
-    steps = 100
-    validation_steps = 5
+class _Demo:
+    """Changes a trainer's length the way nnU-Net's own variants do, after the host's constructor."""
+
+    def __init__(self, *args: object, **kwargs: object):
+        super().__init__(*args, **kwargs)
+        self.max_num_epochs, self.num_batches_per_epoch, self.num_val_batches_per_epoch = 7, 100, 5
 
 
 class HardnessWeightedTrainer_demo(_Demo, HardnessWeightedTrainer):

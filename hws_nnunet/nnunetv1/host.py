@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
 
 from packaging.version import Version
 
@@ -44,13 +43,10 @@ def find_trainer(name: str) -> type:
 
 
 class Watched:
-    """A batch generator that shows each batch before it gives it, and keeps the last one.
+    """A batch generator that keeps the batch it gave last: the host asks for it within its training step."""
 
-    The host asks for the batch itself, within its training step.
-    """
-
-    def __init__(self, generator: object, before: Callable[[dict], None]):
-        self.generator, self.before = generator, before
+    def __init__(self, generator: object):
+        self.generator = generator
         self.batch: dict = {}
 
     def __iter__(self) -> Watched:
@@ -58,5 +54,4 @@ class Watched:
 
     def __next__(self) -> dict:
         self.batch = next(self.generator)
-        self.before(self.batch)
         return self.batch

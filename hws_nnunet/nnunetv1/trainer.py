@@ -98,7 +98,7 @@ class HardnessWeightingMixin(WeightingMixin):
         if not do_backprop or data_generator is not self.tr_gen:
             return super().run_iteration(data_generator, do_backprop, run_online_evaluation)
         self._record_losses()
-        watched = host.Watched(data_generator, before=lambda batch: self.weighting.before_step(self.loss, batch[DRAWN]))
+        watched = host.Watched(data_generator)
         result = super().run_iteration(watched, do_backprop, run_online_evaluation)
         self.weighting.after_step(self.loss, watched.batch[DRAWN])
         return result
@@ -157,34 +157,29 @@ class HardnessWeightedTrainerCascadeFullRes(HardnessWeightingMixin, nnUNetTraine
         )
 
 
-class OtherLength:
+class _OtherLength:
     """Changes how long a trainer trains the way nnU-Net's own variants do: after the host's constructor."""
 
     epochs: int
-    steps: int | None = None
-    """Of an epoch; None is the host's number."""
-    validation_steps: int | None = None
 
     def __init__(self, *args: object, **kwargs: object):
         super().__init__(*args, **kwargs)
         self.max_num_epochs = self.epochs
-        self.num_batches_per_epoch = self.steps or self.num_batches_per_epoch
-        self.num_val_batches_per_epoch = self.validation_steps or self.num_val_batches_per_epoch
 
 
-class HardnessWeightedTrainer_5epochs(OtherLength, HardnessWeightedTrainer):
+class HardnessWeightedTrainer_5epochs(_OtherLength, HardnessWeightedTrainer):
     """For a quick look: 5 epochs."""
 
     epochs = 5
 
 
-class HardnessWeightedTrainer_50epochs(OtherLength, HardnessWeightedTrainer):
+class HardnessWeightedTrainer_50epochs(_OtherLength, HardnessWeightedTrainer):
     """50 epochs."""
 
     epochs = 50
 
 
-class HardnessWeightedTrainer_250epochs(OtherLength, HardnessWeightedTrainer):
+class HardnessWeightedTrainer_250epochs(_OtherLength, HardnessWeightedTrainer):
     """250 epochs."""
 
     epochs = 250

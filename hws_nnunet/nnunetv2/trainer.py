@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from hws_nnunet.nnunetv2 import host
 
 host.check_version()  # before anything that older versions lack is imported
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
+from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (  # noqa: E402
+    nnUNetTrainer_5epochs,
+    nnUNetTrainer_50epochs,
+    nnUNetTrainer_250epochs,
+)
 from nnunetv2.utilities.helpers import softmax_helper_dim1  # noqa: E402
 
 from hws_nnunet.nnunetv2.loader import DRAWN, HardnessWeightedDataLoader  # noqa: E402
@@ -77,7 +80,6 @@ class HardnessWeightingMixin(WeightingMixin):
     def train_step(self, batch: dict) -> dict:
         """Run the host's step, then hand its per-sample losses to the sampler."""
         self._record_losses()
-        self.weighting.before_step(self.loss, batch[DRAWN])
         result = super().train_step(batch)
         self.weighting.after_step(self.loss, batch[DRAWN])
         return result
@@ -108,41 +110,13 @@ class HardnessWeightedTrainer(HardnessWeightingMixin, nnUNetTrainer):
     """nnU-Net v2's standard trainer with hardness weighted sampling."""
 
 
-class OtherLength:
-    """Changes how long a trainer trains the way nnU-Net's own variants do: after the host's constructor."""
-
-    epochs: int
-    steps: int | None = None
-    """Of an epoch; None is the host's number."""
-    validation_steps: int | None = None
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008 - the host's signature
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = self.epochs
-        self.num_iterations_per_epoch = self.steps or self.num_iterations_per_epoch
-        self.num_val_iterations_per_epoch = self.validation_steps or self.num_val_iterations_per_epoch
-
-
-class HardnessWeightedTrainer_5epochs(OtherLength, HardnessWeightedTrainer):
+class HardnessWeightedTrainer_5epochs(HardnessWeightedTrainer, nnUNetTrainer_5epochs):
     """For a quick look: 5 epochs."""
 
-    epochs = 5
 
-
-class HardnessWeightedTrainer_50epochs(OtherLength, HardnessWeightedTrainer):
+class HardnessWeightedTrainer_50epochs(HardnessWeightedTrainer, nnUNetTrainer_50epochs):
     """50 epochs."""
 
-    epochs = 50
 
-
-class HardnessWeightedTrainer_250epochs(OtherLength, HardnessWeightedTrainer):
+class HardnessWeightedTrainer_250epochs(HardnessWeightedTrainer, nnUNetTrainer_250epochs):
     """250 epochs."""
-
-    epochs = 250

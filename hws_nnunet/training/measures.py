@@ -160,19 +160,3 @@ def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits
     finally:
         for module in modules:
             module.apply_nonlin = nonlinearity
-
-
-def importance_weights(losses: Tensor, *, tracked: Tensor, beta: float, smoothing: float) -> Tensor:
-    """Return each sample's weight, ``exp(beta (1 - m) (new - tracked))`` in ``[0.1, 10]``, ``(B,)``.
-
-    A draw used the tracked loss; had it used the new one, smoothed as it will be, the sample's probability would be
-    larger by this factor (Fidon et al., arXiv 2001.02658, section 3.3).
-
-    Args:
-        losses: ``(B,)``, new.
-        tracked: ``(B,)``, NaN where nothing is tracked, which weighs 1, as does a new value that is NaN.
-        beta: in force.
-        smoothing: m.
-    """
-    gap = losses - tracked.to(losses)
-    return torch.exp(beta * (1.0 - smoothing) * gap.nan_to_num(0.0)).clamp(0.1, 10.0)

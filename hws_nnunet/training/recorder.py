@@ -12,11 +12,8 @@ from hws_nnunet.training.measures import (
     Resolutions,
     dice_by_structure,
     losses_alone,
-    sample_of,
     watched_probabilities,
 )
-
-Weigh = Callable[[Tensor], Tensor]
 
 
 class LossRecorder(nn.Module):
@@ -43,7 +40,6 @@ class LossRecorder(nn.Module):
     ):
         super().__init__()
         self._softmax, self._ignore_label, self._alone = softmax, ignore_label, alone
-        self._weigh: Weigh | None = None
         self._values: Tensor | None = None
         self._copied: torch.cuda.Event | None = None
         self.host_loss = host_loss  # from here on, its attributes come before new ones of this
@@ -65,37 +61,20 @@ class LossRecorder(nn.Module):
             setattr(host_loss, name, value)
 
     def forward(self, output: Resolutions, target: Resolutions) -> Tensor:
-        """Return the host's loss of a batch; a weighted mean of its loss of each sample after :meth:`weigh_next`."""
+        """Return the host's loss of a batch."""
         if not torch.is_grad_enabled():
             return self.host_loss(output, target)
-        alone = losses_alone(self.host_loss, output, target) if self._alone else None
-        if self._weigh is not None:
-            values = self._measure(output, target, None, alone)
-            weights = self._weigh(values[:, 0])
-            losses = [self.host_loss(sample_of(output, i), sample_of(target, i)) for i in range(len(weights))]
-            loss = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).mean()
-        else:
-            logits = _full_resolution(output)
-            nonlinearity = self._softmax if _full_resolution(target).shape[1] == 1 else torch.sigmoid
-            with watched_probabilities(self.host_loss, nonlinearity, logits) as probabilities:
-                loss = self.host_loss(output, target)
-            values = self._measure(output, target, next(iter(probabilities), None), alone)
-        self._keep(values)
+        tracked = losses_alone(self.host_loss, output, target) if self._alone else None
+        logits, reference = _full_resolution(output), _full_resolution(target)
+        nonlinearity = self._softmax if reference.shape[1] == 1 else torch.sigmoid
+        with watched_probabilities(self.host_loss, nonlinearity, logits) as probabilities:
+            loss = self.host_loss(output, target)
+        self._record(logits.detach(), reference, next(iter(probabilities), None), tracked)
         return loss
 
-    def _measure(
-        self, output: Resolutions, target: Resolutions, probabilities: Tensor | None, alone: Tensor | None
-    ) -> Tensor:
-        """Return what is recorded, ``(B, 1 + K)``."""
-        logits, reference = _full_resolution(output).detach(), _full_resolution(target)
+    def _record(self, logits: Tensor, reference: Tensor, probabilities: Tensor | None, tracked: Tensor | None) -> None:
         dice = dice_by_structure(logits, reference, probabilities=probabilities, ignore_label=self._ignore_label)
-        return torch.cat(((dice.nanmean(1) if alone is None else alone)[:, None], dice), dim=1)
-
-    def weigh_next(self, weigh: Weigh | None) -> None:
-        """Have the following batches' samples weighed by ``weigh(values) -> (B,)``; None is the host's own loss."""
-        self._weigh = weigh
-
-    def _keep(self, values: Tensor) -> None:
+        values = torch.cat(((dice.nanmean(1) if tracked is None else tracked)[:, None], dice), dim=1)
         self._copied = None
         if values.is_cuda:
             self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)

@@ -10,11 +10,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings, find_settings
@@ -22,7 +20,6 @@ from hws_nnunet.files import whole_file
 from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
 from hws_nnunet.record.structures import write_structures
 from hws_nnunet.sampling import HardnessWeightedSampler
-from hws_nnunet.training.measures import importance_weights
 from hws_nnunet.training.recorder import LossRecorder
 
 STATE = "hardness_weighted_sampling"
@@ -51,14 +48,6 @@ def settings_in_force(attribute: object, log: Log) -> Settings:
     values = ", ".join(f"{name}: {value}" for name, value in settings.model_dump().items())
     log(f"Hardness weighted sampling {__version__}, settings from {source}: {values}")
     return settings
-
-
-def _check_whole_batch(values: Sequence, cases: Sequence) -> None:
-    if len(values) != len(cases):
-        raise RuntimeError(
-            f"the training step called its loss on {len(values)} sample(s), and the batch holds {len(cases)}: hardness "
-            "weighted sampling needs one call with the whole batch, a trainer that splits batches does not work with it"
-        )
 
 
 class Weighting:
@@ -91,24 +80,6 @@ class Weighting:
         self._lags: list[int] = []
         self._visits_before = self.sampler.table.visits.copy()
 
-    def before_step(self, loss: LossRecorder, drawn: dict) -> None:
-        """Have the loss weigh the batch's samples, where importance weights are on."""
-        if not self.settings.importance_weights:
-            return
-        table, cases = self.sampler.table, drawn["cases"]
-        weights = partial(
-            importance_weights,
-            tracked=torch.from_numpy(table.hardness[cases]),
-            beta=table.beta,
-            smoothing=self.settings.smoothing,
-        )
-
-        def weigh(losses: torch.Tensor) -> torch.Tensor:
-            _check_whole_batch(losses, cases)
-            return weights(losses)
-
-        loss.weigh_next(weigh)
-
     def after_step(self, loss: LossRecorder, drawn: dict) -> None:
         """Hand the step's losses to the sampler.
 
@@ -120,7 +91,12 @@ class Weighting:
             RuntimeError: the loss was called on something else than the whole batch.
         """
         values = loss.take()
-        _check_whole_batch(values, drawn["cases"])
+        if len(values) != len(drawn["cases"]):
+            raise RuntimeError(
+                f"the training step called its loss on {len(values)} sample(s), and the batch holds "
+                f"{len(drawn['cases'])}: hardness weighted sampling needs one call with the whole batch, a trainer "
+                "that splits batches does not work with it"
+            )
         self._lags.append(self.sampler.table.version - drawn["version"])
         self.sampler.update(drawn["cases"], values[:, 0], structures=values[:, 1:], version=drawn["version"])
 

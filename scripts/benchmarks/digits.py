@@ -20,7 +20,6 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from hws_nnunet import HardnessWeightedSampler
-from hws_nnunet.training.measures import importance_weights
 
 BATCH, RARE_EXAMPLES, TRAINING = 16, 4, 1200
 RATES = (0.003, 0.01, 0.03)
@@ -70,17 +69,8 @@ def train(job: dict) -> dict:
             drawn = sampler.draw_cases(BATCH, rng)
             ids = drawn.ids
         losses = nn.functional.cross_entropy(network(x[ids]), y[ids], reduction="none")
-        weights = 1.0
-        if settings and settings.importance_weights:
-            table = sampler.table
-            weights = importance_weights(
-                losses.detach(),
-                tracked=torch.from_numpy(table.hardness[ids]),
-                beta=table.beta,
-                smoothing=settings.smoothing,
-            )
         optimiser.zero_grad()
-        (weights * losses).mean().backward()
+        losses.mean().backward()
         optimiser.step()
         if sampler is not None:
             sampler.update(ids, losses.detach().numpy(), version=drawn.version)

@@ -31,7 +31,6 @@ SPOILED = ", spoiled labels"
 
 ARMS = {
     "paper": PAPER,
-    "paper, importance weights": {**PAPER, "importance_weights": True},
     "ours": {},
     "ours, ess 0.3": {"ess": 0.3},
     "ours, ess 0.8": {"ess": 0.8},

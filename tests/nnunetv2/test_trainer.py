@@ -15,13 +15,13 @@ STEPS = 6
 HOSTS = [(1, "3d_small"), (1, "2d_small"), (2, "3d_small")]
 SCRIPT = Path(__file__).with_name("train_steps.py")
 NEUTRAL = {"beta": 0, "structure_beta": 0}
-PAPER = {"smoothing": 0.0, "ess": 0.0, "beta": 3.0}
+PAPER = {"smoothing": 0.0, "ess": 0.0, "beta": 3.0, "draw_by": "dice_ce"}
 STRUCTURES = {"structure_beta": 2.0}
 STOCK = [("ShortStock", dataset, configuration, None) for dataset, configuration in HOSTS]
 OURS = [("ShortHardnessWeighted", dataset, configuration, NEUTRAL) for dataset, configuration in HOSTS]
 WEIGHTED = [
     ("ShortHardnessWeighted", 1, "3d_small", settings)
-    for settings in ({}, STRUCTURES, {"beta": 0, **STRUCTURES}, PAPER, {**PAPER, "importance_weights": True})
+    for settings in ({}, STRUCTURES, {"beta": 0, **STRUCTURES}, PAPER)
 ]
 AGAIN = [("ShortHardnessWeighted", 1, "3d_small", {"ess": 0.5}), ("ShortHardnessWeighted", 2, "3d_small", {})]
 
@@ -92,17 +92,6 @@ def test_recorded_losses_average_to_the_hosts(steps):
     last = steps(settings=PAPER)["batches"][-1]
     mean = sum(hardness[key] for key in last["keys"]) / len(last["keys"])
     assert mean == pytest.approx(last["loss"], abs=1e-4)
-
-
-@pytest.mark.slow
-def test_importance_weights_take_effect_when_draws_are_weighted(steps):
-    off, on = steps(settings=PAPER), steps(settings={**PAPER, "importance_weights": True})
-    assert on["batches"][0]["keys"] == off["batches"][0]["keys"]
-    assert on["batches"][0]["loss"] == pytest.approx(off["batches"][0]["loss"], abs=1e-5)
-    assert on["state"]["weighted"]
-    assert on["fault"] == ""
-    differ = [abs(a["loss"] - b["loss"]) for a, b in zip(on["batches"], off["batches"], strict=True)]
-    assert max(differ) > 1e-3
 
 
 @pytest.mark.slow
@@ -178,15 +167,16 @@ def test_variants_by_nnunets_convention():
         cls = getattr(trainer, f"HardnessWeightedTrainer_{epochs}epochs")
         assert issubclass(cls, trainer.HardnessWeightedTrainer)
         assert issubclass(cls, nnUNetTrainer)
-        assert cls.epochs == epochs
     assert "__init__" not in vars(trainer.HardnessWeightingMixin)
 
 
-def test_variant_takes_nnunets_arguments(workspace, monkeypatch):
-    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer_5epochs
+@pytest.mark.parametrize("epochs", [5, 50, 250])
+def test_variant_takes_nnunets_arguments(workspace, monkeypatch, epochs):
+    from hws_nnunet.nnunetv2 import trainer as module
 
-    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer_5epochs)
-    assert trainer.num_epochs == 5
+    trainer = trainer_of(workspace, monkeypatch, getattr(module, f"HardnessWeightedTrainer_{epochs}epochs"))
+    assert trainer.num_epochs == epochs
+    assert trainer.num_iterations_per_epoch == 250
     assert set(trainer.my_init_kwargs) == {"plans", "configuration", "fold", "dataset_json", "device"}
 
 
@@ -391,7 +381,7 @@ def test_variants_of_the_loss(workspace, monkeypatch, variant):
     assert found.tolist() == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("settings", [{}, {"importance_weights": True}])
+@pytest.mark.parametrize("settings", [{}, {"draw_by": "dice_ce"}])
 def test_a_step_in_parts_is_refused(workspace, monkeypatch, settings):
     from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer, HardnessWeightingMixin, nnUNetTrainer
 

@@ -8,7 +8,6 @@ from hws_nnunet.training.measures import (
     _sums_by_counting,
     _sums_by_masks,
     dice_by_structure,
-    importance_weights,
     losses_alone,
     watched_probabilities,
 )
@@ -232,11 +231,3 @@ def test_the_hosts_function_is_put_back_after_an_error():
     with pytest.raises(ZeroDivisionError), watched_probabilities(loss, torch.sigmoid, logits):
         raise ZeroDivisionError
     assert loss.apply_nonlin is torch.sigmoid
-
-
-def test_importance_weights():
-    losses = torch.tensor([1.0, 2.0, 9.0, -9.0, float("nan"), 1.0])
-    tracked = torch.tensor([1.0, 1.5, 0.0, 0.0, 0.0, float("nan")])
-    weights = importance_weights(losses, tracked=tracked, beta=2.0, smoothing=0.25)
-    expected = [1.0, float(torch.exp(torch.tensor(2.0 * 0.75 * 0.5))), 10.0, 0.1, 1.0, 1.0]
-    assert weights.tolist() == pytest.approx(expected)

@@ -67,19 +67,6 @@ def test_records_only_while_gradients_are_enabled(batch):
         recorder.take()
 
 
-def test_samples_can_be_weighed(batch):
-    output, target = batch
-    recorder = recorder_of()
-    weights = torch.tensor([0.1, 1.0, 10.0])
-    recorder.weigh_next(lambda losses: weights)
-    value = recorder(output, target)
-    assert value.item() == pytest.approx((weights.numpy() * alone(output, target)).mean())
-    recorder.weigh_next(lambda losses: torch.ones(3))
-    assert recorder([output], [target]).item() == pytest.approx(SquaredError()(output, target).item())
-    recorder.weigh_next(None)
-    assert recorder(output, target).item() == SquaredError()(output, target).item()
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_values_arrive_from_a_cuda_device(batch):
     output, target = (tensor.detach().cuda().requires_grad_() for tensor in batch)
