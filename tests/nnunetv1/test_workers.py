@@ -35,9 +35,8 @@ def train(augmenter, sampler, steps, losses, structures=(0.5, 0.5)):
     for _ in range(steps):
         batch = next(augmenter)
         cases, version = batch[DRAWN]["cases"], batch[DRAWN]["version"]
-        values = np.stack([losses[cases]] * 2, axis=1)
         of_structures = np.tile(structures, (len(cases), 1))
-        sampler.update(cases, values, structures=of_structures, version=version)
+        sampler.update(cases, losses[cases], structures=of_structures, version=version)
         batches.append(batch)
     return batches
 

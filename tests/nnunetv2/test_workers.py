@@ -58,9 +58,8 @@ def train(augmenter, sampler, steps, losses, structures=(0.5, 0.5)):
     for _ in range(steps):
         batch = next(augmenter)
         cases, version = batch[DRAWN]["cases"], batch[DRAWN]["version"]
-        values = np.stack([losses[cases]] * 2, axis=1)
         of_structures = np.tile(structures, (len(cases), 1)) if sampler.table.structures else None
-        sampler.update(cases, values, structures=of_structures, version=version)
+        sampler.update(cases, losses[cases], structures=of_structures, version=version)
         batches.append(batch)
     return batches
 
@@ -105,7 +104,7 @@ STRUCTURE_SHARES = naive.softmax([0.2, 0.9], 2.0)
 @pytest.mark.parametrize(("workers", "size"), [(2, 1), (2, 2), (12, 1)])
 def test_updates_reach_the_draws(workers, size):
     sampler, batches, structures = hard_run(workers, steps=1500, size=size)
-    p = naive.closed_form(sampler.table.hardness[:, 0], sampler.table.beta, 0.05, sampler.settings.cap)
+    p = naive.closed_form(sampler.table.hardness, sampler.table.beta, 0.05, sampler.settings.cap)
     assert p[HARD] == pytest.approx(0.4, abs=0.02)
     assert sampler.probabilities() == pytest.approx(p, rel=0.02)
     assert naive.close(counts_of(batches), naive.inclusion(p, size))
