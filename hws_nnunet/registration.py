@@ -6,7 +6,7 @@ until one of our trainers is asked for. nnU-Net v2.8 and later look in the folde
 
 from __future__ import annotations
 
-import importlib
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -44,6 +44,8 @@ class Host:
     """Of trainers, within the package."""
     train: str
     """Its command, as people would type it."""
+    oldest: str
+    """Version with whose data loaders and losses ours work."""
 
     def check_version(self) -> Version:
         """Return the installed version.
@@ -51,7 +53,17 @@ class Host:
         Raises:
             RuntimeError: none is installed, or one that is too old.
         """
-        return importlib.import_module(f"hws_nnunet.nnunet{self.version}.host").check_version()
+        install = f"pip install -U 'hws-nnunet[{self.version}]'"
+        try:
+            found = Version(importlib.metadata.version(self.package))
+        except importlib.metadata.PackageNotFoundError:
+            raise RuntimeError(f"nnU-Net {self.version} is not installed: {install}") from None
+        if found < Version(self.oldest):
+            raise RuntimeError(
+                f"{self.package} {found} is installed, hardness weighted sampling needs {self.oldest} or newer: "
+                f"{install}"
+            )
+        return found
 
     def trainers_path(self) -> Path:
         """Return the folder of the module that leads to our trainers."""
@@ -75,8 +87,10 @@ class Host:
         return [sys.executable, "-c", _FIND.format(version=self.version, trainer=trainer)]
 
 
-V1 = Host("v1", "nnunet", ("training", "network_training"), f"nnUNet_train CONFIGURATION {TRAINER} TASK FOLD")
-V2 = Host("v2", "nnunetv2", ("training", "nnUNetTrainer"), f"nnUNetv2_train DATASET CONFIGURATION FOLD -tr {TRAINER}")
+V1 = Host("v1", "nnunet", ("training", "network_training"), f"nnUNet_train CONFIGURATION {TRAINER} TASK FOLD", "1.7.1")
+V2 = Host(
+    "v2", "nnunetv2", ("training", "nnUNetTrainer"), f"nnUNetv2_train DATASET CONFIGURATION FOLD -tr {TRAINER}", "2.6"
+)
 HOSTS = {host.version: host for host in (V1, V2)}
 
 

@@ -11,8 +11,6 @@ from typer.testing import CliRunner
 
 from hws_nnunet import registration
 from hws_nnunet.commands import main as cli
-from hws_nnunet.nnunetv1 import host as host_v1
-from hws_nnunet.nnunetv2 import host as host_v2
 from hws_nnunet.registration import V1, V2
 
 run = CliRunner().invoke
@@ -79,7 +77,7 @@ def test_nnunet_finds_what_is_registered_and_nothing_else_changes(either, real_f
 def test_the_external_folder_does_too(either, real_file, monkeypatch):
     from packaging.version import Version
 
-    if host_v2.check_version() < Version("2.8"):
+    if V2.check_version() < Version("2.8"):
         pytest.skip("nnUNet_extTrainer came with nnunetv2 2.8")
     registration.unregister(V2)
     monkeypatch.setenv("nnUNet_extTrainer", str(V2.trainers_path()))
@@ -171,9 +169,9 @@ def test_a_folder_that_cannot_be_written(folder, monkeypatch, either, instead):
 def test_an_older_nnunet_is_refused(monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: "1.6.5" if name == "nnunet" else "2.5.2")
     with pytest.raises(RuntimeError, match=r"nnunetv2 2\.5\.2 is installed, .* needs 2\.6 or newer"):
-        host_v2.check_version()
+        V2.check_version()
     with pytest.raises(RuntimeError, match=r"nnunet 1\.6\.5 is installed, .* needs 1\.7\.1"):
-        host_v1.check_version()
+        V1.check_version()
     for host in (V1, V2):
         with pytest.raises(RuntimeError, match="is installed"):
             registration.register(host)
@@ -185,9 +183,9 @@ def test_no_nnunet(monkeypatch):
 
     monkeypatch.setattr("importlib.metadata.version", missing)
     with pytest.raises(RuntimeError, match="nnU-Net v2 is not installed: pip install"):
-        host_v2.check_version()
+        V2.check_version()
     with pytest.raises(RuntimeError, match="nnU-Net v1 is not installed: pip install"):
-        host_v1.check_version()
+        V1.check_version()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert registration.installed() == []
     assert "no nnU-Net is installed" in str(run(cli.app, ["register"]).exception)

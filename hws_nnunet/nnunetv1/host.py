@@ -1,29 +1,6 @@
-"""What our adapter needs to know of nnU-Net v1: its version, its finder of trainers, how it asks for batches."""
+"""What our adapter needs to know of nnU-Net v1: its finder of trainers, how it asks for batches."""
 
 from __future__ import annotations
-
-import importlib.metadata
-
-from packaging.version import Version
-
-OLDEST = Version("1.7.1")
-
-
-def check_version() -> Version:
-    """Return the installed nnU-Net v1's version.
-
-    Raises:
-        RuntimeError: none is installed, or one older than 1.7.1.
-    """
-    try:
-        found = Version(importlib.metadata.version("nnunet"))
-    except importlib.metadata.PackageNotFoundError:
-        raise RuntimeError("nnU-Net v1 is not installed: pip install 'hws-nnunet[v1]'") from None
-    if found < OLDEST:
-        raise RuntimeError(
-            f"nnunet {found} is installed, hardness weighted sampling needs {OLDEST}: pip install -U 'hws-nnunet[v1]'"
-        )
-    return found
 
 
 def find_trainer(name: str) -> type:

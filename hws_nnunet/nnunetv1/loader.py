@@ -8,19 +8,16 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 from nnunet.training.dataloading.dataset_loading import DataLoader2D, DataLoader3D
 
-from hws_nnunet.sampling.draws import Draws, ProcessGenerator
-
-DRAWN = "hws_drawn"
-"""Key of a batch under which its draws lie: ``cases``, ``(B,)`` integers, and the table's ``version``."""
+from hws_nnunet.sampling.draws import Draws
+from hws_nnunet.training.loaders import DRAWN, DrawingLoader
 
 
-class _HardnessWeighted:
+class _HardnessWeighted(DrawingLoader):
     """Has the host make its batch one sample at a time: of a case that is offered alone, with one of its structures.
 
     The host makes a batch in one block, cases first; its random numbers are used in the same order.
     """
 
-    draws: Draws
     _alone: bool | None = None
     """Whether the one sample that is being made has to hold foreground; None while whole batches are."""
 
@@ -34,15 +31,7 @@ class _HardnessWeighted:
         Raises:
             ValueError: for other cases, or another number of structures.
         """
-        if tuple(self.list_of_keys) != draws.table.names:
-            raise ValueError(
-                f"the loader has {len(self.list_of_keys)} cases, the sampler {len(draws.table)}, not the same ones in "
-                "order"
-            )
-        draws.check_structures(structures)
-        self.draws = draws
-        self._structures = {label: k for k, label in enumerate(structures)}
-        self._rng = ProcessGenerator()
+        self._attach(self.list_of_keys, draws, structures)
         self._forced = [self.get_do_oversample(slot) for slot in range(self.batch_size)]
 
     def get_do_oversample(self, batch_idx: int) -> bool:
@@ -72,9 +61,8 @@ class _HardnessWeighted:
                 return super().generate_train_batch()
         properties = entry["properties"] if "properties" in entry else _load_properties(entry["properties_file"])
         locations = properties["class_locations"]
-        there = {self._structures[key]: key for key in locations if key in self._structures and len(locations[key])}
-        if there:
-            label = there[self.draws.draw_structure(case, list(there), self._rng())]
+        label = self._draw_structure(case, locations)
+        if label is not None:
             locations = {label: locations[label]}
         with self._steered(name, {**entry, "properties": {**properties, "class_locations": locations}}, forced):
             batch = super().generate_train_batch()

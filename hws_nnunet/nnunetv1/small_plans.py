@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hws_nnunet.files import whole_file
-from hws_nnunet.nnunetv1.host import check_version
+from hws_nnunet.registration import V1
 
 PLANNER = "ExperimentPlanner3D_v21_Pretrained"
 """nnU-Net's planner that takes plans from a file; see ``next_command``."""
@@ -49,7 +49,7 @@ def make_small_plans(
         FileExistsError: the new file exists.
         ValueError: a patch that does not fit the network.
     """
-    check_version()
+    V1.check_version()
     from batchgenerators.utilities.file_and_folder_operations import load_pickle, save_pickle
 
     plans_file = Path(plans_file)

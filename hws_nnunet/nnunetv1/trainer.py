@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hws_nnunet.nnunetv1 import host
+from hws_nnunet import registration
 
-host.check_version()  # before anything that older versions lack is imported
+registration.V1.check_version()  # before anything that older versions lack is imported
 
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2  # noqa: E402
 from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  # noqa: E402
@@ -18,13 +18,14 @@ from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  #
 )
 from nnunet.utilities.nd_softmax import softmax_helper  # noqa: E402
 
+from hws_nnunet.nnunetv1 import host  # noqa: E402
 from hws_nnunet.nnunetv1.loader import (  # noqa: E402
-    DRAWN,
     HardnessWeightedDataLoader2D,
     HardnessWeightedDataLoader3D,
 )
 from hws_nnunet.training.augmenters import replaced_loaders, stop  # noqa: E402
 from hws_nnunet.training.checkpoints import without_numpy_scalars  # noqa: E402
+from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
 
 LOADERS = {loader.__bases__[-1]: loader for loader in (HardnessWeightedDataLoader3D, HardnessWeightedDataLoader2D)}

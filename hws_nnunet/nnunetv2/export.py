@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 from hws_nnunet.files import whole_folder
-from hws_nnunet.nnunetv2.host import check_version, find_trainer
+from hws_nnunet.nnunetv2.host import find_trainer
+from hws_nnunet.registration import V2
 
 _NEEDED = ("plans.json", "dataset.json")
 _WELCOME = ("dataset_fingerprint.json", "postprocessing.pkl", "postprocessing.json")
@@ -32,7 +33,7 @@ def export_model(model_folder: Path, out: Path, *, overwrite: bool = False) -> l
         FileExistsError: ``out`` exists.
         ValueError: a checkpoint's trainer builds on none of nnU-Net's own.
     """
-    check_version()
+    V2.check_version()
     model_folder, out = Path(model_folder), Path(out)
     missing = [name for name in _NEEDED if not (model_folder / name).is_file()]
     checkpoints = sorted(model_folder.glob("fold_*/checkpoint_*.pth"))

@@ -1,31 +1,8 @@
-"""What our adapter needs to know of nnU-Net v2: its version, its finder of trainers, its loggers."""
+"""What our adapter needs to know of nnU-Net v2: its finder of trainers, its loggers."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
-
-from packaging.version import Version
-
-OLDEST = Version("2.6")
-
-
-def check_version() -> Version:
-    """Return the installed nnU-Net v2's version.
-
-    Raises:
-        RuntimeError: none is installed, or one older than 2.6.
-    """
-    try:
-        found = Version(importlib.metadata.version("nnunetv2"))
-    except importlib.metadata.PackageNotFoundError:
-        raise RuntimeError("nnU-Net v2 is not installed: pip install 'hws-nnunet[v2]'") from None
-    if found < OLDEST:
-        raise RuntimeError(
-            f"nnunetv2 {found} is installed, hardness weighted sampling needs {OLDEST} or newer (its data loader "
-            "differs before that): pip install -U 'hws-nnunet[v2]'"
-        )
-    return found
 
 
 def find_trainer(name: str) -> type:

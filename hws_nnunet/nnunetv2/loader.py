@@ -7,23 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 
-from hws_nnunet.sampling.draws import Draws, ProcessGenerator
-
-DRAWN = "hws_drawn"
-"""Key of a batch under which its draws lie: ``cases``, ``(B,)`` integers, and the table's ``version``."""
+from hws_nnunet.sampling.draws import Draws
+from hws_nnunet.training.loaders import DRAWN, DrawingLoader
 
 
-class HardnessWeightedDataLoader(nnUNetDataLoader):
+class HardnessWeightedDataLoader(DrawingLoader, nnUNetDataLoader):
     """Draws where the host draws: cases in ``get_indices``, the structure of forced foreground in ``get_bbox``.
 
     Where a level is neutral (beta 0, structure_beta 0) the host draws, with its own random numbers. The rest is the
     host's.
     """
 
-    draws: Draws
-
     def attach(self, draws: Draws, structures: Sequence[int | tuple[int, ...]] = ()) -> None:
-        """Give the loader what draws, for the loader's cases, in order, each once.
+        """Give the loader what draws, for its cases, each once, in order.
 
         Args:
             draws: with the table of these cases.
@@ -32,17 +28,9 @@ class HardnessWeightedDataLoader(nnUNetDataLoader):
         Raises:
             ValueError: for other cases, or another number of structures.
         """
-        names = tuple(dict.fromkeys(self.indices))
-        if names != draws.table.names:
-            raise ValueError(
-                f"the loader has {len(names)} cases, the sampler {len(draws.table)}, not the same ones in order"
-            )
-        draws.check_structures(structures)
-        self.draws = draws
-        self._names = np.array(names)
-        self._ids = {name: i for i, name in enumerate(names)}
-        self._structures = {structure: k for k, structure in enumerate(structures)}
-        self._rng = ProcessGenerator()
+        self._attach(dict.fromkeys(self.indices), draws, structures)
+        self._names = np.array(draws.table.names)
+        self._ids = {name: i for i, name in enumerate(draws.table.names)}
         self._cases: np.ndarray = np.zeros(0, dtype=np.int64)
         self._placed = self._version = 0
 
@@ -78,12 +66,3 @@ class HardnessWeightedDataLoader(nnUNetDataLoader):
             overwrite_class = self._draw_structure(int(self._cases[self._placed]), class_locations)
         self._placed += 1
         return super().get_bbox(data_shape, force_fg, class_locations, overwrite_class, verbose)
-
-    def _draw_structure(self, case: int, class_locations: dict | None) -> int | tuple[int, ...] | None:
-        """Return one of the structures that the host could pick for its case, None to let it."""
-        there = {
-            self._structures[key]: key
-            for key, voxels in (class_locations or {}).items()
-            if len(voxels) and key in self._structures
-        }
-        return there[self.draws.draw_structure(case, list(there), self._rng())] if there else None

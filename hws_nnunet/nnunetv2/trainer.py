@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hws_nnunet.nnunetv2 import host
+from hws_nnunet import registration
 
-host.check_version()  # before anything that older versions lack is imported
+registration.V2.check_version()  # before anything that older versions lack is imported
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
 from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (  # noqa: E402
@@ -16,8 +16,10 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 )
 from nnunetv2.utilities.helpers import softmax_helper_dim1  # noqa: E402
 
-from hws_nnunet.nnunetv2.loader import DRAWN, HardnessWeightedDataLoader  # noqa: E402
+from hws_nnunet.nnunetv2 import host  # noqa: E402
+from hws_nnunet.nnunetv2.loader import HardnessWeightedDataLoader  # noqa: E402
 from hws_nnunet.training.augmenters import replaced_loaders  # noqa: E402
+from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
 
 
@@ -62,7 +64,7 @@ class HardnessWeightingMixin(WeightingMixin):
         return training, validation
 
     def _make_loader(self, original: type, data: object, *args: object, **kwargs: object) -> object:
-        if data is not self._training_data or original is not HardnessWeightedDataLoader.__base__:
+        if data is not self._training_data or original is not HardnessWeightedDataLoader.__bases__[-1]:
             return original(data, *args, **kwargs)
         return self._attach(HardnessWeightedDataLoader(data, *args, **kwargs))
 

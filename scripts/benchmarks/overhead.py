@@ -28,7 +28,9 @@ from pathlib import Path
 
 import numpy as np
 from experiments import write_json
-from overhead_hosts import DRAWN, HOSTS
+from overhead_hosts import HOSTS
+
+from hws_nnunet.training.loaders import DRAWN
 
 
 def measure(job: dict) -> dict:

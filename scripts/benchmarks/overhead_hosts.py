@@ -20,8 +20,7 @@ from hws_nnunet.datasets.raw_v1 import task_name
 from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 from hws_nnunet.training.augmenters import stop
-
-DRAWN = "hws_drawn"  # the loaders', which nnU-Net has to be imported for
+from hws_nnunet.training.loaders import DRAWN
 
 
 class HostV2:

@@ -5,7 +5,7 @@ pytest.importorskip("nnunet", reason="nnU-Net v1 is not installed")
 from batchgenerators.utilities.file_and_folder_operations import save_pickle
 
 from hws_nnunet import Settings
-from hws_nnunet.nnunetv1.loader import DRAWN
+from hws_nnunet.training.loaders import DRAWN
 from tests.nnunetv1.fakes import centres_of, loader_of, make_cases, stock_loader, teach
 from tests.sampling import naive
 

@@ -5,7 +5,7 @@ pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 
 from hws_nnunet import Settings
-from hws_nnunet.nnunetv2.loader import DRAWN
+from hws_nnunet.training.loaders import DRAWN
 from tests.nnunetv2.fakes import FakeCases, loader_of, made, teach
 from tests.sampling import naive
 
