@@ -25,8 +25,8 @@ PAIRS = ((0, 2), (1, 3), (2, 4), (0, 3), (1, 4))  # rare cases in training, by s
 MAIN = (UNIFORM, "ours", "paper", STATIC)
 
 
-def prepare(work: Path, data: Path | None) -> None:
-    """Check, plan and preprocess the atlas in ``work``, once."""
+def prepare(work: Path, data: Path | None, *, coarser: float = 2.0) -> None:
+    """Check, plan and preprocess the atlas in ``work``, once, with voxels of so many times its own size."""
 
     if data is None and not (work / "prepared").exists():
         raise SystemExit("--data: expected the atlas's folder, given: nothing")
@@ -34,7 +34,7 @@ def prepare(work: Path, data: Path | None) -> None:
     def write_raw(raw: Path) -> None:
         write_raw_v2(read_fetal(data, progress=True), raw, dataset_id=DATASET, name=NAME, overwrite=True)
 
-    prepare_once(work, DATASET, NAME, CONFIGURATION, coarser=2.0, splits=splits(), write=write_raw)
+    prepare_once(work, DATASET, NAME, CONFIGURATION, coarser=coarser, splits=splits(), write=write_raw)
 
 
 def splits() -> list[dict]:
