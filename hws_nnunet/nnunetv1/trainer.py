@@ -23,7 +23,7 @@ from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     HardnessWeightedDataLoader2D,
     HardnessWeightedDataLoader3D,
 )
-from hws_nnunet.training.augmenters import replaced_loaders, stop  # noqa: E402
+from hws_nnunet.training.augmenters import replaced_names, stop  # noqa: E402
 from hws_nnunet.training.checkpoints import without_numpy_scalars  # noqa: E402
 from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
@@ -81,7 +81,7 @@ class HardnessWeightingMixin(WeightingMixin):
             return self._attach(loader)
 
         names = [loader.__name__ for loader in LOADERS]
-        with replaced_loaders(type(self), "get_basic_generators", names, make):
+        with replaced_names(type(self), "get_basic_generators", names, make):
             return super().get_basic_generators()
 
     def run_training(self) -> object:

@@ -18,7 +18,8 @@ from nnunetv2.utilities.helpers import softmax_helper_dim1  # noqa: E402
 
 from hws_nnunet.nnunetv2 import host  # noqa: E402
 from hws_nnunet.nnunetv2.loader import HardnessWeightedDataLoader  # noqa: E402
-from hws_nnunet.training.augmenters import replaced_loaders  # noqa: E402
+from hws_nnunet.training.augmenters import replaced_names  # noqa: E402
+from hws_nnunet.training.distributed import Ranks  # noqa: E402
 from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
 
@@ -35,11 +36,7 @@ class HardnessWeightingMixin(WeightingMixin):
     _training_data: object = None
 
     def initialize(self) -> None:
-        """Check what can be checked before the long work, then initialise as the host does."""
-        if self.is_ddp:
-            raise NotImplementedError(
-                "hardness weighted sampling on several GPUs (DDP) is not there yet: train with -num_gpus 1"
-            )
+        """Initialise as the host does."""
         super().initialize()
         self._ignore_label = self.label_manager.ignore_label
 
@@ -48,6 +45,9 @@ class HardnessWeightingMixin(WeightingMixin):
         keys = labels.foreground_regions if labels.has_regions else labels.foreground_labels
         names = {_key(value): name for name, value in self.dataset_json["labels"].items()}
         return {names.get(key, str(key)): key for key in map(_key, keys)}
+
+    def _ranks(self, values: int) -> Ranks | None:
+        return Ranks(self.batch_size, values) if self.is_ddp else None
 
     def get_tr_and_val_datasets(self) -> tuple:
         """Return the host's data sets; the sampler's cases are the training one's."""
@@ -58,7 +58,7 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def get_dataloaders(self) -> tuple:
         """Return the host's augmenters, the training one over a loader that draws by hardness."""
-        with replaced_loaders(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader):
+        with replaced_names(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader):
             training, validation = super().get_dataloaders()
         self._check_loader(training, validation, "nnUNetDataLoader")
         return training, validation

@@ -8,16 +8,16 @@ from contextlib import ExitStack, contextmanager
 
 
 @contextmanager
-def replaced_loaders(trainer: type, method: str, names: Sequence[str], make: Callable[..., object]) -> Iterator[None]:
-    """Have ``make(original class, *args, **kwargs)`` called where the trainer's code makes one of its data loaders.
+def replaced_names(trainer: type, method: str, names: Sequence[str], make: Callable[..., object]) -> Iterator[None]:
+    """Have ``make(original, *args, **kwargs)`` called where a method of the trainer calls one of the names.
 
     The names are replaced where that code looks them up: among the globals of the functions, not in their modules,
     some of which nnU-Net v2 forgets after it has found an external trainer.
 
     Args:
         trainer: its classes' code is meant.
-        method: of the trainer, in which the host makes its loaders.
-        names: of the loaders' classes.
+        method: of the trainer, in which the host makes its loaders, for instance.
+        names: of classes or functions.
         make: is called in their place.
     """
     functions = [inspect.unwrap(vars(cls)[method]) for cls in trainer.__mro__ if method in vars(cls)]

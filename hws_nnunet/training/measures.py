@@ -99,12 +99,21 @@ def _over_voxels(values: Tensor) -> Tensor:
 def losses_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Tensor:
     """Return a host's loss of each sample alone, ``(B,)`` float32; takes about as long again as the host's own call.
 
+    nnU-Net's batch Dice gathers over ranks within the loss: not here, where one sample is meant.
+
     Raises:
         TypeError: the loss does not give one number for one sample.
         RuntimeError: it fails with one sample.
     """
     samples = range(len(output if isinstance(output, Tensor) else output[0]))
-    return torch.stack([_loss_alone(loss, sample_of(output, i), sample_of(target, i)) for i in samples])
+    gathering = [m for m in (loss.modules() if isinstance(loss, nn.Module) else ()) if vars(m).get("ddp") is True]
+    try:
+        for module in gathering:
+            module.ddp = False
+        return torch.stack([_loss_alone(loss, sample_of(output, i), sample_of(target, i)) for i in samples])
+    finally:
+        for module in gathering:
+            module.ddp = True
 
 
 def _loss_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Tensor:

@@ -11,6 +11,7 @@ from hws_nnunet.config import Settings
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.training.augmenters import loader_of, stop
 from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint
+from hws_nnunet.training.distributed import Ranks
 from hws_nnunet.training.recorder import LossRecorder
 from hws_nnunet.training.weighting import STATE, Weighting, settings_in_force
 
@@ -62,9 +63,20 @@ class WeightingMixin:
         """Return the foreground classes or regions, in the network's order: name, and what the host's data call it."""
         raise NotImplementedError
 
+    def _ranks(self, values: int) -> Ranks | None:
+        """Return the processes that train together, None where there is one.
+
+        Args:
+            values: how many are recorded of each sample.
+        """
+        return None
+
     def _weigh(self, names: Sequence[str]) -> None:
         """Make a new sampler over the training cases; it goes on where a checkpoint loaded before says."""
-        self.weighting = Weighting(names, self.settings, self.print_to_log_file, structures=list(self._structures()))
+        structures = list(self._structures())
+        self.weighting = Weighting(
+            names, self.settings, self.print_to_log_file, structures=structures, ranks=self._ranks(1 + len(structures))
+        )
         if self._saved_state is not None:
             self.weighting.load_state_dict(self._saved_state)
             self._saved_state = None
@@ -110,8 +122,9 @@ class WeightingMixin:
         extra = {} if state is None else {STATE: state}
         with extended_checkpoint(self._weights, extra, clean=self._clean) as extended:
             super().save_checkpoint(*args, **kwargs)
-        # nnU-Net v2 can be told to save nothing
-        if extra and not extended and not getattr(self, "disable_checkpointing", False):
+        # nnU-Net v2 can be told to save nothing, and of several ranks the first one saves.
+        silent = getattr(self, "disable_checkpointing", False) or getattr(self, "local_rank", 0) > 0
+        if extra and not extended and not silent:
             self.print_to_log_file(
                 f"WARNING: the sampler's state was not saved: {type(self).__name__} did not call torch.save, in the "
                 f"training's own thread, on a dictionary with {self._weights!r}. A resumed training starts it anew"

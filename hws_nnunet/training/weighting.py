@@ -20,6 +20,7 @@ from hws_nnunet.files import whole_file
 from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
 from hws_nnunet.record.structures import write_structures
 from hws_nnunet.sampling import HardnessWeightedSampler
+from hws_nnunet.training.distributed import Ranks
 from hws_nnunet.training.recorder import LossRecorder
 
 STATE = "hardness_weighted_sampling"
@@ -58,10 +59,19 @@ class Weighting:
         settings: in force.
         log: writes a line to the host's log.
         structures: names of the foreground classes or regions, in the order of the recorded losses.
+        ranks: the processes that train together, None where there is one.
     """
 
-    def __init__(self, names: Sequence[str], settings: Settings, log: Log, *, structures: Sequence[str] = ()):
-        self.settings, self._log = settings, log
+    def __init__(
+        self,
+        names: Sequence[str],
+        settings: Settings,
+        log: Log,
+        *,
+        structures: Sequence[str] = (),
+        ranks: Ranks | None = None,
+    ):
+        self.settings, self._log, self._ranks = settings, log, ranks
         # Neutral settings must not use up random numbers that the host would have got.
         rng = np.random.default_rng(np.random.randint(2**32, size=4)) if settings.weighs_cases else None  # noqa: NPY002
         once = list(dict.fromkeys(str(name) for name in names))
@@ -71,6 +81,8 @@ class Weighting:
                 "each case once"
             )
         self.sampler = HardnessWeightedSampler(once, settings, structures=structures, measure=settings.draw_by, rng=rng)
+        if ranks is not None:
+            ranks.share_sweep(self.sampler.table)
         self.record = Record(self.sampler.table.names)
         self._draw_again = -math.inf
         self.start_epoch()
@@ -98,10 +110,19 @@ class Weighting:
                 "that splits batches does not work with it"
             )
         self._lags.append(self.sampler.table.version - drawn["version"])
-        self.sampler.update(drawn["cases"], values[:, 0], structures=values[:, 1:], version=drawn["version"])
+        cases, version = drawn["cases"], drawn["version"]
+        if self._ranks is not None:
+            cases, values, version = self._ranks.gather(cases, values, version)
+        self.sampler.update(cases, values[:, 0], structures=values[:, 1:], version=version)
 
     def end_epoch(self, epoch: int) -> EpochSummary:
-        """Log what the sampler did, put it into the record, and return it."""
+        """Log what the sampler did, put it into the record, and return it.
+
+        Raises:
+            RuntimeError: the tables of several ranks differ.
+        """
+        if self._ranks is not None:
+            self._ranks.check_equal(self.sampler.table)
         summary = summarise(self.sampler, lags=self._lags, visits_before=self._visits_before)
         for line in summary.lines():
             self._log(line)
@@ -109,11 +130,13 @@ class Weighting:
         return summary
 
     def write_record(self, folder: Path, *, last: bool) -> None:
-        """Write the record's files; what goes wrong is logged.
+        """Write the record's files, where there are several ranks the first one's; what goes wrong is logged.
 
         Drawing the figure takes about a second, which short epochs would feel: it is drawn at the first epoch and the
         ``last``, and in between as often as takes at most a hundredth of the time.
         """
+        if self._ranks is not None and self._ranks.rank > 0:
+            return
         begin = time.monotonic()
         figure = last or begin >= self._draw_again
         try:
@@ -148,6 +171,8 @@ class Weighting:
         """Restore :meth:`state_dict`, and tell the log."""
         with logged_warnings(self._log):
             self.sampler.load_state_dict(state)
+        if self._ranks is not None:
+            self._ranks.share_sweep(self.sampler.table)
         if "record" in state:
             self.record.load_state_dict(state["record"])
         table = self.sampler.table

@@ -70,6 +70,7 @@ def plan(space: WorkspaceV2):
         add_small_configuration(plans_file, name=SMALL, patch_size=(16, 16, 16), **options)
         add_small_configuration(plans_file, name="2d_small", base="2d", patch_size=(16, 16), **options)
         plans = json.loads(plans_file.read_text())
+        plans["configurations"]["3d_four"] = {"inherits_from": SMALL, "batch_size": 4}
         plans["configurations"]["3d_stage_small"] = {"inherits_from": SMALL, "next_stage": "3d_cascade_small"}
         plans["configurations"]["3d_cascade_small"] = {"inherits_from": SMALL, "previous_stage": "3d_stage_small"}
         plans_file.write_text(json.dumps(plans))

@@ -149,15 +149,6 @@ def trainer_of(workspace, monkeypatch, cls, config=None):
     return cls(plans, "3d_small", 0, dataset, torch.device("cpu"))
 
 
-def test_ddp_says_that_it_is_not_there(workspace, monkeypatch):
-    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
-
-    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
-    trainer.is_ddp = True
-    with pytest.raises(NotImplementedError, match="-num_gpus 1"):
-        trainer.initialize()
-
-
 def test_variants_by_nnunets_convention():
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 

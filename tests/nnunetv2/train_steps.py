@@ -1,8 +1,10 @@
 """Run trainers for some steps in this process, single-threaded and seeded; save what each saw and learnt.
 
     python train_steps.py JOBS.json
+    torchrun --nproc-per-node 2 train_steps.py JOBS.json
 
-JOBS is a list of objects: trainer, dataset, configuration, steps, config (a YAML file or null), out.
+JOBS is a list of objects: trainer, dataset, configuration, steps, config (a YAML file or null), out. Each of several
+ranks saves a file of its own: out, a dot, and its rank.
 """
 
 import json
@@ -13,16 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nnunetv2.run.run_training import get_trainer_from_args
+import torch.distributed as dist
+from nnunetv2.run import run_training
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.valid import fault_of
 
 
 def seed():
-    random.seed(0)
-    np.random.seed(0)
-    torch.manual_seed(0)
+    """The same for every run, another one for each of several ranks."""
+    rank = dist.get_rank() if dist.is_initialized() else 0
+    random.seed(rank)
+    np.random.seed(rank)
+    torch.manual_seed(rank)
 
 
 def run(job):
@@ -30,7 +35,7 @@ def run(job):
     if job["config"]:
         os.environ["HWS_CONFIG"] = job["config"]
     seed()
-    trainer = get_trainer_from_args(
+    trainer = run_training.get_trainer_from_args(
         str(job["dataset"]), job["configuration"], 0, job["trainer"], device=torch.device("cpu")
     )
     trainer.initialize()
@@ -59,10 +64,24 @@ def run(job):
             "fault": None if sampler is None else fault_of(sampler),
             "random": float(np.random.random()),
         },
-        job["out"],
+        job["out"] + (f".{dist.get_rank()}" if dist.is_initialized() else ""),
     )
 
 
-torch.set_num_threads(1)
-for job in json.loads(Path(sys.argv[1]).read_text()):
-    run(job)
+def main():
+    torch.set_num_threads(1)
+    jobs = json.loads(Path(sys.argv[1]).read_text())
+    if not dist.is_torchelastic_launched():
+        for job in jobs:
+            run(job)
+        return
+    from hws_nnunet.nnunetv2.torchrun import join, trainers_on
+
+    device = join("cpu")
+    for job in jobs:
+        with trainers_on(device):
+            run(job)
+    dist.destroy_process_group()
+
+
+main()

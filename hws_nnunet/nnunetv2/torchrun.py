@@ -1,0 +1,107 @@
+"""nnU-Net v2's own training on the process group, ranks and devices that torchrun gives: on one machine or several.
+
+    torchrun --nproc-per-node 4 -m hws_nnunet.nnunetv2.torchrun 501 3d_fullres 0 -tr HardnessWeightedTrainer
+
+Arguments are those of ``nnUNetv2_train``, for any trainer, nnU-Net's own too. Gradients go over NCCL on GPUs, and over
+gloo with ``-device cpu``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from hws_nnunet import registration
+
+registration.V2.check_version()
+
+from nnunetv2.run import run_training  # noqa: E402
+
+from hws_nnunet.training.augmenters import replaced_names  # noqa: E402
+
+
+def main() -> None:
+    """Train, validate, or what else the command line asks of ``nnUNetv2_train``.
+
+    Raises:
+        SystemExit: torchrun did not start this process, there is no GPU for it, or ``-num_gpus`` is given, which is
+            torchrun's to say.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-device", default="cuda")
+    parser.add_argument("-num_gpus")
+    known, _ = parser.parse_known_args()
+    if {"-h", "--help"} & set(sys.argv):
+        run_training.run_training_entry()
+    if known.num_gpus is not None:
+        raise SystemExit("-num_gpus given: torchrun says how many processes there are, by --nproc-per-node")
+    if not dist.is_torchelastic_launched():
+        raise SystemExit(f"not started by torchrun; expected: {__doc__.splitlines()[2].strip()}")
+    device = join(known.device)
+    try:
+        with trainers_on(device):
+            run_training.run_training_entry()
+    finally:
+        dist.destroy_process_group()
+
+
+def join(kind: str) -> torch.device:
+    """Join torchrun's process group and return this process's device.
+
+    Args:
+        kind: of device, as nnU-Net calls it: ``cuda`` or ``cpu``.
+
+    Raises:
+        SystemExit: this machine has no GPU for this process, or ``kind`` is another one.
+    """
+    if kind not in ("cuda", "cpu"):
+        raise SystemExit(f"-device {kind} given; several processes train on cuda or cpu")
+    local = int(os.environ["LOCAL_RANK"])
+    if kind == "cuda" and local >= (there := torch.cuda.device_count()):
+        raise SystemExit(
+            f"process {local} of this machine has no GPU, there are {there}: give torchrun a smaller --nproc-per-node, "
+            "or train with -device cpu"
+        )
+    device = torch.device("cuda", local) if kind == "cuda" else torch.device("cpu")
+    if kind == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+    return device
+
+
+@contextmanager
+def trainers_on(device: torch.device) -> Iterator[None]:
+    """Have the trainers that nnU-Net makes in the block train on this device.
+
+    The host takes the global rank for the number of a GPU, which is wrong on a second machine and on a CPU: in the
+    trainer's device, and in its call of PyTorch's ``DistributedDataParallel``.
+    """
+    make = run_training.get_trainer_from_args
+
+    def wrap(original: type[nn.Module], network: nn.Module, **kwargs: object) -> nn.Module:
+        return original(network, **{**kwargs, "device_ids": [device] if device.type == "cuda" else None})
+
+    with ExitStack() as stack:
+
+        def made(*args: object, **kwargs: object) -> object:
+            trainer = make(*args, **kwargs)
+            trainer.device = device
+            if device.type != "cuda":
+                trainer.grad_scaler = None
+            stack.enter_context(replaced_names(type(trainer), "initialize", ["DDP"], wrap))
+            return trainer
+
+        run_training.get_trainer_from_args = made
+        stack.callback(setattr, run_training, "get_trainer_from_args", make)
+        yield
+
+
+if __name__ == "__main__":
+    main()
