@@ -45,8 +45,11 @@ class Workspace:
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done
 
-    def kill_when(self, said, command, **env):
-        """Run a command until it says something, then end it and its workers without warning; return what it said."""
+    def kill_when(self, said, command, which=None, **env):
+        """Run a command until it says something, then end it and its workers without warning; return what it said.
+
+        ``which`` returns one process to kill in their place, from the command's; the command is then to fail.
+        """
         log = self.root / "killed.log"
         with open(log, "w") as file:
             process = subprocess.Popen(
@@ -61,8 +64,11 @@ class Workspace:
             running = process.poll() is None and time.monotonic() < end
             assert running, log.read_text()[-3000:]
             time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if which is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            os.kill(which(process.pid), signal.SIGKILL)
+        assert process.wait(120)
         return log.read_text()
 
 

@@ -56,8 +56,8 @@ def test_tables_stay_equal_and_all_draws_together_follow_the_closed_form(run, si
 def test_the_first_sweep_is_shared_out(run, sizes):
     steps = 12 // sum(sizes)
     found = run(sizes, losses=[0.5] * 12, steps=steps)
-    drawn = sum((one["drawn"] for one in found), [])
-    assert sorted(np.concatenate(drawn).tolist()) == list(range(12))
+    drawn = np.concatenate([np.concatenate(one["drawn"]) for one in found])
+    assert sorted(drawn.tolist()) == list(range(12))
     assert found[0]["state"]["weighted"]
 
 

@@ -1,0 +1,117 @@
+"""Several ranks through nnU-Net's own trainer, on a CPU, started by torchrun.
+
+nnU-Net's trainer takes it that ranks train on GPUs: what ``trainers_on`` replaces for torchrun (its device, and the
+devices that it names to DistributedDataParallel) makes these tests possible, too; nothing else of the host is replaced.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+from tests.sampling.test_sampler import assert_same_state
+from tests.workspaces import first_difference
+
+SCRIPT = Path(__file__).with_name("train_steps.py")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+TRAIN = ["-m", "hws_nnunet.nnunetv2.torchrun", 1, "3d_four", 0, "-tr", "ShortHardnessWeighted", "-device", "cpu"]
+NEUTRAL = {"beta": 0, "structure_beta": 0}
+
+
+def first_child(agent):
+    """Return the process of a rank, which torchrun's agent started."""
+    return int(Path(f"/proc/{agent}/task/{agent}/children").read_text().split()[0])
+
+
+@pytest.fixture(scope="module")
+def steps(workspace):
+    """Train five steps on two ranks: stock, neutral, weighted; return ``{name: results by rank}``."""
+    jobs = {}
+    for name, trainer, settings in (
+        ("stock", "ShortStock", None),
+        ("neutral", "ShortHardnessWeighted", NEUTRAL),
+        ("weighted", "ShortHardnessWeighted", {}),
+        ("dice_ce", "ShortHardnessWeighted", {"draw_by": "dice_ce"}),
+    ):
+        config = None
+        if settings is not None:
+            config = str(workspace.root / f"ddp_{name}.yaml")
+            Path(config).write_text(yaml.safe_dump(settings))
+        out = str(workspace.root / f"ddp_{name}.pt")
+        jobs[name] = {"trainer": trainer, "dataset": 1, "configuration": "3d_four", "steps": 5}
+        jobs[name] |= {"config": config, "out": out}
+    file = workspace.root / "ddp_jobs.json"
+    file.write_text(json.dumps(list(jobs.values())))
+    workspace.run(*TORCHRUN, 2, SCRIPT, file, nnUNet_n_proc_DA="0")
+    return {
+        name: [torch.load(f"{job['out']}.{rank}", weights_only=False) for rank in range(2)]
+        for name, job in jobs.items()
+    }
+
+
+@pytest.mark.slow
+def test_neutral_settings_equal_stock_ddp_bit_for_bit(steps):
+    for stock, neutral in zip(steps["stock"], steps["neutral"], strict=True):
+        assert first_difference(stock, neutral) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["neutral", "weighted", "dice_ce"])
+def test_tables_and_networks_are_equal_over_ranks(steps, name):
+    one, other = steps[name]
+    assert one["fault"] == other["fault"] == ""
+    assert one["state"]["version"] == 5
+    assert one["state"]["visits"].sum() == 5 * 4
+    states = [{key: value for key, value in rank["state"].items() if key != "order"} for rank in (one, other)]
+    assert_same_state(*states)
+    for key, weight in one["weights"].items():
+        assert torch.equal(weight, other["weights"][key])
+
+
+@pytest.mark.slow
+def test_ranks_share_out_the_first_sweep(steps):
+    drawn = [[step["keys"] for step in rank["batches"]] for rank in steps["weighted"]]
+    cases = len(steps["weighted"][0]["state"]["names"])
+    first = np.concatenate([np.ravel(step) for pair in zip(*drawn, strict=True) for step in pair])[:cases]
+    assert len(set(first)) == cases
+
+
+@pytest.mark.slow
+def test_torchrun_trains_is_killed_goes_on_with_other_ranks_and_validates(workspace):
+    fold = workspace.fold(1, "ShortHardnessWeighted", "3d_four")
+    log = workspace.kill_when(
+        "Epoch 1", [str(part) for part in (*TORCHRUN, 2, *TRAIN)], which=first_child, SHORT_EPOCHS="3"
+    )
+    assert "worker 1 batch_size 2" in log
+    assert "Signal 9 (SIGKILL)" in log
+    assert (fold / "checkpoint_latest.pth").exists()
+    assert not (fold / "checkpoint_final.pth").exists()
+    done = workspace.run(*TORCHRUN, 3, *TRAIN, "--c", SHORT_EPOCHS="3").stdout
+    assert "Hardness weighted sampling goes on after 10 steps" in done
+    state = torch.load(fold / "checkpoint_final.pth", weights_only=False)["hardness_weighted_sampling"]
+    assert state["version"] == 30
+    assert state["visits"].sum() == 30 * 4
+    assert (fold / "validation" / "summary.json").exists()
+    lines = (fold / "hardness_epochs.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["epoch", "0", "1", "2"]
+    assert "WARNING" not in done
+    workspace.run(*TORCHRUN, 2, *TRAIN, "--val")
+
+
+@pytest.mark.slow
+def test_a_stock_trainer_trains_too_and_mistakes_are_told(workspace):
+    stock = [*TRAIN[:5], "-tr", "ShortStock", "-device", "cpu"]
+    workspace.run(*TORCHRUN, 2, *stock, SHORT_EPOCHS="1", SHORT_STEPS="2")
+    assert (workspace.fold(1, "ShortStock", "3d_four") / "checkpoint_final.pth").exists()
+    module = TRAIN[:2]
+    alone = workspace.run(sys.executable, *module, 1, "3d_four", 0, check=False)
+    assert "not started by torchrun; expected: torchrun --nproc-per-node 4 -m" in alone.stdout
+    gpus = workspace.run(*TORCHRUN, 2, *TRAIN, "-num_gpus", 2, check=False)
+    assert gpus.returncode
+    assert "-num_gpus given: torchrun says how many processes there are" in gpus.stdout
+    assert "-pretrained_weights" in workspace.run(sys.executable, *module, "--help").stdout
