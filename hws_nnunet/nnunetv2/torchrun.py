@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -44,6 +45,8 @@ def main() -> None:
         raise SystemExit("-num_gpus given: torchrun says how many processes there are, by --nproc-per-node")
     if not dist.is_torchelastic_launched():
         raise SystemExit(f"not started by torchrun; expected: {__doc__.splitlines()[2].strip()}")
+    # torchrun ends the others when a rank has died: an exit, not a sudden death, ends their data-loading workers too.
+    signal.signal(signal.SIGTERM, lambda *given: sys.exit(128 + signal.SIGTERM))
     device = join(known.device)
     try:
         with trainers_on(device):
