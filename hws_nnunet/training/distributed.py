@@ -42,6 +42,11 @@ class Ranks:
         dist.all_gather(found, value, group=self._group)
         return found
 
+    @property
+    def bytes(self) -> int:
+        """What each rank hands to each other in a step."""
+        return self._block.numel() * self._block.element_size()
+
     def gather(self, cases: np.ndarray, values: np.ndarray, version: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Return the answers of all ranks to their batches of one step, rank by rank, and rank 0's version.
 

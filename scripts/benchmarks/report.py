@@ -15,6 +15,7 @@ from pathlib import Path
 from report_costs import overhead, sampler
 from report_digits import digits
 from report_feedback import feedback
+from report_gather import gather
 from report_scale import scale
 from report_segmentation import segmentation
 
@@ -37,12 +38,14 @@ PARTS = {
         {"name": "atlas", "bar": 0.05, "level": 0.8},  # its lower end is that of a one-sided 90 % interval
     ),
     "feedback": ("Feedback: draws and answers in nnU-Net's pipeline", feedback, {}),
+    "gather": ("Several processes: what a step pays", gather, {}),
     "scale": ("Scale: does the sampler follow the signal?", scale, {}),
     "sampler": ("Sampler: its own time", sampler, {}),
 }
 COMMANDS = {
     "phantom-scratch": "phantom.py --scratch --seeds 4 --arms uniform ours",
     "atlas": "atlas.py --data ATLAS",
+    "gather": "gather.py --out docs/benchmarks/gather.json",
     "scale": "scale.py --other CHECKOUT --out docs/benchmarks/scale.json",
     "sampler": "sampler.py --reference CHECKOUT --out docs/benchmarks/sampler.json",
 }
