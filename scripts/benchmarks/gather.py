@@ -1,4 +1,4 @@
-"""What a step pays for the answers of several processes: real ones over gloo on this machine, in bytes and microseconds.
+"""What a step pays for the answers of several processes: real ones over gloo on this machine, bytes and microseconds.
 
     python scripts/benchmarks/gather.py [--steps N] [--out docs/benchmarks/gather.json]
 

@@ -37,6 +37,21 @@ PARTS = {
         segmentation,
         {"name": "atlas", "bar": 0.05, "level": 0.8},  # its lower end is that of a one-sided 90 % interval
     ),
+    "atlas-fine": (
+        "Atlas at its own resolution: structures drawn by hardness",
+        segmentation,
+        {"name": "atlas at its own resolution", "bar": None, "level": 0.8},
+    ),
+    "phantom-older": (
+        "Phantom, older core: single safeguards, the paper's formula",
+        segmentation,
+        {"name": "phantom, older core", "bar": None, "level": 0.95},
+    ),
+    "atlas-older": (
+        "Atlas, older core: the same",
+        segmentation,
+        {"name": "atlas, older core", "bar": None, "level": 0.8},
+    ),
     "feedback": ("Feedback: draws and answers in nnU-Net's pipeline", feedback, {}),
     "gather": ("Several processes: what a step pays", gather, {}),
     "scale": ("Scale: does the sampler follow the signal?", scale, {}),
@@ -45,6 +60,9 @@ PARTS = {
 COMMANDS = {
     "phantom-scratch": "phantom.py --scratch --seeds 4 --arms uniform ours",
     "atlas": "atlas.py --data ATLAS",
+    "atlas-fine": "atlas_fine.py --data ATLAS",
+    "phantom-older": "phantom.py",
+    "atlas-older": "atlas.py --data ATLAS",
     "gather": "gather.py --out docs/benchmarks/gather.json",
     "scale": "scale.py --other CHECKOUT --out docs/benchmarks/scale.json",
     "sampler": "sampler.py --reference CHECKOUT --out docs/benchmarks/sampler.json",
@@ -52,7 +70,8 @@ COMMANDS = {
 
 OLDER = (
     "Measured with the core of d80fb92, whose bound on the effective sample size did not follow reliability, and not "
-    "yet again: digits, phantom, atlas, feedback, the sampler's own time, and overhead but for v2's small network."
+    "yet again: phantom from scratch, feedback, the parts that are called older, the sampler's own time, and overhead "
+    "but for v2's small network."
 )
 """What of the files was measured with an older version; goes when they are measured anew."""
 

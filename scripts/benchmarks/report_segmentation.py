@@ -58,14 +58,14 @@ class Results:
         return value, paired_interval(ours, other, statistic, level=level, shared=self.shared_cases), len(seeds)
 
 
-def segmentation(found: dict, name: str, figure: Path, bar: float, level: float) -> tuple[list[str], list[str]]:
+def segmentation(found: dict, name: str, figure: Path, bar: float | None, level: float) -> tuple[list[str], list[str]]:
     """Return lines on the bars, and the section.
 
     Args:
         found: what the experiment wrote.
         name: the set's.
         figure: file to write.
-        bar: what 10th percentile and rare group are to gain, 0 to 1.
+        bar: what 10th percentile and rare group are to gain, 0 to 1; None where nothing was to be reached.
         level: of the intervals, two-sided.
     """
     results = Results(found)
@@ -87,12 +87,12 @@ def segmentation(found: dict, name: str, figure: Path, bar: float, level: float)
         f"points in the rare group, {scatter[1]:.1f} in the common one.",
         "",
     ]
-    table, bars = _table(results, name, bar, level)
+    table, bars = _table(results, name, bar or 0.0, level)
     lines += table
     if len(results.steps) > 1:
         lines += ["", *_curve_table(results, level)]
     _figure(results, figure)
-    return bars, [*lines, ""]
+    return [] if bar is None else bars, [*lines, ""]
 
 
 def _table(results: Results, name: str, bar: float, level: float) -> tuple[list[str], list[str]]:
