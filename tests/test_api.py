@@ -19,9 +19,9 @@ PUBLIC = ["hws_nnunet", "hws_nnunet.sampling", "hws_nnunet.datasets"]
 FLOORS = [
     {"files", "config", "registration", "_version"},
     {"datasets", "sampling"},
-    {"__init__"},  # the package's front door
     {"record", "evaluation"},
     {"training"},
+    {"__init__"},  # the package's front door
     {"demo", "gallery", "nnunetv1", "nnunetv2"},
     {"commands"},
 ]

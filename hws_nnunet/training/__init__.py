@@ -1,1 +1,1 @@
-"""What both hosts' trainers share: settings, steps, epochs, losses, checkpoints; knows no host."""
+"""What trainings share: batches for any loop; of both hosts' trainers, settings, steps, epochs, losses, checkpoints."""

@@ -110,25 +110,31 @@ def losses_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Te
     try:
         for module in gathering:
             module.ddp = False
-        return torch.stack([_loss_alone(loss, sample_of(output, i), sample_of(target, i)) for i in samples])
+        return torch.stack([loss_alone(loss, sample_of(output, i), sample_of(target, i)) for i in samples]).float()
     finally:
         for module in gathering:
             module.ddp = True
 
 
-def _loss_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Tensor:
+def loss_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Tensor:
+    """Return a loss of one sample, a scalar; arguments are batches of that sample.
+
+    Raises:
+        TypeError: the loss does not give one number.
+        RuntimeError: it fails.
+    """
     name = getattr(loss, "__name__", type(loss).__name__)
     try:
         value = loss(output, target)
     except Exception as error:
         raise RuntimeError(
-            f"the loss {name} fails with one sample alone, of which draw_by: dice_ce needs it: "
+            f"the loss {name} fails with one sample alone, of which it is to be tracked: "
             f"{type(error).__name__}: {error}"
         ) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise TypeError(f"the loss {name} gives {given} for one sample, expected one number")
-    return value.detach().float().reshape(())
+    return value.reshape(())
 
 
 def sample_of(value: Resolutions, index: int) -> Resolutions:

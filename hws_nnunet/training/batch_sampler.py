@@ -1,0 +1,180 @@
+"""Hardness weighted sampling in any PyTorch loop: a batch sampler for ``torch.utils.data.DataLoader``."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from hws_nnunet.config import Settings, parse_settings
+from hws_nnunet.sampling import DrawnCases, HardnessWeightedSampler
+from hws_nnunet.training.distributed import Ranks
+
+_WITHOUT_MEANING = ("draw_by", "structure_beta")
+
+
+class HardnessWeightedBatchSampler(Sampler[list[int]]):
+    """Draws batches of a map-style data set by hardness; for ``DataLoader(dataset, batch_sampler=...)``.
+
+    ::
+
+        sampler = HardnessWeightedBatchSampler(len(dataset), batch_size=16, ess=0.3)
+        loader = DataLoader(dataset, batch_sampler=sampler, num_workers=4)
+        for batch in loader:
+            losses = per_sample(criterion, output, target)
+            losses.mean().backward()
+            sampler.update(losses)
+
+    A loader asks for batches ahead of the training: those that it has asked for and that are not answered yet are
+    *out*. An answer without indices is for the oldest of them, so every batch has to be answered, in order; where some
+    are not, give indices. A new pass over the loader forgets what is out, so that a ``break`` shifts nothing.
+
+    Where PyTorch's process group is initialised, every rank makes one, of the same size and settings, draws for itself,
+    and takes in the answers of all; all ranks have to answer equally often.
+
+    Args:
+        size: of the data set.
+        batch_size: at least 1; of this rank.
+        steps_per_epoch: batches of one pass over the loader; default: as many as uniform sampling needs to see all.
+        seed: of the draws; default another one each time.
+        settings: see :class:`~hws_nnunet.config.Settings`; or give them by name: ``ess=0.3, cap=None``.
+        **options: settings by name.
+
+    Attributes:
+        sampler: the :class:`~hws_nnunet.sampling.HardnessWeightedSampler`, which tells hardness (``sampler.table``),
+            probabilities and stalled samples.
+
+    Raises:
+        ValueError: for sizes below 1, or settings given twice.
+        SettingsError: for settings that cannot be used, or have no meaning here.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        *,
+        steps_per_epoch: int | None = None,
+        seed: int | None = None,
+        settings: Settings | None = None,
+        **options: object,
+    ):
+        for name, value in (("size", size), ("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch or 1)):
+            if value < 1:
+                raise ValueError(f"{name} has to be at least 1, given: {value}")
+        if settings is not None and options:
+            raise ValueError(f"settings are given as a whole, and {', '.join(options)} by name: give one of both")
+        if wrong := [name for name in _WITHOUT_MEANING if name in options]:
+            raise ValueError(f"{', '.join(wrong)} has no meaning outside of nnU-Net: the loss is the one that you give")
+        settings = parse_settings(options, "HardnessWeightedBatchSampler") if settings is None else settings
+        self.batch_size = batch_size
+        self.steps_per_epoch = -(-size // batch_size) if steps_per_epoch is None else steps_per_epoch
+        self._ranks = Ranks(batch_size, 1) if dist.is_available() and dist.is_initialized() else None
+        rank = 0 if self._ranks is None else self._ranks.rank
+        self._rng = np.random.default_rng(None if seed is None else [seed, rank])
+        self.sampler = HardnessWeightedSampler([str(i) for i in range(size)], settings, rng=self._rng)
+        self._share_sweep()
+        self._out: deque[DrawnCases] = deque()
+        self._complete = False
+
+    def _share_sweep(self) -> None:
+        if self._ranks is not None:
+            self._ranks.share_sweep(self.sampler.table)
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield batches of indices, each of ``batch_size``; what is out of an earlier pass is forgotten."""
+        if self._complete and self._out:
+            warnings.warn(
+                f"{len(self._out)} of the last pass's {self.steps_per_epoch} batches were not answered: if these were "
+                "not its last ones, answers went to other samples; give update the indices",
+                stacklevel=2,
+            )
+        self._out.clear()
+        self._complete = False
+        for _ in range(self.steps_per_epoch):
+            drawn = self._draw()
+            self._out.append(drawn)
+            yield drawn.ids.tolist()
+        self._complete = True
+
+    def _draw(self) -> DrawnCases:
+        if self.sampler.settings.weighs_cases:
+            return self.sampler.draw_cases(self.batch_size, self._rng)
+        size, replace = len(self.sampler), self.batch_size > len(self.sampler)
+        ids = self._rng.choice(size, self.batch_size, replace=replace)
+        return DrawnCases(ids, self.sampler.table.version)
+
+    def update(self, losses: Tensor | np.ndarray | Sequence[float], indices: Sequence[int] | None = None) -> None:
+        """Take in a batch's losses.
+
+        Args:
+            losses: ``(B,)``, in the batch's order. What is not finite counts as a visit and changes nothing else.
+            indices: the batch's, ``(B,)``; default those of the oldest batch that is out.
+
+        Raises:
+            RuntimeError: no batch is out, or none with these indices.
+            ValueError: not one loss for each sample; the batch stays out.
+        """
+        place = self._place(indices)
+        drawn = self._out[place]
+        losses = losses.detach().cpu().double().numpy() if isinstance(losses, Tensor) else np.asarray(losses, float)
+        if losses.shape != (len(drawn.ids),):
+            raise ValueError(f"losses of shape {losses.shape} given, expected one for each of {len(drawn.ids)} samples")
+        cases, version = drawn.ids, drawn.version
+        if self._ranks is not None:
+            cases, values, version = self._ranks.gather(cases, losses[:, None], version)
+            losses = values[:, 0]
+        self.sampler.update(cases, losses, version=version)
+        del self._out[place]
+
+    def _place(self, indices: Sequence[int] | None) -> int:
+        if not self._out:
+            raise RuntimeError("no batch is out: update answers each batch that the loader gave once")
+        if indices is None:
+            return 0
+        wanted = [int(index) for index in indices]
+        for place, drawn in enumerate(self._out):
+            if drawn.ids.tolist() == wanted:
+                return place
+        raise RuntimeError(f"no batch with the indices {wanted[:8]} is out; {len(self._out)} others are")
+
+    def importance_weights(self, losses: Tensor) -> Tensor:
+        """Return weights for the samples' losses of the oldest batch that is out, ``(B,)`` in ``[0.1, 10]``.
+
+        ``exp(beta (1 - smoothing) (new - tracked))``: a draw used the tracked loss; had it used the new one, smoothed
+        as it will be, the sample's probability would be larger by this factor (Fidon et al., arXiv 2001.02658,
+        section 3.3). 1 where nothing is tracked, and while draws are not weighted.
+
+        Args:
+            losses: ``(B,)``, new.
+        """
+        drawn, table = self._out[self._place(None)], self.sampler.table
+        losses = losses.detach()
+        if not table.weighted:
+            return torch.ones_like(losses)
+        gap = losses - torch.from_numpy(table.hardness[drawn.ids]).to(losses)
+        return torch.exp(table.beta * (1 - self.sampler.settings.smoothing) * gap.nan_to_num(0.0)).clamp(0.1, 10.0)
+
+    def state_dict(self) -> dict[str, object]:
+        """Return what a resumed training needs; what is out is not among it."""
+        return {"sampler": self.sampler.state_dict(), "random": self._rng.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Restore :meth:`state_dict`; what is out is forgotten.
+
+        Under several ranks each goes on with random numbers of its own.
+        """
+        self.sampler.load_state_dict(state["sampler"])
+        if self._ranks is None:
+            self._rng.bit_generator.state = state["random"]
+        self._share_sweep()
+        self._out.clear()

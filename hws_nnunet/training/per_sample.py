@@ -1,0 +1,57 @@
+"""The losses of each sample, of any criterion, with gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from hws_nnunet.training.measures import loss_alone
+
+_ELEMENTWISE = (
+    nn.CrossEntropyLoss,
+    nn.NLLLoss,
+    nn.BCELoss,
+    nn.BCEWithLogitsLoss,
+    nn.MSELoss,
+    nn.L1Loss,
+    nn.SmoothL1Loss,
+    nn.HuberLoss,
+)
+"""Whose mean is that of all elements, as long as they have no weights and ignore nothing."""
+
+
+def per_sample(criterion: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor) -> Tensor:
+    """Return the loss of each sample, ``(B,)``, with gradient: the criterion's of a batch of that sample alone.
+
+    PyTorch's elementwise criteria are called once, any other (MONAI's ``DiceCELoss``, one of your own) once for each
+    sample.
+
+    Args:
+        criterion: called with output and target of a batch; gives a number.
+        output: ``(B, ...)``.
+        target: ``(B, ...)``.
+
+    Raises:
+        ValueError: output and target have another number of samples.
+        TypeError: the criterion does not give one number for one sample, with ``reduction="none"`` for instance.
+        RuntimeError: it fails with one sample.
+    """
+    if len(output) != len(target):
+        raise ValueError(f"output has {len(output)} samples, target {len(target)}")
+    if type(criterion) in _ELEMENTWISE and _is_plain_mean(criterion, target):
+        criterion.reduction = "none"
+        try:
+            losses = criterion(output, target)
+            return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
+        finally:
+            criterion.reduction = "mean"
+    return torch.stack([loss_alone(criterion, output[i : i + 1], target[i : i + 1]) for i in range(len(output))])
+
+
+def _is_plain_mean(criterion: nn.Module, target: Tensor) -> bool:
+    if criterion.reduction != "mean" or getattr(criterion, "weight", None) is not None:
+        return False
+    ignored = getattr(criterion, "ignore_index", None)
+    return ignored is None or target.is_floating_point() or not bool((target == ignored).any())
