@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from hws_nnunet import __version__, registration
+from hws_nnunet.commands.cost import cost as measure_cost
 from hws_nnunet.commands.doctor import examine
 from hws_nnunet.commands.hardness import hardness_table
 from hws_nnunet.commands.prepare import NnUNet, Raw, numbers, prepare_app, raw_folder
@@ -201,6 +202,18 @@ def hardness(
         writer.writerows(rows[:top])
         return
     print("\n".join(hardness_table(rows, read_hardest_structures(fold), top=top)))
+
+
+@app.command()
+def cost(
+    cases: Annotated[int, typer.Option("--cases", min=1, help="Of the data set.")],
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples in a batch.")] = 2,
+) -> None:
+    """Tell what draws and updates cost on this machine, for a data set of that size: time and memory, in seconds.
+
+    Example: hws-nnunet cost --cases 1251 --batch-size 2
+    """
+    print("\n".join(measure_cost(cases, batch_size)))
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
     torchrun --nproc-per-node 2 ranks.py JOB.json OUT
 
+With ``loader`` true it is a :class:`HardnessWeightedBatchSampler` within a ``DataLoader``.
+
 JOB has: losses (one a case), sizes (of each rank's batch), steps, settings, sweep (whether to stop after the first
 sweep), spoil (a rank whose answers get lost once, or null), state (a file to go on from, or null).
 """
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from hws_nnunet import HardnessWeightedSampler, Settings
+from hws_nnunet import HardnessWeightedBatchSampler, HardnessWeightedSampler, Settings
 from hws_nnunet.training.distributed import Ranks
 
 job, out = json.loads(Path(sys.argv[1]).read_text()), sys.argv[2]
@@ -33,6 +35,13 @@ if job["state"]:
     sampler.load_state_dict(torch.load(job["state"], weights_only=True))
 ranks.share_sweep(sampler.table)
 drawn, message = [], ""
+if job["loader"]:
+    batches = HardnessWeightedBatchSampler(len(losses), size, steps_per_epoch=job["steps"], seed=0, **job["settings"])
+    sampler = batches.sampler
+    for batch in torch.utils.data.DataLoader(range(len(losses)), batch_sampler=batches):
+        drawn.append(batch.tolist())
+        batches.update(losses[batch])
+    job["steps"] = 0
 try:
     for step in range(job["steps"]):
         batch = sampler.draw_cases(size, rng)

@@ -18,9 +18,9 @@ LOSSES = np.linspace(0.2, 0.8, 10).tolist()
 
 @pytest.fixture
 def run(tmp_path):
-    def run(sizes, *, losses=LOSSES, steps=500, settings=None, spoil=None, state=None):
+    def run(sizes, *, losses=LOSSES, steps=500, settings=None, spoil=None, state=None, loader=False):
         job = {"losses": losses, "sizes": sizes, "steps": steps, "settings": settings or {}}
-        job |= {"spoil": spoil, "state": state and str(state)}
+        job |= {"spoil": spoil, "state": state and str(state), "loader": loader}
         (tmp_path / "job.json").write_text(json.dumps(job))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(len(sizes))]
         command += [str(SCRIPT), str(tmp_path / "job.json"), str(tmp_path / "out")]
@@ -75,3 +75,11 @@ def test_a_training_goes_on_with_another_number_of_ranks(run, tmp_path):
     assert more[0]["state"]["visits"].sum() == 200 + 300
     for one in more[1:]:
         assert_same_state(without_order(one["state"]), without_order(more[0]["state"]))
+
+
+def test_batches_of_any_loop_are_shared_out_too(run):
+    found = run([2, 1], steps=200, loader=True)
+    assert_same_state(without_order(found[0]["state"]), without_order(found[1]["state"]))
+    assert found[0]["state"]["visits"].sum() == 200 * 3
+    together = [np.concatenate(pair) for pair in zip(*(one["drawn"] for one in found), strict=True)]
+    assert len(set(np.concatenate(together[:3]))) == 9, "each begins the first sweep at its own place"

@@ -1,0 +1,51 @@
+"""What draws and updates cost on this machine, for a data set of a given size."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from hws_nnunet.sampling import HardnessWeightedSampler
+
+
+def cost(cases: int, batch_size: int, *, steps: int = 2000) -> list[str]:
+    """Return lines that tell what a batch costs and what the table holds, beside uniform sampling.
+
+    Losses are made up: each case has one of its own, and every loss scatters around it. Weighted draws are timed, after
+    each case has been seen.
+
+    Args:
+        cases: at least 1.
+        batch_size: at least 1.
+        steps: that are timed, at least 1.
+    """
+    rng = np.random.default_rng(0)
+    hardness = rng.normal(0.5, 0.1, cases)
+    sampler = HardnessWeightedSampler([str(i) for i in range(cases)], rng=rng)
+    for begin in range(0, cases, 1000):  # the first sweep
+        ids = np.arange(begin, min(begin + 1000, cases))
+        sampler.update(ids, hardness[ids])
+    spent: dict[str, list[float]] = {"draw": [], "update": [], "uniform": []}
+    for _ in range(steps):
+        moments = [time.perf_counter()]
+        drawn = sampler.draw_cases(batch_size, rng)
+        moments.append(time.perf_counter())
+        losses = hardness[drawn.ids] + 0.15 * rng.standard_normal(batch_size)
+        moments.append(time.perf_counter())
+        sampler.update(drawn.ids, losses, version=drawn.version)
+        moments.append(time.perf_counter())
+        rng.integers(cases, size=batch_size)
+        moments.append(time.perf_counter())
+        for name, i in (("draw", 0), ("update", 2), ("uniform", 3)):
+            spent[name].append(moments[i + 1] - moments[i])
+    median = {name: 1e6 * float(np.median(values)) for name, values in spent.items()}
+    held = sampler.table.nbytes
+    return [
+        f"{cases:,} cases, batches of {batch_size}: median of {steps:,} steps on this machine, in microseconds a batch",
+        f"  draw          {median['draw']:8.1f}   in a data-loading worker",
+        f"  update        {median['update']:8.1f}   in the training process",
+        f"  uniform draw  {median['uniform']:8.1f}   numpy's, for comparison",
+        f"memory, shared by all workers: {held / 2**20:.2f} MiB ({held / cases:.0f} bytes a case)",
+        "beside that, a training pays for the loss of each sample: python scripts/benchmarks/overhead.py measures all",
+    ]
