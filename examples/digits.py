@@ -2,9 +2,9 @@
 
     python examples/digits.py [--steps 1500]
 
-Needs scikit-learn for the data (``pip install scikit-learn``). Trains a small network twice on the same images of 8 x 8,
-in batches that a DataLoader draws uniformly, and in batches drawn by hardness, and prints the accuracy on held-out
-images: of all digits, and of the rare one.
+Needs scikit-learn for the data (``pip install scikit-learn``). Trains a small network twice on the same images, in
+batches that a DataLoader draws uniformly, and in batches drawn by hardness, and prints the accuracy on held-out images:
+of all digits, and of the rare one.
 """
 
 from __future__ import annotations

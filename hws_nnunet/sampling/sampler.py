@@ -74,6 +74,7 @@ class HardnessWeightedSampler:
         self._weight_of = (0.0, 0.0, math.inf, 0.0, 1.0, 0.0)
         self._squares = self._ess = self._smallest_ess = float(len(self.table))
         self._others, self._stalled = Others(0.0, math.inf), []
+        self._level, self._losses = self.table.level, self.table.losses  # this process alone changes them
         self._find_mean()
 
     def __len__(self) -> int:
@@ -126,7 +127,7 @@ class HardnessWeightedSampler:
             if version is not None:
                 table.lag += _LAG_RATE * (table.version - version - table.lag)
             table.version += 1
-            table.unseen = unseen
+            table.unseen, table.level, table.losses = unseen, self._level, self._losses
             # Before any reader sees weights that a jump has thrown out of scale.
             if turned or self._has_drifted() or (unseen == 0 and unseen < before) if weighted else unseen == 0:
                 self._compute_weights()
@@ -149,7 +150,7 @@ class HardnessWeightedSampler:
 
     def _take_in(self, case: int, loss: float) -> bool:
         """Track a finite loss; return whether its case, far harder than the others, is now or no longer stalled."""
-        table, level = self.table, self.table.level
+        level = self._level
         old, value = self._offset[case], loss - level
         known = old == old
         innovation = value - old if known else value
@@ -157,12 +158,12 @@ class HardnessWeightedSampler:
         if known:  # the mean moves while all losses do: no difference between cases
             self._reliability.add(old - self._mean, value)
         turned = self._stalls.add(case, loss, level, self._others)
-        table.losses = count = table.losses + 1
+        self._losses = count = self._losses + 1
         move = innovation * _LEVEL_RATE if count >= _FINDING else innovation / count
-        table.level = level + move
+        self._level = level + move
         new -= move
         if count < _FINDING:  # the level is being found, not moving: what is tracked keeps its value
-            table.offset -= move
+            self.table.offset -= move
             self._offset[case] = new
             self._find_mean()
         else:
@@ -314,6 +315,7 @@ class HardnessWeightedSampler:
         state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
         self.table.load_state_dict(state)
         self._reliability.load_state_dict(state["reliability"])
+        self._level, self._losses = self.table.level, self.table.losses
         self._find_mean()
         if self.table.weighted or self.table.unseen == 0:
             self.refresh()

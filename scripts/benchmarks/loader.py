@@ -1,0 +1,83 @@
+"""What a batch sampler costs a DataLoader: ours against PyTorch's weighted and plain ones, in turn in one run.
+
+    python scripts/benchmarks/loader.py [--quick] [--out docs/benchmarks/loader.json]
+
+100,000 samples in batches of 64, without workers and with two. A sample is a crop of 256 x 256 from an image in memory,
+with noise, which takes about a millisecond: less than to read and decode an image does. Ours is answered after each
+batch, as a training does. Told are samples a second, the median over rounds, and the ratio to the plain sampler round by
+round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from experiments import write_json
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, WeightedRandomSampler
+
+from hws_nnunet import HardnessWeightedBatchSampler
+
+SAMPLES, BATCH, STEPS, ROUNDS = 100_000, 64, 20, 7
+
+
+class Crops(Dataset):
+    """Crops of one image, with noise."""
+
+    def __init__(self) -> None:
+        self.image = torch.rand(1, 512, 512)
+
+    def __len__(self) -> int:
+        return SAMPLES
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        x, y = index % 256, (index // 256) % 256
+        return self.image[:, x : x + 256, y : y + 256] + 0.1 * torch.randn(1, 256, 256), index
+
+
+def batch_samplers() -> dict[str, object]:
+    """Return the contestants, ours with its first sweep behind it."""
+    ours = HardnessWeightedBatchSampler(SAMPLES, BATCH, steps_per_epoch=STEPS, seed=0)
+    hardness = np.random.default_rng(0).normal(0.5, 0.1, SAMPLES)
+    for ids in np.array_split(np.arange(SAMPLES), 1000):
+        ours.sampler.update(ids, hardness[ids])
+    weights = torch.from_numpy(ours.sampler.probabilities())
+    return {
+        "plain": BatchSampler(RandomSampler(range(SAMPLES), num_samples=STEPS * BATCH), BATCH, drop_last=True),
+        "weighted": BatchSampler(WeightedRandomSampler(weights, STEPS * BATCH), BATCH, drop_last=True),
+        "ours": ours,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one round: does it run?")
+    parser.add_argument("--out", type=Path, default=Path("benchmark-results/loader.json"))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    samplers, dataset, rows = batch_samplers(), Crops(), []
+    for workers in (0, 2):
+        options = {"num_workers": workers, "persistent_workers": workers > 0}
+        loaders = {name: DataLoader(dataset, batch_sampler=one, **options) for name, one in samplers.items()}
+        rates: dict[str, list[float]] = {name: [] for name in samplers}
+        for turn in range(1 if args.quick else ROUNDS + 1):
+            for name, loader in loaders.items():
+                begin = time.perf_counter()
+                for _, index in loader:
+                    if name == "ours":
+                        samplers[name].update(0.5 + 0.1 * torch.randn(len(index)))
+                if turn or args.quick:  # the first one starts the workers
+                    rates[name].append(STEPS * BATCH / (time.perf_counter() - begin))
+        for name, found in rates.items():
+            ratios = np.array(found) / np.array(rates["plain"])
+            row = {"workers": workers, "sampler": name, "samples_a_second": round(float(np.median(found)))}
+            rows.append({**row, "of_plain": [round(float(x), 3) for x in np.percentile(ratios, (25, 50, 75))]})
+            print(rows[-1], flush=True)
+    write_json(args.out, rows)
+
+
+if __name__ == "__main__":
+    main()
