@@ -4,8 +4,8 @@
 
 100,000 samples in batches of 64, without workers and with two. A sample is a crop of 256 x 256 from an image in memory,
 with noise, which takes about a millisecond: less than to read and decode an image does. Ours is answered after each
-batch, as a training does. Told are samples a second, the median over rounds, and the ratio to the plain sampler round by
-round.
+batch, as a training does. Told are samples a second, the median over rounds, and the ratio to the plain sampler, round
+by round.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from report_costs import overhead, sampler
 from report_digits import digits
 from report_feedback import feedback
 from report_gather import gather
+from report_loader import loader
 from report_scale import scale
 from report_segmentation import segmentation
 
@@ -54,6 +55,7 @@ PARTS = {
     ),
     "feedback": ("Feedback: draws and answers in nnU-Net's pipeline", feedback, {}),
     "gather": ("Several processes: what a step pays", gather, {}),
+    "loader": ("Any PyTorch loop: what the batch sampler costs a DataLoader", loader, {}),
     "scale": ("Scale: does the sampler follow the signal?", scale, {}),
     "sampler": ("Sampler: its own time", sampler, {}),
 }
@@ -64,6 +66,7 @@ COMMANDS = {
     "phantom-older": "phantom.py",
     "atlas-older": "atlas.py --data ATLAS",
     "gather": "gather.py --out docs/benchmarks/gather.json",
+    "loader": "loader.py --out docs/benchmarks/loader.json",
     "scale": "scale.py --other CHECKOUT --out docs/benchmarks/scale.json",
     "sampler": "sampler.py --reference CHECKOUT --out docs/benchmarks/sampler.json",
 }
