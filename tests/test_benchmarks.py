@@ -284,3 +284,21 @@ def test_scale_in_short_and_its_report(experiments, tmp_path):
     assert any("share of the older tilt, all epochs: 1.00 (bar: 0.80): reached" in bar for bar in bars)
     assert any(line.startswith("| 100 | 0.05 | 10 epochs |") for line in lines)
     assert (tmp_path / "scale.png").stat().st_size > 10_000
+
+
+def test_reports_of_the_loader_and_of_several_processes(experiments, tmp_path):
+    from report_gather import gather
+    from report_loader import loader
+
+    rows = [
+        {"workers": 0, "sampler": name, "samples_a_second": 1000, "of_plain": [at - 0.01, at, at + 0.01]}
+        for name, at in (("plain", 1.0), ("ours", 0.97))
+    ]
+    bars, lines = loader(rows, tmp_path / "loader.png")
+    assert bars == ["- loader, 0 workers: 0.970 of the plain sampler's samples a second (bar: 0.98): NOT reached"]
+    assert "| 0 | ours | 1,000 | 0.970 (0.960 to 0.980) |" in lines
+    rows = [{"ranks": n, "cores": 2, "bytes": 176, "gather": [900.0, 1500.0], "update": [90.0, 99.0]} for n in (2, 4)]
+    bars, lines = gather(rows, tmp_path / "gather.png")
+    assert bars == []
+    assert "| 4 | 176 | 900 (1500) | 90 (99) |" in lines
+    assert {path.name for path in tmp_path.iterdir()} == {"loader.png", "gather.png"}

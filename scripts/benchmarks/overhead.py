@@ -43,8 +43,7 @@ def measure(job: dict) -> dict:
     trainer, device = host.trainer, host.device
     spent = {"per-sample loss": 0.0, "update": 0.0, "record": 0.0}
     if job["timed"]:
-        _time(trainer.loss, "_measure", spent, "per-sample loss", device)
-        _time(trainer.loss, "_keep", spent, "per-sample loss", device)
+        _time(trainer.loss, "_record", spent, "per-sample loss", device)
         _time(trainer.loss, "take", spent, "update", device)
         _time(trainer.sampler, "update", spent, "update", device)
         _time(trainer.weighting, "end_epoch", spent, "record", device)
