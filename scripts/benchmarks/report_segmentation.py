@@ -75,16 +75,19 @@ def segmentation(found: dict, name: str, figure: Path, bar: float | None, level:
         if results.base_steps
         else f"{end} steps from scratch"
     )
-    scatter = [
-        100 * np.std([dice[-1][chosen].mean() for dice in results.dice[UNIFORM].values()], ddof=1)
-        for chosen in (rare, ~rare)
-    ]
+    uniform = list(results.dice[UNIFORM].values())
+    told = "One seed alone."
+    if len(uniform) > 1:
+        scatter = [100 * np.std([dice[-1][chosen].mean() for dice in uniform], ddof=1) for chosen in (rare, ~rare)]
+        told = (
+            f"Standard deviation between seeds of uniform sampling: {scatter[0]:.1f} points in the rare group, "
+            f"{scatter[1]:.1f} in the common one."
+        )
     lines = [
         f"Dice in points of {len(rare)} held-out cases, {rare.sum()} of them rare, after {origin}. In brackets: "
         f"difference from uniform sampling in the same seeds and labels, with {level:.0%} bootstrap intervals over "
         "seeds and cases, which are too narrow where seeds are few. CVaR is the mean of the worst "
-        f"{max(1, round(len(rare) / 10))}. Standard deviation between seeds of uniform sampling: {scatter[0]:.1f} "
-        f"points in the rare group, {scatter[1]:.1f} in the common one.",
+        f"{max(1, round(len(rare) / 10))}. {told}",
         "",
     ]
     table, bars = _table(results, name, bar or 0.0, level)
