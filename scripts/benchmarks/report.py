@@ -73,8 +73,7 @@ COMMANDS = {
 
 OLDER = (
     "Measured with the core of d80fb92, whose bound on the effective sample size did not follow reliability, and not "
-    "yet again: phantom from scratch, feedback, the parts that are called older, the sampler's own time, and overhead "
-    "but for v2's small network."
+    "yet again: phantom from scratch, feedback, the parts that are called older, and overhead with the planned network."
 )
 """What of the files was measured with an older version; goes when they are measured anew."""
 

@@ -45,7 +45,7 @@ def ours(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Update, Ha
     """Return what draws and what updates, after the first sweep."""
     n = len(losses)
     sampler = HardnessWeightedSampler([f"case{i}" for i in range(n)], Settings(), rng=rng)
-    sampler.update(np.arange(n), np.stack([losses, losses], axis=1))
+    sampler.update(np.arange(n), losses)
 
     def draw() -> tuple[list, object]:
         drawn = sampler.draw_cases(BATCH, rng)
@@ -66,7 +66,7 @@ def plain_numpy(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Upd
         return rng.choice(len(p), BATCH, replace=False, p=p / p.sum()), None
 
     def update(_: object, ids: list, answers: np.ndarray) -> None:
-        tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * answers[:, 0]
+        tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * answers
 
     return draw, update, None
 
@@ -81,7 +81,7 @@ def published(losses: np.ndarray, checkout: Path) -> tuple[Draw, Update, object]
         sampler = WeightedSampler(beta=BETA, weights_init=losses.copy(), momentum=SMOOTHING)
 
     def update(_: object, ids: list, answers: np.ndarray) -> None:
-        for case, answer in zip(ids, answers[:, 0], strict=True):
+        for case, answer in zip(ids, answers, strict=True):
             sampler.update_weight(case, float(answer))
 
     return lambda: (sampler.draw_samples(BATCH), None), update, None
@@ -103,7 +103,7 @@ def torchrl_tree(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Up
 
     def update(_: object, ids: torch.Tensor, answers: np.ndarray) -> None:
         ids = torch.as_tensor(ids)
-        tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * torch.from_numpy(answers[:, 0])
+        tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * torch.from_numpy(answers)
         tree.update(ids, torch.exp(BETA * tracked[ids]))
 
     return draw, update, None
