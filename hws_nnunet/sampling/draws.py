@@ -62,14 +62,16 @@ class Draws:
         find, random, total = table.tree.find, rng.random, table.tree.total
         with_replacement = self.settings.with_replacement
         ids: list[int] = []
+        taken: set[int] = set()
         for _ in range(size):
             for _ in range(_ATTEMPTS):
                 case = find(random() * total)
-                if with_replacement or case not in ids:
+                if with_replacement or case not in taken:
                     break
             else:
                 case = self._draw_listed(ids, rng)
             ids.append(case)
+            taken.add(case)
         return ids, version, None
 
     def _draw_listed(self, taken: list[int], rng: np.random.Generator) -> int:

@@ -32,8 +32,9 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
             sampler.update(losses)
 
     A loader asks for batches ahead of the training: those that it has asked for and that are not answered yet are
-    *out*. An answer without indices is for the oldest of them, so every batch has to be answered, in order; where some
-    are not, give indices. A new pass over the loader forgets what is out, so that a ``break`` shifts nothing.
+    *out*. An answer without indices is for the oldest of them, so every batch has to be answered, in order; one that is
+    not is to be skipped (:meth:`skip`), or give indices. A new pass over the loader forgets what is out, so that a
+    ``break`` shifts nothing; the pass before it has ended then.
 
     Where PyTorch's process group is initialised, every rank makes one, of the same size and settings, draws for itself,
     and takes in the answers of all; all ranks have to answer equally often.
@@ -81,7 +82,7 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         self.sampler = HardnessWeightedSampler([str(i) for i in range(size)], settings, rng=self._rng)
         self._share_sweep()
         self._out: deque[DrawnCases] = deque()
-        self._complete = False
+        self._passes, self._complete = 0, False
 
     def _share_sweep(self) -> None:
         if self._ranks is not None:
@@ -95,12 +96,17 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         if self._complete and self._out:
             warnings.warn(
                 f"{len(self._out)} of the last pass's {self.steps_per_epoch} batches were not answered: if these were "
-                "not its last ones, answers went to other samples; give update the indices",
+                "not its last ones, answers went to other samples; skip such batches, or give update the indices",
                 stacklevel=2,
             )
-        self._out.clear()
-        self._complete = False
+        self._out.clear()  # at once, not when the first batch is asked for
+        self._passes, self._complete = self._passes + 1, False
+        return self._batches(self._passes)
+
+    def _batches(self, number: int) -> Iterator[list[int]]:
         for _ in range(self.steps_per_epoch):
+            if number != self._passes:
+                raise RuntimeError("another pass has begun since: one batch sampler serves one loop at a time")
             drawn = self._draw()
             self._out.append(drawn)
             yield drawn.ids.tolist()
@@ -135,6 +141,14 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
             losses = values[:, 0]
         self.sampler.update(cases, losses, version=version)
         del self._out[place]
+
+    def skip(self) -> None:
+        """Say that the oldest batch that is out will not be answered.
+
+        Raises:
+            RuntimeError: no batch is out.
+        """
+        del self._out[self._place(None)]
 
     def _place(self, indices: Sequence[int] | None) -> int:
         if not self._out:
@@ -178,3 +192,4 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
             self._rng.bit_generator.state = state["random"]
         self._share_sweep()
         self._out.clear()
+        self._passes += 1

@@ -96,6 +96,24 @@ def test_with_indices_batches_may_be_dropped_and_answered_out_of_order():
         next(iter(sampler))
 
 
+def test_a_batch_can_be_skipped_and_an_earlier_pass_has_ended():
+    sampler = HardnessWeightedBatchSampler(SIZE, 8, seed=0, smoothing=0.0, steps_per_epoch=12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for step, batch in enumerate(DataLoader(Indices(), batch_sampler=sampler, num_workers=2)):
+            if step % 3 == 1:
+                sampler.skip()
+            else:
+                sampler.update(loss_of(batch))
+        old, _ = iter(sampler), iter(sampler)
+    known = hardness(sampler)
+    assert known[np.isfinite(known)] == pytest.approx((np.arange(SIZE) / SIZE)[np.isfinite(known)], abs=0.01)
+    with pytest.raises(RuntimeError, match="another pass has begun since"):
+        next(old)
+    with pytest.raises(RuntimeError, match="no batch is out"):
+        sampler.skip()
+
+
 def test_the_first_pass_sees_all_and_then_draws_follow_the_closed_form():
     settings = Settings(ess=0.3, smoothing=0.0)
     sampler = HardnessWeightedBatchSampler(10, 1, seed=1, settings=settings)
