@@ -48,7 +48,7 @@ class Workspace:
     def kill_when(self, said, command, which=None, **env):
         """Run a command until it says something, then end it and its workers without warning; return what it said.
 
-        ``which`` returns one process to kill in their place, from the command's; the command is then to fail.
+        ``which`` returns the processes to kill in their place, from the command's; the command is then to fail.
         """
         log = self.root / "killed.log"
         with open(log, "w") as file:
@@ -67,7 +67,8 @@ class Workspace:
         if which is None:
             os.killpg(process.pid, signal.SIGKILL)
         else:
-            os.kill(which(process.pid), signal.SIGKILL)
+            for one in which(process.pid):
+                os.kill(one, signal.SIGKILL)
         assert process.wait(120)
         return log.read_text()
 
