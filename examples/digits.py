@@ -54,6 +54,7 @@ def train(dataset: TensorDataset, steps: int, sampler: HardnessWeightedBatchSamp
 
 
 def main() -> None:
+    """Train twice, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1500)
     args = parser.parse_args()

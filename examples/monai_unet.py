@@ -82,6 +82,7 @@ def dice(network: UNet, case: dict) -> float:
 
 
 def main() -> None:
+    """Train twice, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=100)
     args = parser.parse_args()

@@ -1,10 +1,13 @@
-"""The examples run, and say what they did."""
+"""The examples, and the README's loop, run, and say what they did."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.data import TensorDataset
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -27,3 +30,20 @@ def test_example(name, needs, steps):
     assert said.splitlines()[1].startswith("by hardness")
     assert "effective sample size" in said
     assert "--steps" in run(name, "--help")
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
+def test_the_loop_of_the_readme():
+    text = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    code = re.search(r"## Any PyTorch loop.*?```python\n(.*?)```", text, re.DOTALL)[1]
+    network = torch.nn.Linear(3, 4)
+    names = {
+        "dataset": TensorDataset(torch.randn(64, 3), torch.randint(4, (64,))),
+        "network": network,
+        "criterion": torch.nn.CrossEntropyLoss(),
+        "optimiser": torch.optim.SGD(network.parameters(), lr=0.1),
+        "epochs": 2,
+    }
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["sampler"].sampler.table.visits.sum() == 2 * 64
+    assert (names["sampler"].sampler.table.visits > 0).all()

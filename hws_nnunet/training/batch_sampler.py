@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from hws_nnunet.config import Settings, parse_settings
 from hws_nnunet.sampling import DrawnCases, HardnessWeightedSampler
 from hws_nnunet.training.distributed import Ranks
 
-_WITHOUT_MEANING = ("draw_by", "structure_beta")
+_WITHOUT_MEANING = {"draw_by", "structure_beta"}
 
 
 class HardnessWeightedBatchSampler(Sampler[list[int]]):
@@ -43,7 +44,7 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         size: of the data set.
         batch_size: at least 1; of this rank.
         steps_per_epoch: batches of one pass over the loader; default: as many as uniform sampling needs to see all.
-        seed: of the draws; default another one each time.
+        seed: of the draws; default one of PyTorch's random numbers, so that ``torch.manual_seed`` is enough.
         settings: see :class:`~hws_nnunet.config.Settings`; or give them by name: ``ess=0.3, cap=None``.
         **options: settings by name.
 
@@ -52,8 +53,8 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
             probabilities and stalled samples.
 
     Raises:
-        ValueError: for sizes below 1, or settings given twice.
-        SettingsError: for settings that cannot be used, or have no meaning here.
+        ValueError: for sizes that are no whole numbers from 1 on, settings given twice or without a meaning here.
+        SettingsError: for settings that cannot be used.
     """
 
     def __init__(
@@ -66,19 +67,20 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         settings: Settings | None = None,
         **options: object,
     ):
-        for name, value in (("size", size), ("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch or 1)):
-            if value < 1:
-                raise ValueError(f"{name} has to be at least 1, given: {value}")
+        steps_per_epoch = -(-size // (batch_size or 1)) if steps_per_epoch is None else steps_per_epoch
+        for name, value in (("size", size), ("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch)):
+            if not isinstance(value, Integral) or value < 1:
+                raise ValueError(f"{name} has to be a whole number, at least 1, given: {value!r}")
         if settings is not None and options:
             raise ValueError(f"settings are given as a whole, and {', '.join(options)} by name: give one of both")
-        if wrong := [name for name in _WITHOUT_MEANING if name in options]:
-            raise ValueError(f"{', '.join(wrong)} has no meaning outside of nnU-Net: the loss is the one that you give")
         settings = parse_settings(options, "HardnessWeightedBatchSampler") if settings is None else settings
-        self.batch_size = batch_size
-        self.steps_per_epoch = -(-size // batch_size) if steps_per_epoch is None else steps_per_epoch
+        if wrong := sorted(_WITHOUT_MEANING & settings.model_fields_set):
+            raise ValueError(f"{', '.join(wrong)} has no meaning outside of nnU-Net: the loss is the one that you give")
+        self.batch_size, self.steps_per_epoch = int(batch_size), int(steps_per_epoch)
+        seed = int(torch.randint(2**62, ())) if seed is None else seed
         self._ranks = Ranks(batch_size, 1) if dist.is_available() and dist.is_initialized() else None
         rank = 0 if self._ranks is None else self._ranks.rank
-        self._rng = np.random.default_rng(None if seed is None else [seed, rank])
+        self._rng = np.random.default_rng([seed, rank])
         self.sampler = HardnessWeightedSampler([str(i) for i in range(size)], settings, rng=self._rng)
         self._share_sweep()
         self._out: deque[DrawnCases] = deque()
@@ -186,7 +188,12 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         """Restore :meth:`state_dict`; what is out is forgotten.
 
         Under several ranks each goes on with random numbers of its own.
+
+        Raises:
+            ValueError: for a data set of another size, or a state of another version; nothing is changed then.
         """
+        if (saved := len(state["sampler"]["names"])) != len(self.sampler):
+            raise ValueError(f"the saved state is of {saved} samples, the data set has {len(self.sampler)}")
         self.sampler.load_state_dict(state["sampler"])
         if self._ranks is None:
             self._rng.bit_generator.state = state["random"]

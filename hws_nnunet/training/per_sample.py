@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from hws_nnunet.training.measures import loss_alone
+from hws_nnunet.training.measures import Resolutions, loss_alone, sample_of
 
 _ELEMENTWISE = (
     nn.CrossEntropyLoss,
@@ -22,7 +22,7 @@ _ELEMENTWISE = (
 """Whose mean is that of all elements, as long as they have no weights and ignore nothing."""
 
 
-def per_sample(criterion: Callable[[Tensor, Tensor], Tensor], output: Tensor, target: Tensor) -> Tensor:
+def per_sample(criterion: Callable, output: Resolutions, target: Resolutions) -> Tensor:
     """Return the loss of each sample, ``(B,)``, with gradient: the criterion's of a batch of that sample alone.
 
     PyTorch's elementwise criteria are called once, any other (MONAI's ``DiceCELoss``, one of your own) once for each
@@ -30,16 +30,17 @@ def per_sample(criterion: Callable[[Tensor, Tensor], Tensor], output: Tensor, ta
 
     Args:
         criterion: called with output and target of a batch; gives a number.
-        output: ``(B, ...)``.
-        target: ``(B, ...)``.
+        output: ``(B, ...)``, or a list of such, as with deep supervision.
+        target: the same.
 
     Raises:
         ValueError: output and target have another number of samples.
         TypeError: the criterion does not give one number for one sample, with ``reduction="none"`` for instance.
         RuntimeError: it fails with one sample.
     """
-    if len(output) != len(target):
-        raise ValueError(f"output has {len(output)} samples, target {len(target)}")
+    samples, others = (len(value if isinstance(value, Tensor) else value[0]) for value in (output, target))
+    if samples != others:
+        raise ValueError(f"output has {samples} samples, target {others}")
     if type(criterion) in _ELEMENTWISE and _is_plain_mean(criterion, target):
         criterion.reduction = "none"
         try:
@@ -47,7 +48,7 @@ def per_sample(criterion: Callable[[Tensor, Tensor], Tensor], output: Tensor, ta
             return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
         finally:
             criterion.reduction = "mean"
-    return torch.stack([loss_alone(criterion, output[i : i + 1], target[i : i + 1]) for i in range(len(output))])
+    return torch.stack([loss_alone(criterion, sample_of(output, i), sample_of(target, i)) for i in range(samples)])
 
 
 def _is_plain_mean(criterion: nn.Module, target: Tensor) -> bool:

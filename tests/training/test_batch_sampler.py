@@ -180,10 +180,12 @@ def test_importance_weights():
 
 def test_bad_input():
     for options, message in (
-        ({"size": 0}, "size has to be at least 1, given: 0"),
-        ({"batch_size": 0}, "batch_size has to be at least 1"),
-        ({"steps_per_epoch": -1}, "steps_per_epoch has to be at least 1"),
+        ({"size": 0}, "size has to be a whole number, at least 1, given: 0"),
+        ({"batch_size": 0}, "batch_size has to be a whole number"),
+        ({"batch_size": 2.0}, "batch_size has to be a whole number"),
+        ({"steps_per_epoch": 0}, "steps_per_epoch has to be a whole number"),
         ({"draw_by": "dice_ce"}, "draw_by has no meaning outside of nnU-Net"),
+        ({"settings": Settings(structure_beta=2.0)}, "structure_beta has no meaning outside of nnU-Net"),
         ({"settings": Settings(), "ess": 0.5}, "give one of both"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -201,3 +203,13 @@ def test_bad_input():
         sampler.update([1.0, 2.0], [7, 8])
     sampler.update([1.0, 2.0], ids)
     assert sampler.sampler.table.visits.sum() == 2
+    with pytest.raises(ValueError, match="the saved state is of 4 samples, the data set has 5"):
+        HardnessWeightedBatchSampler(5, 2).load_state_dict(sampler.state_dict())
+
+
+def test_pytorchs_seed_is_enough():
+    def drawn():
+        torch.manual_seed(5)
+        return list(HardnessWeightedBatchSampler(SIZE, 8))
+
+    assert drawn() == drawn()

@@ -47,6 +47,12 @@ def test_is_the_criterion_of_each_sample_alone_with_its_gradient(make, data):
     assert getattr(criterion, "reduction", "mean") in ("mean", "sum"), "it is put back"
 
 
+def test_several_resolutions():
+    output, target = values()
+    found = per_sample(lambda o, t: (o[0] - t[0]).square().mean() + o[1].mean(), [output, 2 * output], [target, target])
+    assert torch.allclose(found, (output - target).square().flatten(1).mean(1) + 2 * output.flatten(1).mean(1))
+
+
 @pytest.mark.parametrize("name", ["DiceLoss", "DiceCELoss", "DiceFocalLoss", "TverskyLoss"])
 def test_monais(name):
     losses = pytest.importorskip("monai.losses", reason="MONAI is not installed")
