@@ -40,7 +40,7 @@ if job["loader"]:
     sampler = batches.sampler
     for batch in torch.utils.data.DataLoader(range(len(losses)), batch_sampler=batches):
         drawn.append(batch.tolist())
-        batches.update(losses[batch])
+        batches.update(losses[batch.numpy()])
     job["steps"] = 0
 try:
     for step in range(job["steps"]):
