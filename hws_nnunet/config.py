@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 VARIABLE = "HWS_CONFIG"
+_FILES = ("case_weights", "groups")
 
 
 class SettingsError(ValueError):
@@ -62,16 +63,31 @@ class Settings(BaseModel):
     """Robustness parameter b of the structure on which a patch of forced foreground is centred; 0 is nnU-Net's own
     choice, uniform among the case's."""
 
+    case_weights: str | None = None
+    """CSV file with the columns ``case`` and ``weight``: how often, in any unit, a case is drawn where hardness says
+    nothing. Uniform share, cap and effective sample size are relative to it; with beta 0 it alone decides."""
+
+    groups: str | None = None
+    """CSV file with a column ``case`` and one of groups, as ``hws-nnunet prepare`` writes: hardness is pooled over
+    each group."""
+
+    group_column: str = "subgroup"
+    """Of that file."""
+
+    group_pooling: Annotated[float, Field(ge=0, le=1)] | None = None
+    """By how much a case's hardness is pulled towards its group's mean: 0 not at all, 1 (group DRO) entirely; null for
+    what the losses say of differences within groups."""
+
     @model_validator(mode="after")
     def _combinations(self) -> Settings:
-        if self.cap == 1 and self.ess == 0 and self.weighs_cases:
+        if self.cap == 1 and self.ess == 0 and self.beta > 0:
             raise ValueError("cap 1 allows uniform sampling only; with ess 0 and beta > 0 it contradicts itself")
         return self
 
     @property
     def weighs_cases(self) -> bool:
-        """Whether cases are drawn by hardness; otherwise the host draws them."""
-        return self.beta > 0
+        """Whether cases are drawn by hardness or by weights; otherwise the host draws them."""
+        return self.beta > 0 or self.case_weights is not None
 
     @property
     def weighs_structures(self) -> bool:
@@ -116,7 +132,7 @@ def parse_settings(values: Mapping[str, object], source: str) -> Settings:
 
 
 def read_settings(path: str | os.PathLike) -> Settings:
-    """Read settings from a YAML file, with the safe loader.
+    """Read settings from a YAML file, with the safe loader; files that it names are sought from its folder on.
 
     Raises:
         SettingsError: the file is missing or no mapping in YAML, or as in :func:`parse_settings`.
@@ -132,6 +148,9 @@ def read_settings(path: str | os.PathLike) -> Settings:
         values = {}
     if not isinstance(values, dict):
         raise SettingsError(str(path), [f"expected a mapping of names to values, found {type(values).__name__}"])
+    for name in _FILES:
+        if isinstance(values.get(name), str):
+            values[name] = str(Path(path).absolute().parent / Path(values[name]).expanduser())
     return parse_settings(values, str(path))
 
 
@@ -182,14 +201,17 @@ def _is_number(text: str) -> bool:
 def _without_effect(settings: Settings) -> list[str]:
     given = settings.model_fields_set
     lines = []
-    if not settings.weighs_cases:
-        idle = [k for k in ("ess", "uniform_fraction", "cap", "with_replacement", "stall_limit") if k in given]
-        if idle:
-            lines.append(f"{', '.join(idle)} without effect at beta 0; a beta above 0 weighs cases")
+    if settings.beta == 0:
+        names = ("ess", "uniform_fraction", "cap", "stall_limit", "groups", "group_column", "group_pooling")
+        names += () if settings.weighs_cases else ("with_replacement",)
+        if idle := [name for name in names if name in given]:
+            lines.append(f"{', '.join(idle)} without effect at beta 0; a beta above 0 weighs cases by hardness")
     else:
         for name, uniform in (("ess", 1), ("uniform_fraction", 1), ("cap", 1)):
             if name in given and getattr(settings, name) == uniform:
                 lines.append(
                     f"beta {settings.beta:g} is without effect at {name} {uniform}; beta 0 is uniform sampling"
                 )
+        if settings.groups is None and settings.group_column != "subgroup":
+            lines.append("group_column is without effect as long as no groups are given")
     return lines

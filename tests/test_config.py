@@ -146,3 +146,21 @@ def test_levels():
     assert Settings(structure_beta=2.0).weighs_structures
     assert not Settings(beta=0.0).weighs_cases
     assert Settings(beta=0.0, structure_beta=2.0).weighs_structures
+
+
+def test_files_that_settings_name_are_sought_from_the_settings_folder_on(tmp_path, monkeypatch):
+    (tmp_path / "settings.yaml").write_text("case_weights: weights.csv\ngroups: /elsewhere/groups.csv\n")
+    monkeypatch.chdir("/")
+    settings = read_settings(tmp_path / "settings.yaml")
+    assert settings.case_weights == str(tmp_path / "weights.csv")
+    assert settings.groups == "/elsewhere/groups.csv"
+
+
+def test_groups_and_weights_without_effect_are_told():
+    with pytest.warns(SettingsWarning, match="group_column is without effect as long as no groups are given"):
+        parse_settings({"group_column": "site"}, "here")
+    with pytest.warns(SettingsWarning, match="groups without effect at beta 0"):
+        parse_settings({"beta": 0.0, "groups": "groups.csv"}, "here")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert parse_settings({"beta": 0.0, "case_weights": "w.csv", "with_replacement": True}, "here").weighs_cases

@@ -28,7 +28,7 @@ def fault_of(sampler):
     table, settings, n = sampler.table, sampler.settings, len(sampler.table)
     if (fault := fault_of_table(table)) or not table.weighted:
         return fault
-    squares = float(np.dot(table.tree.weights, table.tree.weights))
+    squares = float(np.dot(table.tree.weights, table.tree.weights / sampler.prior))
     if abs(squares - sampler._squares) > 1e-6 * sampler._squares:
         return f"sum of squared weights is {squares}, tracked as {sampler._squares}"
     ess, bound = sampler.effective_sample_size(), sampler.smallest_ess
@@ -38,6 +38,8 @@ def fault_of(sampler):
         return f"the bound in force is {bound}, beyond {settings.ess * n} and {n}"
     if not 0 <= table.beta <= settings.beta:
         return f"beta in force {table.beta} is not in [0, {settings.beta}]"
-    if settings.cap is not None and (p := sampler.probabilities().max()) > settings.cap / n * (1 + 2 * module._DRIFT):
-        return f"a case has probability {p}, above the cap {settings.cap / n}"
+    if settings.cap is not None and (p := (sampler.probabilities() / sampler.prior).max()) > settings.cap / n * (
+        1 + 2 * module._DRIFT
+    ):
+        return f"a case has probability {p} over its prior, above the cap {settings.cap / n}"
     return ""

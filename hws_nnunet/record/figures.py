@@ -16,6 +16,8 @@ from hws_nnunet.record.history import Record
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from hws_nnunet.sampling.groups import Groups
+
 _MOST_LINES = 40  # more cases than this are shown as bands
 _MOST_BARS = 15
 _NAMED = 5
@@ -24,24 +26,29 @@ _RELIABILITY = "#1b8a9e"
 _CROWD, INK = "#7a8ca3", "#1f2a3a"
 
 
-def plot_record(record: Record, probabilities: np.ndarray, visits: np.ndarray, path: Path) -> None:
-    """Draw hardness over epochs, the hardest cases, ESS and beta, and visits; write a PNG file.
+def plot_record(
+    record: Record, probabilities: np.ndarray, visits: np.ndarray, path: Path, groups: Groups | None = None
+) -> None:
+    """Draw hardness over epochs, the hardest cases, ESS and beta, visits, and groups; write a PNG file.
 
     Args:
         record: at least one epoch.
         probabilities: ``(n,)``, of a single draw; a batch that draws no case twice comes out less uneven.
         visits: ``(n,)``.
         path: the file to write, whatever its ending.
+        groups: of the cases, None where there are none.
     """
     # nnU-Net changes matplotlib's global style for its own figure.
     with matplotlib.style.context("default", after_reset=True):
-        _plot(record, probabilities, visits, path)
+        _plot(record, probabilities, visits, path, groups)
 
 
-def _plot(record: Record, probabilities: np.ndarray, visits: np.ndarray, path: Path) -> None:
-    figure = Figure(figsize=(15, 10), layout="constrained")
+def _plot(record: Record, probabilities: np.ndarray, visits: np.ndarray, path: Path, groups: Groups | None) -> None:
+    columns = 2 if groups is None else 3
+    figure = Figure(figsize=(7.5 * columns, 10), layout="constrained")
     FigureCanvasAgg(figure)
-    over_epochs, now, spread, seen = figure.subplots(2, 2).ravel()
+    axes = figure.subplots(2, columns)
+    (over_epochs, now), (spread, seen) = axes[:, :2]
     hardness = np.array(record.hardness, dtype=np.float64)
     last = hardness[-1]
     known = np.flatnonzero(np.isfinite(last))
@@ -50,6 +57,8 @@ def _plot(record: Record, probabilities: np.ndarray, visits: np.ndarray, path: P
     _plot_hardest(now, record, last, hardest[:_MOST_BARS], probabilities)
     _plot_spread(spread, record)
     _plot_visits(seen, record, last, known, visits, hardest[:_NAMED])
+    if groups is not None:
+        _plot_groups(*axes[:, 2], record, hardness, probabilities, groups)
     figure.suptitle(
         f"Hardness of {len(record.names)} training cases after epoch {record.epochs[-1]}", fontsize=15, color=INK
     )
@@ -139,6 +148,33 @@ def _plot_visits(
     title = "Visits so far" + (f"; {unseen} case(s) not seen yet" if unseen else "")
     axes.set(title=title, xlabel="hardness", ylabel="visits")
     axes.set_ylim(bottom=0)
+
+
+def _plot_groups(
+    over_epochs: Axes, shares: Axes, record: Record, hardness: np.ndarray, probabilities: np.ndarray, groups: Groups
+) -> None:
+    """Draw the groups' mean hardness over epochs, and how much more often than uniformly each is drawn now."""
+    marker = "o" if len(record.epochs) == 1 else None
+    masks = [groups.index == i for i in range(len(groups.names))]
+    known = [np.isfinite(hardness[:, of]).any(axis=1) for of in masks]
+    means = np.full((len(masks), len(hardness)), np.nan)
+    for mean, of, there in zip(means, masks, known, strict=True):
+        mean[there] = np.nanmean(hardness[there][:, of], axis=1)
+    hardest = np.argsort(-np.nan_to_num(means[:, -1], nan=-np.inf), kind="stable")[:_MOST_BARS]
+    colours = [_COLOURS[place] if place < _NAMED else _CROWD for place in range(len(hardest))]
+    for place, (i, colour) in enumerate(zip(hardest, colours, strict=True)):
+        label = short(groups.names[i], 28) if place < _NAMED else None
+        over_epochs.plot(record.epochs, means[i], color=colour, marker=marker, label=label)
+    over_epochs.set(title="Mean hardness of each group", xlabel="epoch", ylabel="hardness (smoothed loss)")
+    over_epochs.legend(fontsize=8, loc="upper right")
+    _whole_epochs(over_epochs)
+    times = [probabilities[masks[i]].sum() * len(record.names) / masks[i].sum() for i in hardest]
+    shares.barh(range(len(hardest)), times, color=colours)
+    names = [f"{short(groups.names[i], 24)} ({masks[i].sum()})" for i in hardest]
+    shares.set_yticks(range(len(hardest)), names, fontsize=8)
+    shares.invert_yaxis()
+    shares.axvline(1, color=INK, linewidth=1, linestyle=":")
+    shares.set(title="How often a group is drawn now (cases)", xlabel="times as often as under uniform sampling")
 
 
 def _whole_epochs(axes: Axes) -> None:

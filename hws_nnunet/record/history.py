@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,20 @@ from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.sampling.table import some_of
 
 CASES_FILE, EPOCHS_FILE, FIGURE_FILE = "hardness.csv", "hardness_epochs.csv", "hardness.png"
+GROUPS_FILE = "hardness_groups.csv"
+
+
+class GroupSummary(NamedTuple):
+    """A group of cases at an epoch's end: how many, their mean hardness, their share of draws, and of the epoch's."""
+
+    name: str
+    cases: int
+    hardness: float
+    probability: float
+    drawn: float
+
+
+_MOST_GROUPS = 8  # in a line of the log
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,8 @@ class EpochSummary:
     1: the share of the differences between tracked values that the next losses bear out. ``hardest``: name, hardness,
     hardest structure ("" where none is known) and its hardness, hardest case first. ``stalled``: names, see
     :mod:`hws_nnunet.sampling.stalls`. ``smallest_ess`` is NaN while draws are not weighted; it and ``reliability`` are
-    in records of earlier versions.
+    in records of earlier versions. ``groups``: hardest first, none without groups; ``pooling``, 0 to 1: by how much a
+    case's hardness is pulled towards its group's, 0 without groups.
     """
 
     cases: int
@@ -53,6 +69,8 @@ class EpochSummary:
     smallest_ess: float = math.nan
     hardest: tuple[tuple[str, float, str, float], ...] = ()
     stalled: tuple[str, ...] = ()
+    groups: tuple[GroupSummary, ...] = ()
+    pooling: float = 0.0
 
     def values(self) -> dict[str, float]:
         """Return the figures for a logger of numbers, by names like ``hardness/ess``; what is unknown is left out."""
@@ -61,7 +79,9 @@ class EpochSummary:
 
     def lines(self) -> list[str]:
         """Return the summary as lines for a log."""
-        if self.weighted:
+        if self.weighted and self.beta_limit == 0:
+            drawing = "draws go by case weights alone"
+        elif self.weighted:
             reliability = "" if math.isnan(self.reliability) else f", reliability {self.reliability:.2f}"
             drawing = (
                 f"ESS {self.ess:.1f} of {self.cases} cases (at least {self.smallest_ess:.1f}{reliability}), "
@@ -83,6 +103,14 @@ class EpochSummary:
                     for name, value, structure, loss in self.hardest
                 )
             )
+        if self.groups:
+            told = "; ".join(
+                f"{group.name} {group.hardness:.4f}, {group.cases} cases, {group.drawn:.0%} of the epoch's draws"
+                for group in self.groups[:_MOST_GROUPS]
+            )
+            rest = len(self.groups) - _MOST_GROUPS
+            more = f"; and {rest} more" if rest > 0 else ""
+            lines.append(f"Groups (hardness pooled by {self.pooling:.2f}): {told}{more}")
         if self.stalled:
             lines.append(
                 f"Stalled: {some_of(self.stalled)}: far harder than the others, and no easier for being drawn; drawn "
@@ -107,7 +135,8 @@ def summarise(
     known = np.flatnonzero(np.isfinite(hardness))
     order = known[np.argsort(-hardness[known], kind="stable")][:hardest]
     values = hardness[known] if known.size else np.array([np.nan])
-    weighted = table.weighted and sampler.settings.weighs_cases
+    weighted = table.weighted and sampler.weighs_cases
+    groups = sampler.groups
     return EpochSummary(
         cases=len(table),
         ess=sampler.effective_sample_size() if weighted else float(len(table)),
@@ -131,10 +160,32 @@ def summarise(
             for i in order
         ),
         stalled=tuple(table.names[i] for i in sampler.stalled),
+        groups=tuple(summarise_groups(sampler, table.visits - visits_before)),
+        pooling=0.0 if groups is None else groups.pooling,
     )
 
 
-_NUMBERS = tuple(field.name for field in fields(EpochSummary) if field.name not in ("hardest", "stalled"))
+def summarise_groups(sampler: HardnessWeightedSampler, visits: np.ndarray) -> list[GroupSummary]:
+    """Return the sampler's groups, hardest first; none without groups.
+
+    Args:
+        sampler: in the training process.
+        visits: ``(n,)``, those of which shares are told.
+    """
+    groups = sampler.groups
+    if groups is None:
+        return []
+    hardness, p, made = sampler.table.hardness, draw_probabilities(sampler), []
+    total = max(1, int(visits.sum()))
+    for i, name in enumerate(groups.names):
+        of = groups.index == i
+        known = hardness[of & np.isfinite(hardness)]
+        mean = float(known.mean()) if known.size else math.nan
+        made.append(GroupSummary(name, int(of.sum()), mean, float(p[of].sum()), float(visits[of].sum()) / total))
+    return [made[i] for i in hardest_first(np.array([group.hardness for group in made]))]
+
+
+_NUMBERS = tuple(field.name for field in fields(EpochSummary) if field.name not in ("hardest", "stalled", "groups"))
 
 
 class Record:
@@ -197,17 +248,19 @@ class Record:
         ]
 
     def write(self, folder: Path, sampler: HardnessWeightedSampler) -> None:
-        """Write both tables into a folder, each whole or not at all.
+        """Write the tables into a folder, each whole or not at all; that of groups where there are groups.
 
         Of ``hardness.csv``, a row a case, hardest first: ``probability`` is that of a single draw now; visits come out
         less uneven than that where a batch draws no case twice (``with_replacement`` off). ``drawn`` is what came of
-        it over the whole training: the case's visits in times of the mean (2.04: twice as many).
+        it over the whole training: the case's visits in times of the mean (2.04: twice as many). Of
+        ``hardness_groups.csv``, a row a group: ``probability`` and ``drawn`` are the group's shares of all.
         """
         folder = Path(folder)
         table, probabilities = sampler.table, draw_probabilities(sampler)
         hardness = table.hardness
         stalled, mean = set(sampler.stalled), table.visits.mean() or math.nan
         header = ("case", "hardness", "probability", "visits", "drawn", "last_epoch_seen", "stalled")
+        groups = sampler.groups
         cases = [
             (
                 table.names[i],
@@ -217,21 +270,26 @@ class Record:
                 number(table.visits[i] / mean),
                 int(self.last_seen[i]) if self.last_seen[i] >= 0 else "",
                 int(i in stalled),
+                *(() if groups is None else (groups.names[groups.index[i]],)),
             )
             for i in hardest_first(hardness)
         ]
-        write_table(folder / CASES_FILE, header, cases)
+        write_table(folder / CASES_FILE, header if groups is None else (*header, "group"), cases)
         epochs = [
             (epoch, *(number(getattr(summary, name)) for name in _NUMBERS))
             for epoch, summary in zip(self.epochs, self.summaries, strict=True)
         ]
         write_table(folder / EPOCHS_FILE, ("epoch", *_NUMBERS), epochs)
+        if groups is not None:
+            found = summarise_groups(sampler, table.visits)
+            rows = [(g.name, g.cases, *map(number, (g.hardness, g.probability, g.drawn))) for g in found]
+            write_table(folder / GROUPS_FILE, ("group", *GroupSummary._fields[1:]), rows)
 
 
 def draw_probabilities(sampler: HardnessWeightedSampler) -> np.ndarray:
     """Return each case's probability ``(n,)`` of a single draw, the host's where cases are not weighted."""
     n = len(sampler.table)
-    return sampler.probabilities() if sampler.settings.weighs_cases else np.full(n, 1 / n)
+    return sampler.probabilities() if sampler.weighs_cases else np.full(n, 1 / n)
 
 
 def read_cases(folder: Path) -> list[dict[str, str]]:

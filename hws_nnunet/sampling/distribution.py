@@ -4,6 +4,9 @@ Fidon et al., "Distributionally Robust Deep Learning using Hardness Weighted Sam
 softmax of beta times the loss is the worst case distribution under a penalty by its Kullback-Leibler divergence from
 the uniform one. The cap bounds that worst case's density, as in the conditional value at risk, and a uniform share is
 mixed in; ``docs/method.md`` gives the reasons.
+
+Where a *prior* is given, it takes the uniform distribution's place everywhere. It is given as ``(n,)`` positive
+numbers of mean 1: how many times as often as under uniform sampling a case is drawn where hardness says nothing.
 """
 
 from __future__ import annotations
@@ -20,10 +23,10 @@ _WIDEST_GAP = -1e300  # times the largest beta it is still finite
 _LOWEST_EXPONENT = -1e9  # its exponential is an exact 0, and differences near it are still good to 1e-7
 
 
-def effective_sample_size(p: np.ndarray) -> float:
-    """Return ``1 / sum(p ** 2)``, between 1 and the number of cases, for ``(n,)`` probabilities."""
+def effective_sample_size(p: np.ndarray, *, prior: np.ndarray | None = None) -> float:
+    """Return ``1 / sum(p ** 2 / prior)``, in cases, for ``(n,)`` probabilities; n where they are the prior's."""
     p = np.asarray(p, dtype=np.float64)
-    return float(1.0 / p.dot(p))
+    return float(1.0 / p.dot(p if prior is None else p / prior))
 
 
 def exponents(hardness: np.ndarray, beta: float) -> np.ndarray:
@@ -38,34 +41,42 @@ def _gaps(hardness: np.ndarray) -> np.ndarray:
 
 
 class Tilt(NamedTuple):
-    """The softmax with a cap: ``exp(min(exponent, top) - log_sum)`` is each case's probability."""
+    """The softmax with a cap: ``exp(min(exponent, top) - log_sum)``, times the prior, is each case's probability."""
 
     top: float
     log_sum: float
 
 
-def tilt(exponent: np.ndarray, limit: float) -> Tilt:
-    """Return the two numbers that make a softmax of ``exponent`` in which no probability exceeds ``limit``.
+def tilt(exponent: np.ndarray, limit: float, prior: np.ndarray | None = None) -> Tilt:
+    """Return the two numbers that make a softmax of ``exponent`` in which no probability exceeds ``limit * prior``.
 
     Probabilities above the limit are cut to it, and what was cut off goes to the others in proportion, until nothing
     exceeds it. In logarithms, so that the others' order survives where their plain weights are all 0.
 
     Args:
         exponent: ``(n,)``, largest 0, as :func:`exponents` returns them.
-        limit: at least ``1 / n``.
+        limit: at least ``1 / n``; infinite for none.
+        prior: ``(n,)``, of mean 1; None for 1 everywhere.
     """
-    total = float(np.exp(exponent).sum())
-    if limit * total >= 1.0:
-        return Tilt(math.inf, math.log(total))
+    weights = np.exp(exponent)
+    total = float((weights if prior is None else weights * prior).sum())
+    if limit * total >= 1.0:  # nothing is cut, and what a later exponent asks for beyond the limit is
+        log_sum = math.log(total)
+        return Tilt(log_sum + math.log(limit), log_sum)
     n = exponent.shape[0]
-    candidates = min(n, math.floor(1 / limit) + 1)  # more than 1 / limit cases cannot reach the limit
-    split = np.partition(exponent, n - candidates)
-    ordered = np.sort(split[n - candidates :])
-    rest = split[: n - candidates]
+    rest = exponent[:0]  # of cases that cannot reach the limit
+    if prior is None:
+        candidates = min(n, math.floor(1 / limit) + 1)
+        split = np.partition(exponent, n - candidates)
+        ordered, rest = np.sort(split[n - candidates :]), split[: n - candidates]
+        logarithms, room = ordered, 1.0 - np.arange(candidates) * limit
+    else:
+        order = np.argsort(exponent)
+        ordered, shares = exponent[order], prior[order]
+        logarithms, room = ordered + np.log(shares), 1.0 - limit * (np.cumsum(shares[::-1]) - shares[::-1])
     below = [] if rest.size == 0 else [rest.max() + math.log(np.exp(rest - rest.max()).sum())]
-    # sums[k]: log of the sum of all weights but the k largest
-    sums = np.logaddexp.accumulate(np.concatenate((below, ordered)))[len(below) :][::-1]
-    room = 1.0 - np.arange(candidates) * limit
+    # sums[k]: log of the sum of all weights but the k largest; room[k]: what the k largest leave at the limit
+    sums = np.logaddexp.accumulate(np.concatenate((below, logarithms)))[len(below) :][::-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         log_sums = sums - np.log(np.maximum(room, 0.0))
         fits = (room > 0) & (ordered[::-1] - log_sums <= math.log(limit) + 1e-12)
@@ -76,33 +87,45 @@ def tilt(exponent: np.ndarray, limit: float) -> Tilt:
 
 
 def tilt_limit(n: int, uniform_fraction: float, cap: float | None) -> float:
-    """Return the limit of the tilted share's probabilities that holds the mixture's to ``cap / n``."""
+    """Return the limit of the tilted share's probabilities, over the prior, that holds the mixture's to ``cap / n``."""
     if cap is None or uniform_fraction >= 1:
-        return 1.0
+        return math.inf
     return max(1.0, (cap - uniform_fraction) / (1.0 - uniform_fraction)) / n
 
 
 def case_distribution(
-    hardness: np.ndarray, beta: float, *, uniform_fraction: float = 0.0, cap: float | None = None
+    hardness: np.ndarray,
+    beta: float,
+    *,
+    prior: np.ndarray | None = None,
+    uniform_fraction: float = 0.0,
+    cap: float | None = None,
 ) -> np.ndarray:
-    """Return the probability of each case, ``(n,)``: ``(1 - g) tilted + g / n``.
+    """Return the probability of each case, ``(n,)``: ``(1 - g) tilted + g prior / n``.
 
     Args:
         hardness: ``(n,)``, finite.
-        beta: at least 0; 0 is the uniform distribution, and towards infinity it is the worst case alone (without a cap)
-            or the ``n / cap`` worst cases in equal shares.
-        uniform_fraction: share g of uniform draws, 0 to 1, so that no case is ever lost.
-        cap: no case is drawn more than ``cap`` times as often as under uniform sampling; None for no cap.
+        beta: at least 0; 0 is the prior, and towards infinity it is the worst case alone (without a cap) or the
+            ``n / cap`` worst cases in equal shares.
+        prior: ``(n,)``, of mean 1; None for the uniform distribution.
+        uniform_fraction: share g of draws by the prior, 0 to 1, so that no case is ever lost.
+        cap: no case is drawn more than ``cap`` times as often as by the prior; None for no cap.
     """
     exponent = exponents(hardness, beta)
     n = exponent.shape[0]
-    top, log_sum = tilt(exponent, tilt_limit(n, uniform_fraction, cap))
-    p = np.exp(np.minimum(exponent, top) - log_sum)
-    return (1.0 - uniform_fraction) * p + uniform_fraction / n
+    top, log_sum = tilt(exponent, tilt_limit(n, uniform_fraction, cap), prior)
+    p = (1.0 - uniform_fraction) * np.exp(np.minimum(exponent, top) - log_sum) + uniform_fraction / n
+    return p if prior is None else p * prior
 
 
 def solve_beta(
-    hardness: np.ndarray, beta: float, smallest_ess: float, *, uniform_fraction: float = 0.0, cap: float | None = None
+    hardness: np.ndarray,
+    beta: float,
+    smallest_ess: float,
+    *,
+    prior: np.ndarray | None = None,
+    uniform_fraction: float = 0.0,
+    cap: float | None = None,
 ) -> float:
     """Return the largest beta in ``[0, beta]`` whose effective sample size is at least ``smallest_ess``.
 
@@ -112,16 +135,18 @@ def solve_beta(
         hardness: ``(n,)``, finite.
         beta: the upper bound.
         smallest_ess: in cases, 0 to n; 0 asks for nothing.
+        prior: as in :func:`case_distribution`.
         uniform_fraction: as in :func:`case_distribution`.
         cap: as in :func:`case_distribution`.
     """
     if smallest_ess <= 0:
         return beta
+    options = {"prior": prior, "uniform_fraction": uniform_fraction, "cap": cap}
 
     def excess(logarithm: float) -> float:
         """Return the logarithm of how many times the effective sample size is the smallest one allowed."""
-        p = case_distribution(hardness, math.exp(logarithm), uniform_fraction=uniform_fraction, cap=cap)
-        return math.log(effective_sample_size(p) / smallest_ess) + 1e-9
+        p = case_distribution(hardness, math.exp(logarithm), **options)
+        return math.log(effective_sample_size(p, prior=prior) / smallest_ess) + 1e-9
 
     if beta == 0 or excess(high := math.log(beta)) >= 0:
         return beta

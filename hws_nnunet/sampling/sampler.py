@@ -12,6 +12,7 @@ import torch
 from hws_nnunet.config import Settings
 from hws_nnunet.sampling.distribution import effective_sample_size, exponents, solve_beta, tilt, tilt_limit
 from hws_nnunet.sampling.draws import DrawnCases, Draws
+from hws_nnunet.sampling.groups import Groups
 from hws_nnunet.sampling.reliability import Reliability, smallest_share
 from hws_nnunet.sampling.stalls import Others, StallWatch
 from hws_nnunet.sampling.table import HardnessTable
@@ -43,12 +44,20 @@ class HardnessWeightedSampler:
         settings: the default ones where None.
         structures: names of the structures whose hardness is tracked for every case.
         measure: name of the loss that is tracked.
+        prior: ``(n,)``, above 0, in any unit: how often cases are drawn where hardness says nothing; equally often by
+            default. Uniform share, cap and effective sample size are relative to it.
+        groups: ``(n,)``, the name of each case's group, over which hardness is pooled; None for no groups.
         rng: gives the first sweep's order; the numbers' own order where None.
         context: a ``multiprocessing`` context for the shared memory.
 
     Attributes:
         table: what is tracked, shared with the workers.
         draws: draws from the table, in any process.
+        prior: ``(n,)``, of mean 1.
+        groups: None without groups.
+
+    Raises:
+        ValueError: for another number of weights or groups than cases, or weights that are not positive.
     """
 
     def __init__(
@@ -58,6 +67,8 @@ class HardnessWeightedSampler:
         *,
         structures: Sequence[str] = (),
         measure: str = "loss",
+        prior: Sequence[float] | None = None,
+        groups: Sequence[str] | None = None,
         rng: np.random.Generator | None = None,
         context: object = None,
     ):
@@ -67,10 +78,20 @@ class HardnessWeightedSampler:
             self.table.order[:] = rng.permutation(len(self.table))
         self.draws = Draws(self.table, self.settings)
         self._stalls = StallWatch(self.table)
+        for what, given in (("weights", prior), ("groups", groups)):
+            if given is not None and len(given) != len(self.table):
+                raise ValueError(f"{len(given)} {what} given; there are {len(self.table)} cases")
+        self.prior = np.ones(len(self.table)) if prior is None else np.array(prior, dtype=np.float64)
+        if not (np.isfinite(self.prior).all() and (self.prior > 0).all()):
+            raise ValueError(f"weights have to be finite and above 0, given: {self.prior.min()} to {self.prior.max()}")
+        if prior is not None:
+            self.prior *= len(self.prior) / self.prior.sum()
+        self._has_prior, self._prior = prior is not None, self.prior.tolist()
+        self.groups = None if groups is None else Groups(groups, self.settings.group_pooling)
         self._smoothing = self.settings.smoothing  # attributes of the settings model are slower to reach
         self._reliability = Reliability()
         self._visits, self._offset = self.table.words["visits"], self.table.words["offset"]
-        # A weight is scale * exp(min(beta (offset - hardest), top) - log_sum) + floor, frozen between refreshes.
+        # A weight is prior (scale exp(min(beta (offset - hardest), top) - log_sum) + floor), frozen between refreshes.
         self._weight_of = (0.0, 0.0, math.inf, 0.0, 1.0, 0.0)
         self._squares = self._ess = self._smallest_ess = float(len(self.table))
         self._others, self._stalled = Others(0.0, math.inf), []
@@ -79,6 +100,11 @@ class HardnessWeightedSampler:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @property
+    def weighs_cases(self) -> bool:
+        """Whether cases are drawn by hardness or by a prior; otherwise uniformly, by whom this is for."""
+        return self.settings.weighs_cases or self._has_prior
 
     def __reduce__(self) -> object:
         raise TypeError("a sampler stays in its process: hand workers its draws (sampler.draws), which share the table")
@@ -156,7 +182,8 @@ class HardnessWeightedSampler:
         innovation = value - old if known else value
         new = old + max(1.0 - self._smoothing, 1.0 / self._visits[case]) * innovation if known else value
         if known:  # the mean moves while all losses do: no difference between cases
-            self._reliability.add(old - self._mean, value)
+            tracked = old if self.groups is None else self.groups.learn(case, old, value)
+            self._reliability.add(tracked - self._mean, value)
         turned = self._stalls.add(case, loss, level, self._others)
         self._losses = count = self._losses + 1
         move = innovation * _LEVEL_RATE if count >= _FINDING else innovation / count
@@ -170,10 +197,14 @@ class HardnessWeightedSampler:
             self._offset[case] = new
             self._known += not known
             self._mean += (new - (old if known else self._mean)) / self._known
+            if self.groups is not None:
+                self.groups.add(case, old, new)
         return turned and new > self._others.bound
 
     def _find_mean(self) -> None:
         known = self.table.offset[~np.isnan(self.table.offset)]
+        if self.groups is not None:
+            self.groups.count(self.table.offset)
         self._known, self._mean = known.size, float(known.mean()) if known.size else 0.0
 
     def _track_structures(self, cases: list[int], values: np.ndarray) -> None:
@@ -193,14 +224,17 @@ class HardnessWeightedSampler:
                 self._squares = math.nan
             return
         beta, hardest, top, log_sum, scale, floor = self._weight_of
+        if self.groups is not None:
+            offset = self.groups.pooled(case, offset)
         exponent = min(beta * (offset - hardest), top) - log_sum
         if exponent > _LARGEST_EXPONENT:
             self._squares = math.nan  # far beyond the frozen scale: all weights have to be computed anew
             return
-        weight = scale * math.exp(exponent) + floor
+        prior = self._prior[case]
+        weight = prior * (scale * math.exp(exponent) + floor)
         tree = self.table.tree
         old = tree.get(case)
-        self._squares += weight * weight - old * old
+        self._squares += (weight * weight - old * old) / prior
         tree.set(case, weight)
 
     def _has_drifted(self) -> bool:
@@ -210,6 +244,8 @@ class HardnessWeightedSampler:
             return True
         if self.table.version % _LOOKED_AT:
             return False
+        if self.groups is not None and self.groups.have_moved(self._weight_of[0]):
+            return True
         bound = n * smallest_share(self.settings.ess, self._reliability.value)
         return abs(bound - self._smallest_ess) > _SHORTFALL * n
 
@@ -220,42 +256,52 @@ class HardnessWeightedSampler:
 
     def _compute_weights(self) -> None:
         table, settings, n = self.table, self.settings, len(self.table)
-        offset, free = self.ranked_offsets(), np.ones(n, dtype=bool)
+        free = np.ones(n, dtype=bool)
         self._find_mean()  # anew, before rounding adds up
         if settings.stall_limit:
+            offset = self._ranked(table.offset)
             self._others = Others.of(offset)
             free = ~self._stalls.stalled(offset, self._others.bound)
         self._stalled = np.flatnonzero(~free).tolist()
-        offset = offset[free]
+        offset, prior = self.ranked_offsets()[free], None
         m, share = len(offset), smallest_share(settings.ess, self._reliability.value)
+        if self._has_prior:
+            prior = self.prior[free]
+            prior *= m / prior.sum()
         self._smallest_ess = share * n
         options = {"uniform_fraction": settings.uniform_fraction, "cap": settings.cap}
-        beta = solve_beta(offset, settings.beta, share * m, **options)
+        beta = solve_beta(offset, settings.beta, share * m, prior=prior, **options)
         exponent = exponents(offset, beta)
-        top, log_sum = tilt(exponent, tilt_limit(m, **options))
+        top, log_sum = tilt(exponent, tilt_limit(m, **options), prior)
         scale, floor = (1.0 - settings.uniform_fraction) * m / n, settings.uniform_fraction / n
         self._weight_of = (beta, float(offset.max()), top, log_sum, scale, floor)
         weights = np.full(n, 1.0 / n)
         weights[free] = scale * np.exp(np.minimum(exponent, top) - log_sum) + floor
+        weights *= self.prior
         table.tree.fill(weights)
         table.beta, table.weighted = beta, True
-        self._squares = float(np.dot(weights, weights))
+        self._squares = float(np.dot(weights, weights / self.prior))
         self._ess = table.tree.total**2 / self._squares
 
     def ranked_offsets(self) -> np.ndarray:
         """Return what draws go by, ``(n,)``, finite, from the common level: a case never seen ranks as the hardest.
 
         One that was seen without ever giving a finite value takes the mean of the others. All are equal where nothing
-        is known.
+        is known. With groups, values are pooled.
         """
-        table, offset = self.table, self.table.offset.copy()
-        unknown = np.isnan(offset)
+        if self.groups is None:
+            return self._ranked(self.table.offset)
+        self.groups.freeze()
+        return self._ranked(self.groups.pooled_all(self.table.offset))
+
+    def _ranked(self, offset: np.ndarray) -> np.ndarray:
+        offset, unknown = offset.copy(), np.isnan(offset)
         if unknown.all():
-            return np.zeros(len(table))
+            return np.zeros(len(self.table))
         if unknown.any():
             known = offset[~unknown]
             # Half the values at a time: their sum may not fit a float.
-            offset[unknown] = np.where(table.visits[unknown] == 0, known.max(), (known / known.size).sum())
+            offset[unknown] = np.where(self.table.visits[unknown] == 0, known.max(), (known / known.size).sum())
         return offset
 
     # ---------------------------------------------------------------- evidence
@@ -284,8 +330,8 @@ class HardnessWeightedSampler:
         return tuple(self._stalled)
 
     def effective_sample_size(self) -> float:
-        """Return ``1 / sum(p ** 2)`` of :meth:`probabilities`, between 1 and n."""
-        return effective_sample_size(self.probabilities())
+        """Return ``1 / sum(p ** 2 / prior)`` of :meth:`probabilities`, in cases, at most n."""
+        return effective_sample_size(self.probabilities(), prior=self.prior)
 
     # ---------------------------------------------------------------- state
 
@@ -300,6 +346,7 @@ class HardnessWeightedSampler:
             **self.table.state_dict(),
             "settings": self.settings.model_dump(),
             "reliability": self._reliability.state_dict(),
+            "within_groups": None if self.groups is None else self.groups.within.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
@@ -315,6 +362,8 @@ class HardnessWeightedSampler:
         state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
         self.table.load_state_dict(state)
         self._reliability.load_state_dict(state["reliability"])
+        if self.groups is not None and state.get("within_groups") is not None:
+            self.groups.within.load_state_dict(state["within_groups"])
         self._level, self._losses = self.table.level, self.table.losses
         self._find_mean()
         if self.table.weighted or self.table.unseen == 0:

@@ -17,7 +17,13 @@ from hws_nnunet.config import Settings, parse_settings
 from hws_nnunet.sampling import DrawnCases, HardnessWeightedSampler
 from hws_nnunet.training.distributed import Ranks
 
-_WITHOUT_MEANING = {"draw_by", "structure_beta"}
+_WITHOUT_MEANING = {
+    "draw_by": "the loss is the one that you give",
+    "structure_beta": "patches are yours",
+    "case_weights": "give weights",
+    "groups": "give groups",
+    "group_column": "give groups",
+}
 
 
 class HardnessWeightedBatchSampler(Sampler[list[int]]):
@@ -45,6 +51,8 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         batch_size: at least 1; of this rank.
         steps_per_epoch: batches of one pass over the loader; default: as many as uniform sampling needs to see all.
         seed: of the draws; default one of PyTorch's random numbers, so that ``torch.manual_seed`` is enough.
+        weights: ``(size,)``, above 0, in any unit: how often samples are drawn where hardness says nothing.
+        groups: ``(size,)``, name of each sample's group, over which hardness is pooled.
         settings: see :class:`~hws_nnunet.config.Settings`; or give them by name: ``ess=0.3, cap=None``.
         **options: settings by name.
 
@@ -53,7 +61,8 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
             probabilities and stalled samples.
 
     Raises:
-        ValueError: for sizes that are no whole numbers from 1 on, settings given twice or without a meaning here.
+        ValueError: for sizes that are no whole numbers from 1 on, weights or groups of another number of samples,
+            weights that are not positive, settings given twice or without a meaning here.
         SettingsError: for settings that cannot be used.
     """
 
@@ -64,6 +73,8 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         *,
         steps_per_epoch: int | None = None,
         seed: int | None = None,
+        weights: Sequence[float] | None = None,
+        groups: Sequence[str] | None = None,
         settings: Settings | None = None,
         **options: object,
     ):
@@ -74,14 +85,16 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         if settings is not None and options:
             raise ValueError(f"settings are given as a whole, and {', '.join(options)} by name: give one of both")
         settings = parse_settings(options, "HardnessWeightedBatchSampler") if settings is None else settings
-        if wrong := sorted(_WITHOUT_MEANING & settings.model_fields_set):
-            raise ValueError(f"{', '.join(wrong)} has no meaning outside of nnU-Net: the loss is the one that you give")
+        if wrong := sorted(_WITHOUT_MEANING.keys() & settings.model_fields_set):
+            told = "; ".join(f"{name} has no meaning outside of nnU-Net: {_WITHOUT_MEANING[name]}" for name in wrong)
+            raise ValueError(told)
         self.batch_size, self.steps_per_epoch = int(batch_size), int(steps_per_epoch)
         seed = int(torch.randint(2**62, ())) if seed is None else seed
         self._ranks = Ranks(batch_size, 1) if dist.is_available() and dist.is_initialized() else None
         rank = 0 if self._ranks is None else self._ranks.rank
         self._rng = np.random.default_rng([seed, rank])
-        self.sampler = HardnessWeightedSampler([str(i) for i in range(size)], settings, rng=self._rng)
+        names = [str(i) for i in range(size)]
+        self.sampler = HardnessWeightedSampler(names, settings, prior=weights, groups=groups, rng=self._rng)
         self._share_sweep()
         self._out: deque[DrawnCases] = deque()
         self._passes, self._complete = 0, False
@@ -115,7 +128,7 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         self._complete = True
 
     def _draw(self) -> DrawnCases:
-        if self.sampler.settings.weighs_cases:
+        if self.sampler.weighs_cases:
             return self.sampler.draw_cases(self.batch_size, self._rng)
         size, replace = len(self.sampler), self.batch_size > len(self.sampler)
         ids = self._rng.choice(size, self.batch_size, replace=replace)

@@ -20,13 +20,15 @@ from hws_nnunet.files import whole_file
 from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
 from hws_nnunet.record.structures import write_structures
 from hws_nnunet.sampling import HardnessWeightedSampler
+from hws_nnunet.sampling.table import some_of
 from hws_nnunet.training.distributed import Ranks
+from hws_nnunet.training.known import read_groups, read_weights
 from hws_nnunet.training.recorder import LossRecorder
 
 STATE = "hardness_weighted_sampling"
 """Key of the sampler's state in a host's checkpoint."""
 
-_PAUSE = 100
+_PAUSE = 1000
 """After a figure, in times of what it took."""
 
 Log = Callable[[str], None]
@@ -60,6 +62,9 @@ class Weighting:
         log: writes a line to the host's log.
         structures: names of the foreground classes or regions, in the order of the recorded losses.
         ranks: the processes that train together, None where there is one.
+
+    Raises:
+        FileNotFoundError, CaseTableError: the tables that the settings name cannot be used.
     """
 
     def __init__(
@@ -80,12 +85,31 @@ class Weighting:
                 f"WARNING: the split lists {len(names) - len(once)} case(s) more than once; draws by hardness count "
                 "each case once"
             )
-        self.sampler = HardnessWeightedSampler(once, settings, structures=structures, measure=settings.draw_by, rng=rng)
+        self.sampler = HardnessWeightedSampler(
+            once,
+            settings,
+            structures=structures,
+            measure=settings.draw_by,
+            prior=None if settings.case_weights is None else read_weights(settings.case_weights, once),
+            groups=None if settings.groups is None else read_groups(settings.groups, settings.group_column, once),
+            rng=rng,
+        )
+        self._tell_what_is_known()
         if ranks is not None:
             ranks.share_sweep(self.sampler.table)
         self.record = Record(self.sampler.table.names)
         self._draw_again = -math.inf
         self.start_epoch()
+
+    def _tell_what_is_known(self) -> None:
+        settings, sampler = self.settings, self.sampler
+        if settings.case_weights is not None:
+            low, high = sampler.prior.min(), sampler.prior.max()
+            self._log(f"Case weights from {settings.case_weights}: {low:.2f} to {high:.2f} times their mean")
+        if sampler.groups is not None:
+            sizes = np.bincount(sampler.groups.index).tolist()
+            told = some_of([f"{name} {size}" for name, size in zip(sampler.groups.names, sizes, strict=True)], 12)
+            self._log(f"Groups by the column {settings.group_column} of {settings.groups}: {told}")
 
     def start_epoch(self) -> None:
         """Start counting the epoch's visits and lags."""
@@ -133,7 +157,7 @@ class Weighting:
         """Write the record's files, where there are several ranks the first one's; what goes wrong is logged.
 
         Drawing the figure takes about a second, which short epochs would feel: it is drawn at the first epoch and the
-        ``last``, and in between as often as takes at most a hundredth of the time.
+        ``last``, and in between as often as takes at most a thousandth of the time.
         """
         if self._ranks is not None and self._ranks.rank > 0:
             return
@@ -160,7 +184,8 @@ class Weighting:
         from hws_nnunet.record.structure_figure import STRUCTURES_FIGURE, plot_structures
 
         with whole_file(folder / FIGURE_FILE) as partial:
-            plot_record(self.record, draw_probabilities(self.sampler), self.sampler.table.visits, partial)
+            sampler = self.sampler
+            plot_record(self.record, draw_probabilities(sampler), sampler.table.visits, partial, sampler.groups)
         plot_structures(*self._hardness_of_structures(), folder / STRUCTURES_FIGURE)
 
     def state_dict(self) -> dict:

@@ -8,7 +8,7 @@ training process's time that is spent in our code (per-sample loss, update of th
 code adds wherever the network, not the workers, is the bottleneck; what a batch's draws take in a worker; and the ratio
 of epoch times, ours to stock, pair by pair, in trainings without timers. Where our code is timed on a GPU, computing is
 waited for before and after it, so that its time is its own. The record's figure is drawn in the first epoch, which
-warms up and does not count, and again only once that takes less than a hundredth of the time.
+warms up and does not count, and again only once that takes less than a thousandth of the time.
 
 The small network is the experiments' (8 to 32 channels), next to which everything else weighs much; the planned one is
 nnU-Net's own (32 to 256 channels here), of seconds a step on a CPU.

@@ -212,6 +212,8 @@ def made_up_sampler(names, hardness, structures, values):
         effective_sample_size=lambda: 2.5,
         reliability=0.75,
         smallest_ess=2.0,
+        weighs_cases=True,
+        groups=None,
     )
 
 

@@ -27,14 +27,15 @@ class Tracker:
             self.hardness[case] = old + max(1 - self.smoothing, 1 / self.visits[case]) * (loss - old)
 
 
-def softmax(hardness, beta):
-    weights = np.exp(beta * (np.asarray(hardness, dtype=float) - np.max(hardness)))
+def softmax(hardness, beta, prior=1.0):
+    weights = prior * np.exp(beta * (np.asarray(hardness, dtype=float) - np.max(hardness)))
     return weights / weights.sum()
 
 
 def capped(p, limit):
-    """Cut what exceeds the limit, hand it to the others in proportion, and again until nothing exceeds it."""
+    """Cut what exceeds the limits, hand it to the others in proportion, and again until nothing exceeds them."""
     p = np.array(p, dtype=float)
+    limit = np.broadcast_to(limit, p.shape)
     fixed = np.zeros(len(p), dtype=bool)
     for _ in range(len(p)):
         over = (p > limit * (1 + 1e-12)) & ~fixed
@@ -42,18 +43,18 @@ def capped(p, limit):
             break
         fixed |= over
         rest = p[~fixed].sum()
-        p[fixed] = limit
+        p[fixed] = limit[fixed]
         if (~fixed).any():
-            p[~fixed] *= (1 - limit * fixed.sum()) / rest
+            p[~fixed] *= (1 - limit[fixed].sum()) / rest
     return p
 
 
-def closed_form(hardness, beta, uniform_fraction=0.0, cap=None):
+def closed_form(hardness, beta, uniform_fraction=0.0, cap=None, prior=1.0):
     n, g = len(hardness), uniform_fraction
-    p = softmax(hardness, beta)
+    p = softmax(hardness, beta, prior)
     if cap is not None and g < 1:
-        p = capped(p, max(1.0, (cap - g) / (1 - g)) / n)
-    return (1 - g) * p + g / n
+        p = capped(p, prior * max(1.0, (cap - g) / (1 - g)) / n)
+    return (1 - g) * p + g * prior / n
 
 
 def inclusion(p, size):

@@ -78,3 +78,50 @@ def test_bounds_of_the_solution():
 def test_effective_sample_size():
     assert effective_sample_size(np.full(8, 1 / 8)) == pytest.approx(8)
     assert effective_sample_size(np.array([1.0, 0, 0])) == 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 368])
+@pytest.mark.parametrize("beta", [0.0, 8.0, 100.0])
+@pytest.mark.parametrize(("g", "cap"), [(0.0, None), (0.05, 3.0), (0.3, 1.0), (0.05, 1.5)])
+def test_a_prior_takes_the_uniform_distributions_place(n, beta, g, cap):
+    rng = np.random.default_rng(n)
+    hardness, prior = rng.normal(0, 0.1, n), rng.gamma(1.0, size=n)
+    prior *= n / prior.sum()
+    options = {"uniform_fraction": g, "cap": cap, "prior": prior}
+    p = case_distribution(hardness, beta, **options)
+    assert p == pytest.approx(naive.closed_form(hardness, beta, g, cap, prior), abs=1e-9)
+    assert p.sum() == pytest.approx(1)
+    assert (p >= g * prior / n * (1 - 1e-9)).all()
+    if cap is not None:
+        assert (p <= cap * prior / n * (1 + 1e-9)).all()
+    if beta == 0:
+        assert p == pytest.approx(prior / n)
+    solved = solve_beta(hardness, beta, 0.6 * n, **options)
+    ess = effective_sample_size(case_distribution(hardness, solved, **options), prior=prior)
+    assert ess == pytest.approx(1 / np.sum(case_distribution(hardness, solved, **options) ** 2 / prior))
+    assert ess >= 0.6 * n * (1 - 1e-6)
+    if solved < beta:
+        above = case_distribution(hardness, solved * 1.005, **options)
+        assert effective_sample_size(above, prior=prior) < 0.6 * n
+
+
+def test_a_prior_of_ones_changes_nothing():
+    hardness = np.random.default_rng(0).normal(0, 0.1, 50)
+    for cap in (None, 3.0):
+        options = {"uniform_fraction": 0.05, "cap": cap}
+        without = case_distribution(hardness, 20.0, **options)
+        assert case_distribution(hardness, 20.0, prior=np.ones(50), **options) == pytest.approx(without, rel=1e-12)
+
+
+def test_a_case_of_twice_the_weight_is_as_good_as_two_cases():
+    hardness = np.array([0.1, 0.5, 0.3])
+    twins = np.array([0.1, 0.5, 0.5, 0.3])
+    for cap in (None, 1.5):
+        one = case_distribution(hardness, 5.0, prior=np.array([1.0, 2.0, 1.0]) * 3 / 4, uniform_fraction=0.1, cap=cap)
+        two = case_distribution(twins, 5.0, uniform_fraction=0.1, cap=cap)
+        assert one == pytest.approx([two[0], two[1] + two[2], two[3]])
+
+
+def test_without_a_cap_a_case_of_hardly_any_weight_can_have_all_draws():
+    prior = np.array([0.001, 1.4995, 1.4995])
+    assert case_distribution(np.array([1.0, 0.0, 0.0]), 1e6, prior=prior)[0] == pytest.approx(1)

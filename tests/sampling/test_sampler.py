@@ -392,3 +392,13 @@ def test_a_faulty_sampler_is_told():
     sampler._squares = float(weights @ weights)
     sampler.table.beta = 101.0
     assert fault_of(sampler).startswith("beta in force 101.0")
+
+
+def test_the_cap_holds_between_refreshes_where_it_cut_nothing_at_the_last():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0.5, 0.1, 30)
+    sampler = HardnessWeightedSampler([f"c{i}" for i in range(30)], rng=rng)
+    for _ in range(1000):
+        drawn = sampler.draw_cases(2, rng)
+        sampler.update(drawn.ids, truth[drawn.ids] + 0.05 * rng.standard_normal(2), version=drawn.version)
+        assert sampler.probabilities().max() <= 4 / 30 * 1.055

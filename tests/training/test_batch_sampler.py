@@ -213,3 +213,18 @@ def test_pytorchs_seed_is_enough():
         return list(HardnessWeightedBatchSampler(SIZE, 8))
 
     assert drawn() == drawn()
+
+
+def test_weights_and_groups_of_samples():
+    weights = np.arange(1, 21)
+    sampler = HardnessWeightedBatchSampler(20, 4, seed=0, beta=0.0, with_replacement=True, weights=weights)
+    for batch in sampler:
+        sampler.update([0.5] * len(batch))
+    drawn = np.concatenate([batch for _ in range(400) for batch in sampler])
+    assert np.abs(np.bincount(drawn) / len(drawn) - weights / weights.sum()).sum() / 2 < 0.05
+    groups = HardnessWeightedBatchSampler(4, 2, groups=["a", "a", "b", "b"], group_pooling=1.0).sampler.groups
+    assert groups.names == ("a", "b")
+    with pytest.raises(ValueError, match="3 weights given; there are 4 cases"):
+        HardnessWeightedBatchSampler(4, 2, weights=[1, 2, 3])
+    with pytest.raises(ValueError, match="case_weights has no meaning outside of nnU-Net: give weights"):
+        HardnessWeightedBatchSampler(4, 2, case_weights="weights.csv")

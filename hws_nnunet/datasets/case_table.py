@@ -1,0 +1,47 @@
+"""Tables that people keep of their cases: CSV files with a column ``case`` and others."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class CaseTableError(ValueError):
+    """A table that cannot be used; the message lists every problem, one a line."""
+
+    def __init__(self, path: str | Path, problems: Sequence[str]):
+        self.problems = list(problems)
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{path}: {len(self.problems)} problem(s)\n{lines}")
+
+
+def read_column(path: str | Path, column: str) -> dict[str, str]:
+    """Return a column of a table by case, in the table's order, without spaces around.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CaseTableError: it is no text, lacks one of the columns, or has a case twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: expected a table with the columns case and {column}")
+    found: dict[str, str] = {}
+    problems = []
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if missing := [name for name in ("case", column) if name not in (rows.fieldnames or [])]:
+                there = ", ".join(rows.fieldnames or []) or "nothing"
+                text = f"expected a column {' and '.join(missing)} in the first line, found: {there}"
+                raise CaseTableError(path, [text])
+            for row in rows:
+                case = (row["case"] or "").strip()
+                if case in found:
+                    problems.append(f"line {rows.line_num}: case {case!r} is there twice, expected once")
+                found[case] = (row[column] or "").strip()
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CaseTableError(path, [f"is no table: {error}"]) from None
+    if problems:
+        raise CaseTableError(path, problems)
+    return found
