@@ -19,6 +19,7 @@ from hws_nnunet.commands.cost import cost as measure_cost
 from hws_nnunet.commands.doctor import examine
 from hws_nnunet.commands.hardness import hardness_table
 from hws_nnunet.commands.prepare import NnUNet, Raw, numbers, prepare_app, raw_folder
+from hws_nnunet.commands.weights import weights
 from hws_nnunet.datasets import DatasetError
 from hws_nnunet.demo import run_demo
 from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
@@ -214,6 +215,9 @@ def cost(
     Example: hws-nnunet cost --cases 1251 --batch-size 2
     """
     print("\n".join(measure_cost(cases, batch_size)))
+
+
+app.command()(weights)
 
 
 @app.command()

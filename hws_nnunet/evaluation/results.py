@@ -19,7 +19,7 @@ class ResultError(ValueError):
     def __init__(self, source: str | Path, problems: Sequence[str]):
         self.problems = list(problems)
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        super().__init__(f"{source}: {len(self.problems)} problem(s), no report was written:\n{lines}")
+        super().__init__(f"{source}: {len(self.problems)} problem(s), nothing was written:\n{lines}")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,109 @@
+"""``hws-nnunet weights``: from held-out Dice of nnU-Net's own summaries, and from groups."""
+
+import csv
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from hws_nnunet.commands import main as cli
+from hws_nnunet.training.known import read_weights
+
+run = CliRunner().invoke
+
+
+def fold(folder, dice, version="v2"):
+    """Write the summary of a fold's validation; a Dice of None is a structure that is nowhere."""
+    if version == "v2":
+        cases = [
+            {
+                "prediction_file": f"/x/validation/{case}.nii.gz",
+                "reference_file": f"/x/{case}.nii.gz",
+                "metrics": {str(k + 1): {"Dice": value} for k, value in enumerate(values)},
+            }
+            for case, values in dice.items()
+        ]
+        path, content = folder / "validation" / "summary.json", {"metric_per_case": cases}
+    else:
+        cases = [
+            {"test": f"/x/{case}.nii.gz", "reference": "", **{str(k + 1): {"Dice": v} for k, v in enumerate(values)}}
+            for case, values in dice.items()
+        ]
+        path, content = folder / "validation_raw" / "summary.json", {"results": {"all": cases}}
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+    return folder
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("version", ["v2", "v1"])
+def test_weights_grow_as_held_out_dice_falls(tmp_path, version):
+    one = fold(tmp_path / "fold_0", {f"a{i}": [0.9, 0.9] for i in range(9)} | {"rare": [0.7, 0.9]}, version)
+    two = fold(tmp_path / "fold_1", {f"b{i}": [0.9, None] for i in range(9)} | {"empty": [None, None]}, version)
+    out = tmp_path / "weights.csv"
+    done = run(cli.app, ["weights", "--validation", str(one), "--validation", str(two), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    found = {row["case"]: float(row["weight"]) for row in rows(out)}
+    assert len(found) == 20
+    assert sum(found.values()) == pytest.approx(20, rel=1e-5)
+    assert found["rare"] / found["a0"] == pytest.approx(2.71828, rel=1e-3), "a Dice lower by 0.1"
+    assert found["b0"] == found["a0"], "a structure that is nowhere does not count"
+    assert found["a0"] < found["empty"] < found["rare"], "a case without any takes the mean"
+    assert "20 cases" in done.output
+    assert "rare" in done.output
+    assert read_weights(str(out), ["rare", "a0"]) == [found["rare"], found["a0"]]
+
+
+def test_weights_stay_within_their_bounds(tmp_path):
+    one = fold(tmp_path / "fold_0", {f"a{i:02}": [i / 20] for i in range(20)})
+    for options, cap, ess in (([], 4.0, 0.5), (["--cap", "2"], 2.0, 0.5), (["--ess", "0.9"], 4.0, 0.9)):
+        arguments = ["weights", "--validation", str(one), "--out", str(tmp_path / "w.csv"), "--overwrite", *options]
+        assert run(cli.app, [*arguments, "--beta", "1000"]).exit_code == 0
+        found = [float(row["weight"]) for row in rows(tmp_path / "w.csv")]
+        assert max(found) <= cap * 1.0001
+        assert 20 / sum(w * w for w in found) >= ess * 0.9999
+        assert found == sorted(found, reverse=True)
+
+
+def test_each_group_gets_the_same_share(tmp_path):
+    table = tmp_path / "subgroups.csv"
+    table.write_text("case,site\n" + "".join(f"c{i},{'b' if i < 4 else 'a'}\n" for i in range(16)))
+    out = tmp_path / "weights.csv"
+    done = run(cli.app, ["weights", "--balance", str(table), "--column", "site", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    found = [float(row["weight"]) for row in rows(out)]
+    assert found == pytest.approx([2.0] * 4 + [2 / 3] * 12, rel=1e-4)
+    assert "50.0%" in done.output
+    done = run(cli.app, ["weights", "--balance", str(table), "--column", "site", "--out", str(out)])
+    assert "exists" in str(done.exception)
+    assert [float(row["weight"]) for row in rows(out)] == found
+    capped = ["weights", "--balance", str(table), "--column", "site", "--out", str(out), "--overwrite", "--cap", "1.5"]
+    assert run(cli.app, capped).exit_code == 0
+    assert [float(row["weight"]) for row in rows(out)] == pytest.approx([1.5] * 4 + [10 / 12] * 12, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "either --validation"),
+        (["--validation", "fold_0", "--balance", "table.csv"], "either --validation"),
+        (["--validation", "none"], "none does not exist"),
+        (["--validation", "fold_0", "--validation", "fold_1"], "case 'a' was held out in fold_0, too"),
+        (["--balance", "none.csv"], "none.csv does not exist"),
+        (["--balance", "table.csv"], "expected two groups or more in the column subgroup, found: x"),
+        (["--balance", "table.csv", "--column", "site"], "expected a column site"),
+    ],
+)
+def test_what_cannot_be_used_is_told(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    fold(tmp_path / "fold_0", {"a": [0.5]})
+    fold(tmp_path / "fold_1", {"a": [0.5], "b": [0.5]})
+    (tmp_path / "table.csv").write_text("case,subgroup\na,x\nb,x\n")
+    done = run(cli.app, ["weights", *arguments])
+    assert done.exit_code != 0
+    assert message in str(done.exception)
+    assert not (tmp_path / "weights.csv").exists()
