@@ -102,3 +102,24 @@ def first_difference(one, other):
         if not torch.equal(weight, other["weights"][name]):
             return f"weights {name}"
     return None if one["random"] == other["random"] else "random numbers left"
+
+
+def write_known(folder, names):
+    """Write case weights, the first a hundred times the others', groups, and settings by which they alone decide.
+
+    Returns:
+        the files of weights and of settings.
+    """
+    weights, settings = folder / "weights.csv", folder / "settings.yaml"
+    weights.write_text("case,weight\n" + "".join(f"{name},{100 if i == 0 else 1}\n" for i, name in enumerate(names)))
+    groups = "".join(f"{name},{'a' if i else 'b'}\n" for i, name in enumerate(names))
+    (folder / "sites.csv").write_text("case,site\n" + groups)
+    lines = (
+        "beta: 0",
+        "with_replacement: true",
+        "case_weights: weights.csv",
+        "groups: sites.csv",
+        "group_column: site",
+    )
+    settings.write_text("\n".join(lines))
+    return weights, settings

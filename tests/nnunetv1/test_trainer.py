@@ -274,3 +274,32 @@ def test_a_loss_that_changes_while_training_is_recorded(workspace, monkeypatch, 
         assert isinstance(trainer.loss, LossRecorder)
         found = trainer.sampler.table.hardness[trainer.tr_gen.batch["hws_drawn"]["cases"]]
         assert float(found.mean()) == pytest.approx(value, abs=1e-4)
+
+
+def test_weights_and_groups_that_people_know_decide_the_draws(workspace, monkeypatch, one_thread, tmp_path, capsys):
+    """One case of a hundred times the others' weight has most draws; a case without a weight ends the training."""
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
+    from tests.workspaces import write_known
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize(True)
+    names = list(trainer.sampler.table.names)
+    weights, settings = write_known(tmp_path, names)
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    monkeypatch.setenv("HWS_CONFIG", str(settings))
+    trainer.initialize(True)
+    told = capsys.readouterr().out
+    assert f"Case weights from {weights}" in told
+    assert "Groups by the column site" in told
+    trainer.network.train()
+    for _ in names:  # each once, then by the weights
+        trainer.run_iteration(trainer.tr_gen)
+    drawn = [key for _ in range(20) for key in next(trainer.tr_gen)["keys"]]
+    assert sum(key == names[0] for key in drawn) > 0.7 * len(drawn)
+    weights.write_text("\n".join(weights.read_text().splitlines()[:-1]))
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    monkeypatch.setenv("HWS_CONFIG", str(settings))
+    with pytest.raises(
+        ValueError, match=f"weights.csv: 1 problem.*\n.*lacks 1 of {len(names)} training cases: {names[-1]}"
+    ):
+        trainer.initialize(True)

@@ -397,3 +397,32 @@ def test_a_step_in_parts_is_refused(workspace, monkeypatch, settings):
     monkeypatch.setattr(nnUNetTrainer, "train_step", lambda self, batch: {"loss": 0.0})
     with pytest.raises(RuntimeError, match="needs a training step that calls the trainer's loss"):
         losses_of_steps(trainer, lambda trainer, step: None)
+
+
+def test_weights_and_groups_that_people_know_decide_the_draws(workspace, monkeypatch, tmp_path, capsys):
+    """One case of a hundred times the others' weight has most draws; a case without a weight ends the training."""
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+    from tests.workspaces import write_known
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize()
+    names = list(trainer.do_split()[0])
+    weights, settings = write_known(tmp_path, names)
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer, config=str(settings))
+    trainer.initialize()
+    training, _ = trainer.get_dataloaders()
+    told = capsys.readouterr().out
+    assert f"Case weights from {weights}" in told
+    assert "Groups by the column site" in told
+    trainer.network.train()
+    for _ in names:  # each once, then by the weights
+        trainer.train_step(next(training))
+    drawn = [key for _ in range(20) for key in next(training)["keys"]]
+    assert sum(key == names[0] for key in drawn) > 0.7 * len(drawn)
+    weights.write_text("\n".join(weights.read_text().splitlines()[:-1]))
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer, config=str(settings))
+    trainer.initialize()
+    with pytest.raises(
+        ValueError, match=f"weights.csv: 1 problem.*\n.*lacks 1 of {len(names)} training cases: {names[-1]}"
+    ):
+        trainer.get_dataloaders()
