@@ -286,6 +286,20 @@ def test_scale_in_short_and_its_report(experiments, tmp_path):
     assert (tmp_path / "scale.png").stat().st_size > 10_000
 
 
+def test_groups_in_short_and_their_report(experiments, tmp_path):
+    import groups
+    import report_groups
+
+    runs = [{**groups.training(job), **job} for job in groups.jobs(1, quick=True)]
+    found = {(run["kind"], run["arm"]): run for run in runs}
+    assert found["between", "pooled as losses say"]["times_early"] > found["between", "no groups"]["times_early"] + 1
+    assert found["within", "pooled entirely"]["tilt"] < 0.2 < 0.5 < found["within", "pooled as losses say"]["tilt"]
+    bars, lines = report_groups.groups(runs, tmp_path / "groups.png")
+    assert bars == []
+    assert sum(line.startswith(("| between | 100 |", "| both | 100 |", "| within | 100 |")) for line in lines) == 9
+    assert (tmp_path / "groups.png").stat().st_size > 10_000
+
+
 def test_reports_of_the_loader_and_of_several_processes(experiments, tmp_path):
     from report_gather import gather
     from report_loader import loader

@@ -16,6 +16,7 @@ from report_costs import overhead, sampler
 from report_digits import digits
 from report_feedback import feedback
 from report_gather import gather
+from report_groups import groups
 from report_loader import loader
 from report_scale import scale
 from report_segmentation import segmentation
@@ -57,6 +58,7 @@ PARTS = {
     "gather": ("Several processes: what a step pays", gather, {}),
     "loader": ("Any PyTorch loop: what the batch sampler costs a DataLoader", loader, {}),
     "scale": ("Scale: does the sampler follow the signal?", scale, {}),
+    "groups": ("Groups: what they add to hardness", groups, {}),
     "sampler": ("Sampler: its own time", sampler, {}),
 }
 COMMANDS = {
@@ -67,6 +69,7 @@ COMMANDS = {
     "atlas-older": "atlas.py --data ATLAS",
     "gather": "gather.py --out docs/benchmarks/gather.json",
     "loader": "loader.py --out docs/benchmarks/loader.json",
+    "groups": "groups.py --out docs/benchmarks/groups.json",
     "scale": "scale.py --other CHECKOUT --out docs/benchmarks/scale.json",
     "sampler": "sampler.py --reference CHECKOUT --out docs/benchmarks/sampler.json",
 }
