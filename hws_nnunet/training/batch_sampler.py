@@ -107,7 +107,16 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         return self.steps_per_epoch
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield batches of indices, each of ``batch_size``; what is out of an earlier pass is forgotten."""
+        """Yield batches of indices, each of ``batch_size``; what is out of an earlier pass is forgotten.
+
+        Raises:
+            RuntimeError: there are several ranks, and this was made before their process group.
+        """
+        if self._ranks is None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            raise RuntimeError(
+                "this batch sampler was made before PyTorch's process group, so that ranks would know nothing of each "
+                "other: make it after init_process_group"
+            )
         if self._complete and self._out:
             warnings.warn(
                 f"{len(self._out)} of the last pass's {self.steps_per_epoch} batches were not answered: if these were "
