@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from hws_nnunet import HardnessWeightedBatchSampler, per_sample
 
-RARE, KEPT, HELD_OUT = 8, 6, 500
+RARE, KEPT, HELD_OUT, BATCH = 8, 6, 500, 32
 
 
 def data() -> tuple[TensorDataset, torch.Tensor, torch.Tensor]:
@@ -37,7 +37,7 @@ def train(dataset: TensorDataset, steps: int, sampler: HardnessWeightedBatchSamp
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     optimiser, criterion = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9), nn.CrossEntropyLoss()
-    loader = DataLoader(dataset, batch_size=32, shuffle=True)
+    loader = DataLoader(dataset, batch_size=BATCH, shuffle=True)
     if sampler is not None:
         loader = DataLoader(dataset, batch_sampler=sampler)
     done = 0
@@ -53,21 +53,31 @@ def train(dataset: TensorDataset, steps: int, sampler: HardnessWeightedBatchSamp
     return network
 
 
+def print_accuracy(name: str, network: nn.Module, images: torch.Tensor, numbers: torch.Tensor) -> None:
+    """Print the accuracy on held-out images: of all digits, and of the rare one."""
+    right = network(images).argmax(1) == numbers
+    of_rare = right[numbers == RARE].float().mean()
+    print(f"{name:12} accuracy {right.float().mean():.3f}, of the rare {RARE} {of_rare:.3f}")
+
+
+def print_draws(sampler: HardnessWeightedBatchSampler, dataset: TensorDataset) -> None:
+    """Print what the sampler drew."""
+    table = sampler.sampler.table
+    visits = torch.from_numpy(table.visits / table.visits.mean())[dataset.tensors[1] == RARE].mean()
+    print(f"by hardness, the {KEPT} images of the rare digit came {visits:.1f} times as often as the mean")
+    print(f"effective sample size {sampler.sampler.effective_sample_size():.0f} of {len(dataset)} images")
+
+
 def main() -> None:
     """Train twice, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=1500)
     args = parser.parse_args()
     dataset, images, numbers = data()
-    sampler = HardnessWeightedBatchSampler(len(dataset), 32, seed=0, ess=0.5)
+    sampler = HardnessWeightedBatchSampler(len(dataset), BATCH, seed=0, ess=0.5)
     for name, which in (("uniform", None), ("by hardness", sampler)):
-        right = train(dataset, args.steps, which)(images).argmax(1) == numbers
-        of_rare = right[numbers == RARE].float().mean()
-        print(f"{name:12} accuracy {right.float().mean():.3f}, of the rare {RARE} {of_rare:.3f}")
-    table = sampler.sampler.table
-    visits = torch.from_numpy(table.visits / table.visits.mean())[dataset.tensors[1] == RARE].mean()
-    print(f"by hardness, the {KEPT} images of the rare digit came {visits:.1f} times as often as the mean")
-    print(f"effective sample size {sampler.sampler.effective_sample_size():.0f} of {len(dataset)} images")
+        print_accuracy(name, train(dataset, args.steps, which), images, numbers)
+    print_draws(sampler, dataset)
 
 
 if __name__ == "__main__":
