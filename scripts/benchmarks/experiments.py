@@ -48,6 +48,7 @@ NNUNET_ARMS = {
     "ours without stall_limit, dice_ce": {"draw_by": "dice_ce", "stall_limit": False},
     "ours, smoothing 0.9": {"smoothing": 0.9},
     "ours, structure_beta 3": {"structure_beta": 3.0},
+    "ours, beta 15": {"beta": 15.0},
 }
 """The same for experiments through nnU-Net, which has structures, two losses to choose from and a lag."""
 
