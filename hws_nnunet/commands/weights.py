@@ -63,7 +63,7 @@ def weights(
         told, header = {case: number(value) for case, value in dice.items()}, "dice"
         lines = _by_dice(found, dice)
     else:
-        told, header = case_weights.read_case_groups(balance, column), column
+        told, header = case_weights.groups_of_cases(balance, column), column
         found = case_weights.weights_by_group(told, ess=ess, cap=cap)
         lines = _by_group(found, told)
     write_table(out, ("case", "weight", header), [(case, number(found[case]), told[case]) for case in found])

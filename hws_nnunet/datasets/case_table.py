@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
+UNNAMED = "(none)"
+"""Group of the cases that have none."""
+
+
 class CaseTableError(ValueError):
     """A table that cannot be used; the message lists every problem, one a line."""
 
@@ -45,3 +49,8 @@ def read_column(path: str | Path, column: str) -> dict[str, str]:
     if problems:
         raise CaseTableError(path, problems)
     return found
+
+
+def read_case_groups(path: str | Path, column: str) -> dict[str, str]:
+    """Return the group of each case, ``(none)`` where the field is empty; errors are those of :func:`read_column`."""
+    return {case: group or UNNAMED for case, group in read_column(path, column).items()}

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hws_nnunet.datasets.case_table import CaseTableError, read_column
+from hws_nnunet.datasets.case_table import CaseTableError, read_case_groups
 from hws_nnunet.evaluation.readers import read_results
 from hws_nnunet.evaluation.results import ResultError
 from hws_nnunet.sampling import case_distribution, effective_sample_size, solve_beta
 
-UNNAMED = "(none)"
 _VALIDATIONS = ("validation", "validation_raw", ".")  # where a fold's folder has its summary.json: v2, v1, or it is one
 
 
@@ -70,14 +69,14 @@ def weights_by_group(groups: Mapping[str, str], *, ess: float, cap: float) -> di
     return _softly(dict(groups), rarity, 1.0, ess, cap)
 
 
-def read_case_groups(path: Path, column: str) -> dict[str, str]:
+def groups_of_cases(path: Path, column: str) -> dict[str, str]:
     """Return the group of each case of a table; ``(none)`` where the field is empty.
 
     Raises:
         FileNotFoundError: there is no such file.
         CaseTableError: it cannot be used, or has fewer than two groups.
     """
-    groups = {case: group or UNNAMED for case, group in read_column(path, column).items()}
+    groups = read_case_groups(path, column)
     if len(set(groups.values())) < 2:
         found = ", ".join(set(groups.values())) or "none"
         raise CaseTableError(path, [f"expected two groups or more in the column {column}, found: {found}"])

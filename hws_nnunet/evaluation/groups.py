@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from hws_nnunet.datasets.case_table import CaseTableError, read_column
+from hws_nnunet.datasets.case_table import CaseTableError, read_case_groups
 from hws_nnunet.evaluation.results import ResultError, short_list
-
-UNNAMED = "(none)"
 
 
 def read_groups(path: Path, cases: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -23,7 +21,7 @@ def read_groups(path: Path, cases: Iterable[str]) -> dict[str, tuple[str, ...]]:
         ResultError: a column is missing, a case is there twice, or a case of the results is not there.
     """
     try:
-        group_of = {case: group or UNNAMED for case, group in read_column(path, "subgroup").items()}
+        group_of = read_case_groups(path, "subgroup")
     except CaseTableError as error:
         raise ResultError(path, error.problems) from None
     wanted = sorted(set(cases))

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from hws_nnunet.datasets.case_table import CaseTableError, read_column
+from hws_nnunet.datasets.case_table import CaseTableError, read_case_groups, read_column
 from hws_nnunet.sampling.table import some_of
-
-UNNAMED = "(none)"
-"""Group of the cases that have none."""
 
 
 def read_weights(path: str, cases: Sequence[str]) -> list[float]:
@@ -41,10 +38,10 @@ def read_groups(path: str, column: str, cases: Sequence[str]) -> list[str]:
         FileNotFoundError: there is no such file.
         CaseTableError: a training case is not there, or all are in one group.
     """
-    table = read_column(path, column)
+    table = read_case_groups(path, column)
     if problems := _missing(table, cases):
         raise CaseTableError(path, problems)
-    groups = [table[case] or UNNAMED for case in cases]
+    groups = [table[case] for case in cases]
     if len(set(groups)) == 1:
         text = (
             f"all {len(cases)} training cases are in the group {groups[0]!r} of column {column!r}: expected two or more"
