@@ -6,7 +6,6 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-
 UNNAMED = "(none)"
 """Group of the cases that have none."""
 
