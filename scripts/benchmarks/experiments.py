@@ -26,6 +26,7 @@ PAPER = {
 """The paper's algorithm: beta as given (100), no safeguards."""
 
 UNIFORM, STATIC = "uniform", "static oversampling"
+TOPK, TOPK_OURS = "Dice + top-k loss", "ours, Dice + top-k loss"
 SPOILED = ", spoiled labels"
 """Ending of an arm's name where some of the training labels are wrong."""
 
@@ -49,14 +50,20 @@ NNUNET_ARMS = {
     "ours, smoothing 0.9": {"smoothing": 0.9},
     "ours, structure_beta 3": {"structure_beta": 3.0},
     "ours, beta 15": {"beta": 15.0},
+    "ours, dice_ce": {"draw_by": "dice_ce"},
+    TOPK_OURS: {},
 }
-"""The same for experiments through nnU-Net, which has structures, two losses to choose from and a lag."""
+"""The same for experiments through nnU-Net, which has structures, losses to choose from and a lag."""
+
+
+TRAINERS = {TOPK: "nnUNetTrainerDiceTopK10Loss", TOPK_OURS: "HardnessWeightedDiceTopK10"}
+"""nnU-Net's names of the trainers of arms with a loss of their own; ours is in ``trainers/``."""
 
 
 def settings_of(arm: str) -> Settings | None:
     """Return an arm's settings, None for one that does not draw by hardness."""
     arm = arm.removesuffix(SPOILED)
-    return None if arm in (UNIFORM, STATIC) else Settings(**NNUNET_ARMS[arm])
+    return None if arm in (UNIFORM, STATIC, TOPK) else Settings(**NNUNET_ARMS[arm])
 
 
 def run_all(function: Callable[[dict], dict], jobs: Iterable[dict], folder: Path, *, processes: int = 2) -> list[dict]:

@@ -10,19 +10,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
-from experiments import NNUNET_ARMS, SPOILED, STATIC, UNIFORM, run_all, settings_of, write_json
+from experiments import NNUNET_ARMS, SPOILED, STATIC, TOPK, TRAINERS, UNIFORM, run_all, settings_of, write_json
 
-from hws_nnunet import registration
+from hws_nnunet import Settings, registration
 from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
 WORKERS = 2
+TRAINERS_PATH = Path(__file__).with_name("trainers")  # of arms with a loss of their own
 TIMES = 5  # static oversampling lists each rare case this many times
 
 
@@ -31,32 +32,37 @@ class Experiment:
     """A data set with a rare group, and how long to train on it.
 
     All arms of a seed go on from one checkpoint, which stock nnU-Net trained uniformly, for the same number of steps
-    of the same schedule. nnU-Net's folds are the seeds, then the seeds with the rare cases listed several times, then
-    (where ``spoiled``) the seeds with wrong labels.
+    of the same schedule. nnU-Net's folds are the seeds, then (where ``oversampled``) the seeds with the rare cases
+    listed several times, then (where ``spoiled``) the seeds with wrong labels.
 
     Args:
         name: of the JSON file.
         dataset: nnU-Net's number.
         configuration: nnU-Net's.
-        rare: names of the cases of the rare group.
+        rare: contains the names of the cases of the rare group; every seed holds out as many of them.
         max_seeds: how many there are folds for.
         base_epochs: of the uniform training.
         epochs: of the schedule, those included.
         steps: of an epoch.
         prepare: makes nnU-Net's folders in the one given, once, from the data's folder (or None).
         spoiled: whether there are folds with wrong labels.
+        oversampled: whether there are folds with the rare cases listed several times.
+        settings: returns an arm's settings in a run (the job, as :meth:`bases` makes it, with its seed and ``work``
+            folder), or None where it does not draw by hardness.
     """
 
     name: str
     dataset: int
     configuration: str
-    rare: frozenset[str]
+    rare: Container[str]
     max_seeds: int
     base_epochs: int
     epochs: int
     steps: int
     prepare: Callable[[Path, Path | None], None]
     spoiled: bool = False
+    oversampled: bool = True
+    settings: Callable[[str, dict], Settings | None] = lambda arm, job: settings_of(arm)
 
     def bases(self, work: Path, seeds: int, *, quick: bool = False) -> list[dict]:
         """Return the uniform trainings that all arms of a seed go on from."""
@@ -89,7 +95,7 @@ class Experiment:
         made = []
         for arm in arms:
             for base in self.bases(work, seeds, quick=quick):
-                settings = settings_of(arm)
+                settings = self.settings(arm, base)
                 first = 0 if scratch else base["stop"]
                 stop = first + 1 if quick else self.epochs
                 kind = 1 if arm == STATIC else 2 if arm.endswith(SPOILED) else 0
@@ -101,7 +107,7 @@ class Experiment:
                         "arm": arm,
                         "fold": base["seed"] + kind * self.max_seeds,
                         "seed": base["seed"] + 1000,
-                        "trainer": "HardnessWeightedTrainer" if settings else "nnUNetTrainer",
+                        "trainer": TRAINERS.get(arm, "HardnessWeightedTrainer" if settings else "nnUNetTrainer"),
                         "settings": settings and settings.model_dump(),
                         "stop": stop,
                         "base": None if scratch else str(work / "results" / base["name"] / "base.pth"),
@@ -112,7 +118,10 @@ class Experiment:
         return made
 
     def summarise(self, results: list[dict]) -> dict:
-        """Return each arm's Dice, ``(evaluations, held-out cases)`` a seed, mean of structures; rare cases first."""
+        """Return each arm's Dice, ``(evaluations, held-out cases)`` a seed, mean of structures; rare cases first.
+
+        Of arms that track hardness also what the sampler did, and the rank of each rare training case by hardness.
+        """
         arms: dict[str, list] = {}
         for result in sorted(results, key=lambda result: result["seed"]):
             cases = sorted(next(iter(result["dice"].values())), key=lambda case: (case not in self.rare, case))
@@ -129,13 +138,16 @@ class Experiment:
                 rare = sum(count for case, count in result["visits"].items() if case in self.rare)
                 row |= {"rare_share": rare / sum(result["visits"].values())}
                 row |= {key: result[key] for key in ("beta", "ess")}
+                row |= {"trained": len(result["visits"]), "ranks": _ranks(result["hardness"], self.rare)}
             arms.setdefault(result["arm"], []).append(row)
         return {"rare": [case in self.rare for case in cases], "arms": arms}
 
-    def main(self, description: str, default_arms: tuple[str, ...]) -> None:
-        """Run the experiment as its command line says."""
+    def main(self, description: str, default_arms: tuple[str, ...], arguments: list[str] | None = None) -> None:
+        """Run the experiment as its command line says, or the arguments given in its place."""
         parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-        every = [UNIFORM, STATIC, *NNUNET_ARMS]
+        every = [UNIFORM, TOPK, *NNUNET_ARMS]
+        if self.oversampled:
+            every.append(STATIC)
         if self.spoiled:
             every += [arm + SPOILED for arm in (UNIFORM, *NNUNET_ARMS)]
         parser.add_argument("--quick", action="store_true", help="one seed, two arms, a few steps: does it run?")
@@ -145,7 +157,7 @@ class Experiment:
         parser.add_argument("--out", type=Path, default=Path("benchmark-results") / self.name)
         parser.add_argument("--data", type=Path, help="where the experiment does not make its data")
         parser.add_argument("--processes", type=int, default=2)
-        args = parser.parse_args()
+        args = parser.parse_args(arguments)
         work = (args.out / ("quick" if args.quick else "work")).resolve()
         self.prepare(work, args.data)
         seeds, arms = (1, [UNIFORM, "ours"]) if args.quick else (args.seeds, args.arms)
@@ -158,6 +170,12 @@ class Experiment:
         name = f"{'quick' if args.quick else self.name}{'-scratch' if args.scratch else ''}.json"
         write_json(args.out / name, self.summarise(results))
         print(f"{len(results)} runs of {len(arms)} arms: {args.out / name}")
+
+
+def _ranks(hardness: dict[str, float], rare: Container[str]) -> dict[str, int]:
+    """Return the ranks of the rare cases among all, 1 is the hardest; cases of unknown hardness are last."""
+    order = sorted(hardness, key=lambda case: -np.nan_to_num(hardness[case], nan=-np.inf))
+    return {case: rank for rank, case in enumerate(order, 1) if case in rare}
 
 
 def run_job(job: dict) -> dict:
@@ -196,9 +214,9 @@ def prepare_once(
     name: str,
     configuration: str,
     *,
-    coarser: float,
     splits: list[dict],
     write: Callable[[Path], object],
+    **network: object,
 ) -> None:
     """Have a data set written, planned and preprocessed in ``work``, unless it was.
 
@@ -207,9 +225,9 @@ def prepare_once(
         dataset: nnU-Net's number.
         name: nnU-Net's name, without the number.
         configuration: of a small network, to be added to the plans.
-        coarser: its voxels' size, in those of the images.
         splits: nnU-Net's folds.
         write: writes the raw data set into the folder given.
+        network: further arguments of :func:`add_small_configuration`.
     """
     done = work / "prepared"
     if done.exists():
@@ -224,7 +242,7 @@ def prepare_once(
 
     run("nnUNetv2_plan_and_preprocess", "-d", dataset, "-npfp", 2, "--no_pp")
     folder = work / "preprocessed" / dataset_name(dataset, name)
-    add_small_configuration(folder / "nnUNetPlans.json", name=configuration, coarser=coarser, overwrite=True)
+    add_small_configuration(folder / "nnUNetPlans.json", name=configuration, overwrite=True, **network)
     run("nnUNetv2_preprocess", "-d", dataset, "-c", configuration, "-np", 2)
     write_json(folder / "splits_final.json", splits)
     done.touch()
@@ -235,7 +253,7 @@ def environment(work: Path) -> dict[str, str]:
     names = {f"nnUNet_{name}": str(work / name) for name in ("raw", "preprocessed", "results")}
     return {
         **names,
-        "nnUNet_extTrainer": str(registration.V2.trainers_path()),
+        "nnUNet_extTrainer": os.pathsep.join((str(registration.V2.trainers_path()), str(TRAINERS_PATH))),
         "nnUNet_n_proc_DA": str(WORKERS),
         "nnUNet_def_n_proc": "1",
         "OMP_NUM_THREADS": "1",

@@ -17,6 +17,7 @@ from report_digits import digits
 from report_feedback import feedback
 from report_gather import gather
 from report_groups import groups
+from report_hippocampus import hippocampus
 from report_loader import loader
 from report_scale import scale
 from report_segmentation import segmentation
@@ -44,6 +45,21 @@ PARTS = {
         segmentation,
         {"name": "atlas at its own resolution", "bar": None, "level": 0.8},
     ),
+    "hippocampus-plain": (
+        "Hippocampus: ordinary data, nnU-Net v2",
+        hippocampus,
+        {"condition": "plain"},
+    ),
+    "hippocampus-scanner": (
+        "Hippocampus, a rare scanner",
+        hippocampus,
+        {"condition": "scanner"},
+    ),
+    "hippocampus-labels": (
+        "Hippocampus, wrong labels",
+        hippocampus,
+        {"condition": "labels"},
+    ),
     "phantom-older": (
         "Phantom, older core: single safeguards, the paper's formula",
         segmentation,
@@ -65,6 +81,11 @@ COMMANDS = {
     "phantom-scratch": "phantom.py --scratch --seeds 4 --arms uniform ours",
     "atlas": "atlas.py --data ATLAS",
     "atlas-fine": "atlas_fine.py --data ATLAS",
+    **{
+        f"hippocampus-{condition}{ending}": f"hippocampus.py --condition {condition} --data DATA{option}"
+        for condition in ("plain", "scanner", "labels")
+        for ending, option in (("", ""), ("-scratch", " --scratch"))
+    },
     "phantom-older": "phantom.py",
     "atlas-older": "atlas.py --data ATLAS",
     "gather": "gather.py --out docs/benchmarks/gather.json",

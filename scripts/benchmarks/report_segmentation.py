@@ -24,7 +24,7 @@ def cvar_10(dice: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 STATISTICS = {"mean": np.mean, "10th percentile": percentile_10, "CVaR 10 %": cvar_10, "worst case": np.min}
-GROUPS = ("rare group", "common group")
+GROUPS = ("rare group", "common group")  # where some of the held-out cases are rare
 
 
 class Results:
@@ -39,6 +39,10 @@ class Results:
         self.base_steps = base[0]["steps"][-1] if base else 0
         # Where seeds hold out other cases, what is resampled in one is not what is resampled in another.
         self.shared_cases = len({tuple(row["cases"]) for row in self.rows[UNIFORM]}) == 1
+
+    def groups(self) -> tuple[str, ...]:
+        """Return the columns of groups, none where no held-out case is rare."""
+        return GROUPS if self.rare.any() else ()
 
     def chosen(self, title: str) -> np.ndarray:
         """Return which cases a column is about."""
@@ -58,7 +62,9 @@ class Results:
         return value, paired_interval(ours, other, statistic, level=level, shared=self.shared_cases), len(seeds)
 
 
-def segmentation(found: dict, name: str, figure: Path, bar: float | None, level: float) -> tuple[list[str], list[str]]:
+def segmentation(
+    found: dict, name: str, figure: Path, bar: float | None, level: float, share: str = "rare cases"
+) -> tuple[list[str], list[str]]:
     """Return lines on the bars, and the section.
 
     Args:
@@ -67,6 +73,7 @@ def segmentation(found: dict, name: str, figure: Path, bar: float | None, level:
         figure: file to write.
         bar: what 10th percentile and rare group are to gain, 0 to 1; None where nothing was to be reached.
         level: of the intervals, two-sided.
+        share: what the training cases are whose share of the draws is told; empty: none.
     """
     results = Results(found)
     rare, end = results.rare, results.steps[-1]
@@ -76,21 +83,23 @@ def segmentation(found: dict, name: str, figure: Path, bar: float | None, level:
         else f"{end} steps from scratch"
     )
     uniform = list(results.dice[UNIFORM].values())
-    told = "One seed alone."
+    told = "One seed alone"
     if len(uniform) > 1:
-        scatter = [100 * np.std([dice[-1][chosen].mean() for dice in uniform], ddof=1) for chosen in (rare, ~rare)]
-        told = (
-            f"Standard deviation between seeds of uniform sampling: {scatter[0]:.1f} points in the rare group, "
-            f"{scatter[1]:.1f} in the common one."
+        titles = results.groups() or ("mean",)
+        scatter = [
+            100 * np.std([dice[-1][results.chosen(title)].mean() for dice in uniform], ddof=1) for title in titles
+        ]
+        told = "Standard deviation between seeds of uniform sampling: " + ", ".join(
+            f"{points:.1f} points in the {title}" for title, points in zip(titles, scatter, strict=True)
         )
     lines = [
         f"Dice in points of {len(rare)} held-out cases, {rare.sum()} of them rare, after {origin}. In brackets: "
         f"difference from uniform sampling in the same seeds and labels, with {level:.0%} bootstrap intervals over "
         "seeds and cases, which are too narrow where seeds are few. CVaR is the mean of the worst "
-        f"{max(1, round(len(rare) / 10))}. {told}",
+        f"{max(1, round(len(rare) / 10))}. {told}.",
         "",
     ]
-    table, bars = _table(results, name, bar or 0.0, level)
+    table, bars = _table(results, name, bar or 0.0, level, share)
     lines += table
     if len(results.steps) > 1:
         lines += ["", *_curve_table(results, level)]
@@ -98,10 +107,13 @@ def segmentation(found: dict, name: str, figure: Path, bar: float | None, level:
     return [] if bar is None else bars, [*lines, ""]
 
 
-def _table(results: Results, name: str, bar: float, level: float) -> tuple[list[str], list[str]]:
-    titles = [*STATISTICS, *GROUPS]
-    lines = ["| sampling | seeds | " + " | ".join(titles) + " | rare cases' share of draws | ESS | beta |"]
-    lines.append("|---" * (len(titles) + 5) + "|")
+def _table(results: Results, name: str, bar: float, level: float, share: str) -> tuple[list[str], list[str]]:
+    titles = [*STATISTICS, *results.groups()]
+    sampler = {"ess": ("ESS", "{:.2f}"), "beta": ("beta", "{:.1f}")}
+    if share:
+        sampler = {"rare_share": (f"{share}' share of draws", "{:.0%}"), **sampler}
+    heads = ["sampling", "seeds", *titles, *(title for title, _ in sampler.values())]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     bars = []
     for arm, rows in results.rows.items():
         cells = []
@@ -119,15 +131,17 @@ def _table(results: Results, name: str, bar: float, level: float) -> tuple[list[
             if arm == "ours" + SPOILED and title == "mean":
                 bars.append(bar_line(f"{name}, spoiled labels, mean", difference, -0.01))
         told = [row for row in rows if "ess" in row]
-        for key, form in (("rare_share", "{:.0%}"), ("ess", "{:.2f}"), ("beta", "{:.1f}")):
+        for key, (_, form) in sampler.items():
             cells.append(form.format(np.mean([row[key] for row in told])) if told else "")
         lines.append("| " + " | ".join([arm, str(seeds), *cells]) + " |")
     return lines, bars
 
 
 def _curve_table(results: Results, level: float) -> list[str]:
-    """Return who is ahead when: mean and rare group at each evaluation."""
-    titles = [(title, at) for title in ("mean", "rare group") for at in range(len(results.steps))]
+    """Return who is ahead when: mean and rare group, or the worst tenth, at each evaluation."""
+    titles = [
+        (title, at) for title in ("mean", (*results.groups(), "CVaR 10 %")[0]) for at in range(len(results.steps))
+    ]
     lines = ["| sampling | " + " | ".join(f"{title}, step {results.steps[at]}" for title, at in titles) + " |"]
     lines.append("|---" * (len(titles) + 1) + "|")
     for arm in results.rows:
@@ -150,7 +164,7 @@ def _figure(results: Results, path: Path) -> None:
     shown = plt.figure(figsize=(15, 0.4 * len(arms) + 6))
     grid = shown.add_gridspec(2, 6, height_ratios=[0.4 * len(arms) + 1, 4])
     first = None
-    for column, title in enumerate(("mean", "10th percentile", "rare group")):
+    for column, title in enumerate(("mean", "10th percentile", (*results.groups(), "CVaR 10 %")[0])):
         axis = first = shown.add_subplot(grid[0, 2 * column : 2 * column + 2], sharey=first)
         statistic, chosen = STATISTICS.get(title, np.mean), results.chosen(title)
         for place, arm in enumerate(arms):
@@ -163,15 +177,15 @@ def _figure(results: Results, path: Path) -> None:
         axis.set_title(f"{title}: Dice, %; one colour a seed")
         axis.grid(alpha=0.3, axis="x")
     first.invert_yaxis()
-    for column, title in enumerate(("rare group", "common group")):
+    for column, title in enumerate(results.groups() or ("mean", "10th percentile")):
         axis = shown.add_subplot(grid[1, 3 * column : 3 * column + 3])
-        chosen = results.chosen(title)
+        statistic, chosen = STATISTICS.get(title, np.mean), results.chosen(title)
         for arm in (arm for arm in SHOWN_CURVES if len(results.dice.get(arm, ())) == all_seeds):
             seeds = list(results.dice[arm])
-            points = np.mean([results.dice[arm][seed][:, chosen].mean(1) for seed in seeds], axis=0)
+            points = np.mean([statistic(results.dice[arm][seed][:, chosen], axis=1) for seed in seeds], axis=0)
             steps = results.steps
             if results.base_steps:
-                before = np.mean([results.dice["base"][seed][-1][chosen].mean() for seed in seeds])
+                before = np.mean([statistic(results.dice["base"][seed][-1][chosen]) for seed in seeds])
                 points, steps = [before, *points], [results.base_steps, *steps]
             axis.plot(steps, 100 * np.array(points), marker="o", label=arm, lw=2.5 if arm == "ours" else 1.5)
         axis.set_title(f"{title}: Dice, %, mean of seeds")

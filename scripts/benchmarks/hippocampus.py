@@ -1,0 +1,233 @@
+"""Hardness weighted sampling through nnU-Net v2 on ordinary real data: hippocampus in 200 MRI scans.
+
+    python scripts/benchmarks/hippocampus.py --condition plain|scanner|labels --data DATA [--quick] [--show]
+        [--seeds N] [--arms ARM ...] [--scratch] [--out FOLDER]
+
+DATA holds ``images/CASE.nii.gz`` and ``labels/CASE.nii.gz`` of 200 cases (Medical Segmentation Decathlon, Task04). Each
+seed trains on 140 cases and holds out 60, a split of its own that all conditions share. ``plain``: the data as they
+are. ``scanner``: 7 of the training cases and 30 of the held-out ones, the rare group, come from another scanner: thick
+slices, motion or ghosting, a bias field, other contrast; their labels stay. ``labels``: 10 of the training cases have
+wrong labels: shifted, both structures exchanged, or one removed; those held out are right.
+
+All arms of a seed go on from one checkpoint, which stock nnU-Net trained uniformly, for the same number of steps of the
+same schedule; with ``--scratch`` they start from nothing. Held-out cases are predicted half-way and at the end. Writes
+one JSON file a run, and ``hippocampus-CONDITION.json`` with what counts; ``--show`` prints that as tables and runs
+nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from experiments import STATIC, TOPK, TOPK_OURS, UNIFORM, settings_of
+from nnunet_runs import TIMES, Experiment, prepare_once
+
+from hws_nnunet import Settings
+from hws_nnunet.datasets import Case, Collection, write_raw_v2
+
+DATASET, NAME, CONFIGURATION = 993, "HippocampusBenchmark", "3d_small"
+LABELS = {"background": 0, "anterior": 1, "posterior": 2}
+CASES, QUICK_CASES = 200, 60
+KINDS = ("shifted", "exchanged", "removed")
+SHIFT = 5  # voxels, along two axes; the hippocampus is about ten thick
+EDGE = 4  # slices, of which the thickest has as many voxels
+MAX_SEEDS = 10
+NETWORK = {"coarser": 1.5, "patch_size": (24, 36, 24)}  # a patch shows nearly the whole image
+CONDITIONS = {
+    "plain": (UNIFORM, "ours", "paper", TOPK, TOPK_OURS),
+    "scanner": (UNIFORM, "ours", STATIC, "paper", TOPK, TOPK_OURS),
+    "labels": (UNIFORM, "ours", "ours, dice_ce", "paper", TOPK, TOPK_OURS),
+}
+"""The arms of each condition."""
+
+
+def split(names: list[str], seed: int) -> tuple[list[str], list[str]]:
+    """Return a seed's training cases, 7 in 10, and those held out, in its own order; the first of each are changed."""
+    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    training = 7 * len(names) // 10
+    return order[:training], order[training:]
+
+
+def scanned(name: str) -> str:
+    """Return the name of a case as another scanner would have it."""
+    return f"{name}_scanner"
+
+
+def wrong(names: list[str]) -> list[str]:
+    """Return the names of cases with wrong labels: the kinds in turn."""
+    return [f"{name}_{KINDS[i % len(KINDS)]}" for i, name in enumerate(names)]
+
+
+def splits(condition: str, names: list[str]) -> list[dict]:
+    """Return nnU-Net's folds: one a seed, then, of another scanner, with the rare cases listed several times."""
+    folds, oversampled = [], []
+    for seed in range(MAX_SEEDS):
+        training, held_out = split(names, seed)
+        if condition == "scanner":
+            few, half = len(training) // 20, len(held_out) // 2
+            rare, others = [scanned(name) for name in training[:few]], training[few:]
+            training = rare + others
+            held_out = [scanned(name) for name in held_out[:half]] + held_out[half:]
+            oversampled.append({"train": rare * TIMES + others, "val": held_out})
+        elif condition == "labels":
+            few = len(training) // 14
+            training = wrong(training[:few]) + training[few:]
+        folds.append({"train": training, "val": held_out})
+    return folds + oversampled
+
+
+class Changed:
+    """Contains the names of cases that were changed."""
+
+    def __contains__(self, name: str) -> bool:
+        return name.rsplit("_", 1)[-1] in ("scanner", *KINDS)
+
+
+def of_another_scanner(image: nib.Nifti1Image, seed: int) -> nib.Nifti1Image:
+    """Return the image as a rare scanner might have acquired it, on the same grid.
+
+    Its slices are thick, its contrast is another; motion or ghosting and the bias field are the case's own.
+
+    Args:
+        image: with ``(x, y, z)`` voxels, y from back to front.
+        seed: of what is drawn.
+    """
+    import torch
+    import torchio
+
+    acquire = torchio.Compose(
+        [
+            torchio.RescaleIntensity((0, 1), percentiles=(0.5, 99.5)),
+            torchio.RandomGamma(log_gamma=(0.5, 0.8)),
+            torchio.RandomBiasField(coefficients=0.4),
+            torchio.OneOf(
+                [
+                    torchio.RandomMotion(degrees=4, translation=3, num_transforms=2),
+                    torchio.RandomGhosting(num_ghosts=(3, 5), axes=(0, 2), intensity=(0.4, 0.7)),
+                ]
+            ),
+            torchio.Pad((0, 0, EDGE, EDGE, 0, 0), padding_mode="edge"),  # slices end where the image does
+            torchio.RandomAnisotropy(axes=1, downsampling=(3, 4)),
+            torchio.Crop((0, 0, EDGE, EDGE, 0, 0)),
+        ]
+    )
+    voxels = torch.from_numpy(np.asarray(image.dataobj, dtype=np.float32))[None]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        acquired = acquire(torchio.ScalarImage(tensor=voxels, affine=image.affine))
+    return nib.Nifti1Image(acquired.numpy()[0], image.affine)
+
+
+def spoil(labels: np.ndarray, kind: str) -> np.ndarray:
+    """Return labels that are wrong in one of three ways."""
+    if kind == "exchanged":
+        return np.array([0, 2, 1], dtype=labels.dtype)[labels]
+    if kind == "removed":
+        return np.where(labels == LABELS["anterior"], 0, labels).astype(labels.dtype)
+    for axis in (0, 1):
+        size = labels.shape[axis]
+        inside = np.flatnonzero(labels.any(tuple({0, 1, 2} - {axis})))
+        towards_end = size - 1 - inside[-1] >= inside[0]  # where there is more room
+        labels = np.roll(labels, SHIFT if towards_end else -SHIFT, axis)
+        came_round = np.arange(SHIFT) if towards_end else np.arange(size - SHIFT, size)
+        labels[(slice(None),) * axis + (came_round,)] = 0
+    return labels
+
+
+def changed_case(name: str, data: Path, folder: Path) -> Case:
+    """Return a case under its name in the folds; what is not in the data is written into the folder."""
+    original, *change = name.rsplit("_", 1) if name in Changed() else (name,)
+    image, label = (data / part / f"{original}.nii.gz" for part in ("images", "labels"))
+    if change == ["scanner"]:
+        acquired = of_another_scanner(nib.load(image), seed=int(original.rsplit("_", 1)[-1]))
+        image = folder / f"{name}.nii.gz"
+        nib.save(acquired, image)
+    elif change:
+        right = nib.load(label)
+        label = folder / f"{name}.nii.gz"
+        nib.save(nib.Nifti1Image(spoil(np.asanyarray(right.dataobj), *change), right.affine), label)
+    return Case(name, (image,), label, {"subgroup": change[0] if change else "unchanged"})
+
+
+def prepare(work: Path, data: Path | None, *, condition: str, cases: int) -> None:
+    """Write, plan and preprocess a condition's cases in ``work``, once; ``cases`` of the data's are used."""
+    if (work / "prepared").exists():
+        return
+    if data is None:
+        raise SystemExit("--data: expected the folder of images/ and labels/, given: nothing")
+    names = sorted(file.name.removesuffix(".nii.gz") for file in (data / "images").glob("*.nii.gz"))
+    if len(names) != CASES:
+        raise SystemExit(f"--data: expected {CASES} images in {data / 'images'}, found {len(names)}")
+    folds = splits(condition, names[:cases])
+
+    def write_raw(raw: Path) -> None:
+        used = sorted({name for fold in folds for part in fold.values() for name in part})
+        with tempfile.TemporaryDirectory() as folder:
+            written = tuple(changed_case(name, data, Path(folder)) for name in used)
+            made = Collection(data, written, ("MRI",), LABELS, description=f"Hippocampus, {condition}")
+            write_raw_v2(made, raw, dataset_id=DATASET, name=NAME, overwrite=True)
+
+    prepare_once(work, DATASET, NAME, CONFIGURATION, splits=folds, write=write_raw, **NETWORK)
+
+
+def settings(arm: str, job: dict) -> Settings | None:
+    """Return an arm's settings in a run, None where it does not draw by hardness.
+
+    An arm whose settings name a file of the run's fold gets them here: ``job`` has ``seed`` and ``work``.
+    """
+    return settings_of(arm)
+
+
+def experiment(condition: str, *, cases: int = CASES) -> Experiment:
+    """Return the experiment of a condition, on so many of the data's cases."""
+    return Experiment(
+        name=f"hippocampus-{condition}",
+        dataset=DATASET,
+        configuration=CONFIGURATION,
+        rare=Changed(),
+        max_seeds=MAX_SEEDS,
+        base_epochs=32,
+        epochs=48,
+        steps=50,
+        prepare=partial(prepare, condition=condition, cases=cases),
+        oversampled=condition == "scanner",
+        settings=settings,
+    )
+
+
+def show(condition: str, out: Path) -> None:
+    """Print what has been run of a condition, and draw its figures beside the results."""
+    from report_hippocampus import hippocampus
+
+    files = [out / f"hippocampus-{condition}{ending}.json" for ending in ("", "-scratch")]
+    found = [file for file in files if file.exists()]
+    if not found:
+        raise SystemExit(f"nothing has been run: {files[0]} does not exist")
+    for file in found:
+        bars, lines = hippocampus(json.loads(file.read_text()), file.with_suffix(".png"), condition)
+        print("\n".join([file.stem, "", *bars, "", *lines]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, add_help=False)
+    parser.add_argument("--condition", required=True, choices=list(CONDITIONS))
+    parser.add_argument("--show", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path)
+    args, rest = parser.parse_known_args()
+    out = args.out or Path("benchmark-results") / f"hippocampus-{args.condition}"
+    if args.show:
+        show(args.condition, out)
+        return
+    made = experiment(args.condition, cases=QUICK_CASES if args.quick else CASES)
+    made.main(__doc__, CONDITIONS[args.condition], [*rest, "--out", str(out), *["--quick"] * args.quick])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""The report's part on the hippocampus: Dice of held-out cases, and where the changed training cases rank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from report_segmentation import segmentation
+
+SHARE = {"plain": "", "scanner": "rare cases", "labels": "wrong cases"}
+BAR = 0.8  # of the wrong cases are to be in the hardest tenth
+
+
+def hippocampus(found: dict, figure: Path, condition: str) -> tuple[list[str], list[str]]:
+    """Return lines on the bars, and the section of one condition.
+
+    Args:
+        found: what the experiment wrote.
+        figure: file to write.
+        condition: ``plain``, ``scanner`` or ``labels``.
+    """
+    _, lines = segmentation(found, f"hippocampus, {condition}", figure, None, 0.95, share=SHARE[condition])
+    found_among = hardest_tenth(found)
+    if not found_among:
+        return [], lines
+    table = _table(found, found_among)
+    bars = []
+    if condition == "labels" and "ours" in found_among:
+        share = np.mean([len(hardest) / len(ranks) for hardest, ranks in found_among["ours"]])
+        reached = "reached" if share >= BAR else "NOT reached"
+        bars.append(
+            f"- hippocampus, wrong labels, share of them in the hardest tenth: {share:.2f} (bar: {BAR:.2f}): {reached}"
+        )
+    return bars, [*lines, *table, ""]
+
+
+def hardest_tenth(found: dict) -> dict[str, list[tuple[list[str], dict[str, int]]]]:
+    """Return of each arm and seed the changed training cases in the hardest tenth, and the ranks of all of them."""
+    arms = {}
+    for arm, rows in found["arms"].items():
+        ranked = [(row["ranks"], row["trained"] // 10) for row in rows if row.get("ranks")]
+        if ranked:
+            arms[arm] = [([case for case, rank in ranks.items() if rank <= tenth], ranks) for ranks, tenth in ranked]
+    return arms
+
+
+def _table(found: dict, found_among: dict) -> list[str]:
+    row = next(row for rows in found["arms"].values() for row in rows if row.get("ranks"))
+    kinds = list(dict.fromkeys(_kind(case) for case in sorted(row["ranks"], reverse=True)))
+    tenth, changed = row["trained"] // 10, len(row["ranks"])
+    lines = [
+        f"Ranks of the {changed} changed training cases of {row['trained']} by hardness at the end, 1 is the hardest; "
+        f"by chance {changed * tenth / row['trained']:.1f} of them are among the hardest {tenth}.",
+        "",
+        f"| sampling | seeds | among the hardest {tenth}, by seed | mean | "
+        + " | ".join(f"median rank, {kind}" for kind in kinds)
+        + " |",
+        "|---" * (4 + len(kinds)) + "|",
+    ]
+    for arm, seeds in found_among.items():
+        counts = [len(hardest) for hardest, _ in seeds]
+        medians = [
+            f"{np.median([rank for _, ranks in seeds for case, rank in ranks.items() if _kind(case) == kind]):.0f}"
+            for kind in kinds
+        ]
+        cells = [arm, str(len(seeds)), ", ".join(map(str, counts)), f"{np.mean(counts):.1f} of {changed}", *medians]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _kind(case: str) -> str:
+    return case.rsplit("_", 1)[-1]
