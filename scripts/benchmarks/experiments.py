@@ -27,6 +27,7 @@ PAPER = {
 
 UNIFORM, STATIC = "uniform", "static oversampling"
 TOPK, TOPK_OURS = "Dice + top-k loss", "ours, Dice + top-k loss"
+WEIGHTS, WEIGHTS_OURS, GROUPS_OURS = "case weights", "ours, case weights", "ours, groups told"
 SPOILED = ", spoiled labels"
 """Ending of an arm's name where some of the training labels are wrong."""
 
@@ -52,6 +53,9 @@ NNUNET_ARMS = {
     "ours, beta 15": {"beta": 15.0},
     "ours, dice_ce": {"draw_by": "dice_ce"},
     TOPK_OURS: {},
+    WEIGHTS: {"beta": 0.0},
+    WEIGHTS_OURS: {},
+    GROUPS_OURS: {},
 }
 """The same for experiments through nnU-Net, which has structures, losses to choose from and a lag."""
 

@@ -25,11 +25,23 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from experiments import STATIC, TOPK, TOPK_OURS, UNIFORM, settings_of
+from experiments import (
+    GROUPS_OURS,
+    STATIC,
+    TOPK,
+    TOPK_OURS,
+    UNIFORM,
+    WEIGHTS,
+    WEIGHTS_OURS,
+    settings_of,
+)
 from nnunet_runs import TIMES, Experiment, prepare_once
 
 from hws_nnunet import Settings
 from hws_nnunet.datasets import Case, Collection, write_raw_v2
+from hws_nnunet.datasets.raw_v2 import dataset_name
+from hws_nnunet.evaluation.case_weights import weights_by_group
+from hws_nnunet.record.tables import write_table
 
 DATASET, NAME, CONFIGURATION = 993, "HippocampusBenchmark", "3d_small"
 LABELS = {"background": 0, "anterior": 1, "posterior": 2}
@@ -41,7 +53,7 @@ MAX_SEEDS = 10
 NETWORK = {"coarser": 1.5, "patch_size": (24, 36, 24)}  # a patch shows nearly the whole image
 CONDITIONS = {
     "plain": (UNIFORM, "ours", "paper", TOPK, TOPK_OURS),
-    "scanner": (UNIFORM, "ours", STATIC, "paper", TOPK, TOPK_OURS),
+    "scanner": (UNIFORM, "ours", GROUPS_OURS, WEIGHTS, WEIGHTS_OURS, STATIC, TOPK, TOPK_OURS, "paper"),
     "labels": (UNIFORM, "ours", "ours, dice_ce", "paper", TOPK, TOPK_OURS),
 }
 """The arms of each condition."""
@@ -179,9 +191,19 @@ def prepare(work: Path, data: Path | None, *, condition: str, cases: int) -> Non
 def settings(arm: str, job: dict) -> Settings | None:
     """Return an arm's settings in a run, None where it does not draw by hardness.
 
-    An arm whose settings name a file of the run's fold gets them here: ``job`` has ``seed`` and ``work``.
+    What people know of the cases is in files of the run's ``work`` folder: the scanner of each, and weights that give
+    both scanners equal shares of a fold's draws, within the bounds of ``hws-nnunet weights``.
     """
-    return settings_of(arm)
+    found, work = settings_of(arm), Path(job["work"])
+    if arm not in (GROUPS_OURS, WEIGHTS, WEIGHTS_OURS):
+        return found
+    folds = json.loads((work / "preprocessed" / dataset_name(DATASET, NAME) / "splits_final.json").read_text())
+    scanners = {name: "scanner" if name in Changed() else "others" for name in folds[job["seed"]]["train"]}
+    rows = scanners if arm == GROUPS_OURS else weights_by_group(scanners, ess=0.5, cap=4.0)
+    field, column = ("groups", "subgroup") if arm == GROUPS_OURS else ("case_weights", "weight")
+    file = work / f"{field}-{job['seed']}.csv"
+    write_table(file, ("case", column), rows.items())
+    return found.model_copy(update={field: str(file)})
 
 
 def experiment(condition: str, *, cases: int = CASES) -> Experiment:
