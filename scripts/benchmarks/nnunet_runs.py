@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ class Experiment:
         prepare: makes nnU-Net's folders in the one given, once, from the data's folder (or None).
         spoiled: whether there are folds with wrong labels.
         oversampled: whether there are folds with the rare cases listed several times.
+        device: PyTorch's name of where to train.
         settings: returns an arm's settings in a run (the job, as :meth:`bases` makes it, with its seed and ``work``
             folder), or None where it does not draw by hardness.
     """
@@ -62,6 +63,7 @@ class Experiment:
     prepare: Callable[[Path, Path | None], None]
     spoiled: bool = False
     oversampled: bool = True
+    device: str = "cpu"
     settings: Callable[[str, dict], Settings | None] = lambda arm, job: settings_of(arm)
 
     def bases(self, work: Path, seeds: int, *, quick: bool = False) -> list[dict]:
@@ -84,6 +86,7 @@ class Experiment:
                 "keep": True,
                 "evaluate": [stop],
                 "work": str(work),
+                **({} if self.device == "cpu" else {"device": self.device}),
             }
             for seed in range(seeds)
         ]
@@ -157,7 +160,13 @@ class Experiment:
         parser.add_argument("--out", type=Path, default=Path("benchmark-results") / self.name)
         parser.add_argument("--data", type=Path, help="where the experiment does not make its data")
         parser.add_argument("--processes", type=int, default=2)
+        parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
+        parser.add_argument("--longer", type=int, default=1, metavar="TIMES", help="as many steps, times this")
         args = parser.parse_args(arguments)
+        replace(self, device=args.device, steps=self.steps * args.longer).run(args)
+
+    def run(self, args: argparse.Namespace) -> None:
+        """Run the experiment, and write what came of it."""
         work = (args.out / ("quick" if args.quick else "work")).resolve()
         self.prepare(work, args.data)
         seeds, arms = (1, [UNIFORM, "ours"]) if args.quick else (args.seeds, args.arms)
@@ -185,7 +194,7 @@ def run_job(job: dict) -> dict:
         job: ``name``, ``dataset`` (nnU-Net's number), ``configuration``, ``fold``, ``trainer``, ``settings`` (or None),
             ``seed``, ``epochs`` of the schedule, ``stop`` (the epoch to end at), ``steps`` of an epoch, ``base`` (a
             checkpoint or None), ``keep`` (whether to keep a checkpoint), ``evaluate`` (after which epochs),
-            ``work`` (a folder with nnU-Net's raw and preprocessed folders).
+            ``work`` (a folder with nnU-Net's raw and preprocessed folders), ``device`` (default the CPU).
 
     Raises:
         RuntimeError: the training failed; the message names its log.

@@ -29,8 +29,9 @@ def train(job: dict) -> dict:
     torch.set_num_threads(1)
     torch.manual_seed(job["seed"])
     np.random.seed(job["seed"])  # noqa: NPY002 - the host's own generator
+    device = torch.device(job.get("device", "cpu"))
     trainer = get_trainer_from_args(
-        str(job["dataset"]), job["configuration"], job["fold"], job["trainer"], device=torch.device("cpu")
+        str(job["dataset"]), job["configuration"], job["fold"], job["trainer"], device=device
     )
     trainer.num_epochs, trainer.num_iterations_per_epoch = job["epochs"], job["steps"]
     trainer.initialize()
@@ -82,7 +83,7 @@ def _validate(trainer: object) -> dict[str, dict[str, float]]:
     trainer.set_deep_supervision_enabled(False)
     trainer.network.eval()
     predictor = nnUNetPredictor(
-        use_mirroring=False, perform_everything_on_device=False, device=torch.device("cpu"), allow_tqdm=False
+        use_mirroring=False, perform_everything_on_device=False, device=trainer.device, allow_tqdm=False
     )
     predictor.manual_initialization(
         trainer.network,
@@ -99,7 +100,7 @@ def _validate(trainer: object) -> dict[str, dict[str, float]]:
     for case in validation.identifiers:
         data, reference, _, _ = validation.load_case(case)
         logits = predictor.predict_sliding_window_return_logits(torch.from_numpy(np.asarray(data[:])))
-        predicted, reference = logits.argmax(0).numpy(), np.asarray(reference[:])[0]
+        predicted, reference = logits.argmax(0).cpu().numpy(), np.asarray(reference[:])[0]
         found[case] = {
             name: round(float(_dice(predicted == value, reference == value)), 4)
             for value, name in names.items()

@@ -141,7 +141,8 @@ def test_a_weight_that_changes_takes_effect_in_both():
     assert recorder.take()[:, 0].tolist() == pytest.approx(alone(host, outputs, targets), abs=1e-5)
 
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
+CUDA = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+DEVICES = ["cpu", pytest.param("cuda", marks=CUDA)]
 
 
 @pytest.mark.parametrize("regions", [False, True])

@@ -85,6 +85,7 @@ def test_a_new_case_without_a_value_leaves_the_top():
     assert more.probabilities()[3] == pytest.approx(more.probabilities()[1])
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_state_loads_from_the_device_that_the_host_put_it_on():
     sampler = sampler_of(3, losses=[0.0, 0.5, 1.0])

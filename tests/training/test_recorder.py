@@ -67,6 +67,7 @@ def test_records_only_while_gradients_are_enabled(batch):
         recorder.take()
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_values_arrive_from_a_cuda_device(batch):
     output, target = (tensor.detach().cuda().requires_grad_() for tensor in batch)
