@@ -316,3 +316,18 @@ def test_reports_of_the_loader_and_of_several_processes(experiments, tmp_path):
     assert bars == []
     assert "| 4 | 176 | 900 (1500) | 90 (99) |" in lines
     assert {path.name for path in tmp_path.iterdir()} == {"loader.png", "gather.png"}
+
+
+def test_steps_on_a_gpu_end_with_their_time_and_say_how(experiments, tmp_path, capsys):
+    import on_gpu
+
+    code = "import sys; print('a figure'); sys.exit({})"
+    log = tmp_path / "log"
+    for exit_code, well, told in ((0, True, "done"), (5, True, "nothing to do"), (3, False, "FAILED, exit code 3")):
+        assert on_gpu.run("a step", [sys.executable, "-c", code.format(exit_code)], log, 60.0) == well
+        said = capsys.readouterr().out
+        assert f"a step: {told}, " in said
+        assert "  a figure" in said
+    sleeps = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    assert not on_gpu.run("a step", [sys.executable, "-c", sleeps], log, 1.0)
+    assert "NOT FINISHED in its time" in capsys.readouterr().out
