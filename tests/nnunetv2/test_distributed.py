@@ -6,6 +6,9 @@ devices that it names to DistributedDataParallel) makes these tests possible, to
 
 import json
 import os
+import select
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import torch
 import yaml
 
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+from tests.datasets.test_fetal import ATLAS
 from tests.sampling.test_sampler import assert_same_state
 from tests.workspaces import first_difference
 
@@ -26,13 +30,8 @@ LONG = pytest.mark.skipif(not os.environ.get("HWS_LONG_TESTS"), reason="takes mi
 
 
 def first_rank(agent):
-    """Return the process of a rank, which torchrun's agent started, and its data-loading workers."""
-
-    def children(process):
-        return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-
-    rank = children(agent)[0]
-    return [rank, *children(rank)]
+    """Return the process of a rank, which torchrun's agent started."""
+    return [int(Path(f"/proc/{agent}/task/{agent}/children").read_text().split()[0])]
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +126,36 @@ def test_mistakes_are_told(workspace):
     assert gpus.returncode
     assert "-num_gpus given: torchrun says how many processes there are" in gpus.stdout
     assert "-pretrained_weights" in workspace.run(sys.executable, *module, "--help").stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes end with the one that forked them on Linux alone")
+def test_a_killed_process_takes_its_workers_along():
+    code = """if True:
+        import multiprocessing, time
+        from hws_nnunet.nnunetv2.torchrun import end_forks_with_this_process
+        end_forks_with_this_process()
+        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
+        worker.start()
+        print("worker", worker.pid, flush=True)
+        time.sleep(600)
+    """
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        worker = int(next(line for line in process.stdout if line.startswith("worker")).split()[1])
+        os.kill(process.pid, signal.SIGKILL)
+        ended, *_ = select.select([process.stdout], [], [], 30)  # the worker has the pipe open, too
+        if not ended:
+            os.kill(worker, signal.SIGKILL)
+        assert ended
+
+
+@LONG
+@pytest.mark.skipif(
+    not ATLAS.is_dir(), reason=f"the spina bifida atlas is not at {ATLAS} (HWS_ATLAS names another place)"
+)
+def test_two_agents_on_the_atlas(tmp_path):
+    script = Path(__file__).parents[2] / "scripts" / "benchmarks" / "two_agents.py"
+    command = [sys.executable, script, "--data", ATLAS, "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2400, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.stdout.count("  holds   ") == 13
+    assert "all holds" in done.stdout
