@@ -39,6 +39,7 @@ from nnunet_runs import TIMES, Experiment, prepare_once
 
 from hws_nnunet import Settings
 from hws_nnunet.datasets import Case, Collection, write_raw_v2
+from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.evaluation.case_weights import weights_by_group
 from hws_nnunet.record.tables import write_table
@@ -139,7 +140,7 @@ def of_another_scanner(image: nib.Nifti1Image, seed: int) -> nib.Nifti1Image:
 def spoil(labels: np.ndarray, kind: str) -> np.ndarray:
     """Return labels that are wrong in one of three ways."""
     if kind == "exchanged":
-        return np.array([0, 2, 1], dtype=labels.dtype)[labels]
+        return np.array([0, 2, 1], labels.dtype)[labels]
     if kind == "removed":
         return np.where(labels == LABELS["anterior"], 0, labels).astype(labels.dtype)
     for axis in (0, 1):
@@ -163,7 +164,7 @@ def changed_case(name: str, data: Path, folder: Path) -> Case:
     elif change:
         right = nib.load(label)
         label = folder / f"{name}.nii.gz"
-        nib.save(nib.Nifti1Image(spoil(np.asanyarray(right.dataobj), *change), right.affine), label)
+        nib.save(nib.Nifti1Image(spoil(label_values(right).astype(np.uint8), *change), right.affine), label)
     return Case(name, (image,), label, {"subgroup": change[0] if change else "unchanged"})
 
 
