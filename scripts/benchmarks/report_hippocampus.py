@@ -46,7 +46,7 @@ def hardest_tenth(found: dict) -> dict[str, list[tuple[list[str], dict[str, int]
 
 def _table(found: dict, found_among: dict) -> list[str]:
     row = next(row for rows in found["arms"].values() for row in rows if row.get("ranks"))
-    kinds = list(dict.fromkeys(_kind(case) for case in sorted(row["ranks"], reverse=True)))
+    kinds = sorted({_kind(case) for case in row["ranks"]})
     tenth, changed = row["trained"] // 10, len(row["ranks"])
     lines = [
         f"Ranks of the {changed} changed training cases of {row['trained']} by hardness at the end, 1 is the hardest; "
@@ -60,7 +60,7 @@ def _table(found: dict, found_among: dict) -> list[str]:
     for arm, seeds in found_among.items():
         counts = [len(hardest) for hardest, _ in seeds]
         medians = [
-            f"{np.median([rank for _, ranks in seeds for case, rank in ranks.items() if _kind(case) == kind]):.0f}"
+            f"{np.median([rank for _, ranks in seeds for case, rank in ranks.items() if _kind(case) == kind]):g}"
             for kind in kinds
         ]
         cells = [arm, str(len(seeds)), ", ".join(map(str, counts)), f"{np.mean(counts):.1f} of {changed}", *medians]

@@ -92,8 +92,9 @@ def segmentation(
         told = "Standard deviation between seeds of uniform sampling: " + ", ".join(
             f"{points:.1f} points in the {title}" for title, points in zip(titles, scatter, strict=True)
         )
+    of_them = f"{rare.sum()} of them rare, " if rare.any() else ""
     lines = [
-        f"Dice in points of {len(rare)} held-out cases, {rare.sum()} of them rare, after {origin}. In brackets: "
+        f"Dice in points of {len(rare)} held-out cases, {of_them}after {origin}. In brackets: "
         f"difference from uniform sampling in the same seeds and labels, with {level:.0%} bootstrap intervals over "
         "seeds and cases, which are too narrow where seeds are few. CVaR is the mean of the worst "
         f"{max(1, round(len(rare) / 10))}. {told}.",

@@ -1,0 +1,158 @@
+"""The experiment on ordinary real data: its folds, changed cases and report; and in short, where the data are."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+SCRIPTS = Path(__file__).parents[1] / "scripts" / "benchmarks"
+DATA = Path(os.environ.get("HWS_HIPPOCAMPUS", Path(__file__).parents[2] / "shared/data/hippocampus"))
+NAMES = [f"hippocampus_{i:03d}" for i in range(200)]
+
+
+@pytest.fixture
+def experiment(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import hippocampus
+
+    return hippocampus
+
+
+def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment):
+    seeds, changed = experiment.MAX_SEEDS, experiment.Changed()
+    plain, scanner, labels = (experiment.splits(condition, NAMES) for condition in experiment.CONDITIONS)
+    assert (len(plain), len(scanner), len(labels)) == (seeds, 2 * seeds, seeds)
+    assert len({tuple(sorted(fold["val"])) for fold in plain}) == seeds
+    for seed, (as_it_is, rare, wrong) in enumerate(zip(plain, scanner[:seeds], labels, strict=True)):
+        assert sorted(as_it_is["train"] + as_it_is["val"]) == NAMES
+        assert len(as_it_is["train"]) == 140
+        for other in (rare, wrong):
+            for part in ("train", "val"):
+                originals = [name.rsplit("_", 1)[0] if name in changed else name for name in other[part]]
+                assert sorted(originals) == sorted(as_it_is[part])
+        found = [
+            [name for name in fold[part] if name in changed] for fold in (rare, wrong) for part in ("train", "val")
+        ]
+        assert [len(names) for names in found] == [7, 30, 10, 0]
+        kinds = [name.rsplit("_", 1)[1] for name in found[2]]
+        assert sorted(kinds.count(kind) for kind in experiment.KINDS) == [3, 3, 4]
+        oversampled = scanner[seeds + seed]
+        assert sorted(oversampled["train"]) == sorted(rare["train"] + found[0] * (experiment.TIMES - 1))
+        assert oversampled["val"] == rare["val"]
+
+
+def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
+    made = experiment.experiment("scanner")
+    jobs = {job["arm"]: job for job in made.jobs(tmp_path, 1, list(experiment.CONDITIONS["scanner"]))}
+    assert {arm: job["trainer"] for arm, job in jobs.items()} == {
+        "uniform": "nnUNetTrainer",
+        "ours": "HardnessWeightedTrainer",
+        "static oversampling": "nnUNetTrainer",
+        "paper": "HardnessWeightedTrainer",
+        "Dice + top-k loss": "nnUNetTrainerDiceTopK10Loss",
+        "ours, Dice + top-k loss": "HardnessWeightedDiceTopK10",
+    }
+    assert {arm for arm, job in jobs.items() if job["fold"]} == {"static oversampling"}
+    assert jobs["Dice + top-k loss"]["settings"] is None
+    with pytest.raises(SystemExit):
+        experiment.experiment("plain").main("", (), ["--arms", "static oversampling"])
+
+
+def test_ranks_of_the_changed_cases(experiment):
+    from nnunet_runs import _ranks
+
+    hardness = {"a": 0.1, "b_scanner": float("nan"), "c_scanner": 0.5, "d": 0.3, "e_scanner": -0.2}
+    assert _ranks(hardness, experiment.Changed()) == {"c_scanner": 1, "e_scanner": 4, "b_scanner": 5}
+
+
+def test_wrong_labels_are_wrong_each_in_its_way(experiment):
+    labels = np.zeros((20, 24, 12), np.uint8)
+    labels[9:15, 4:12, 3:9], labels[9:15, 12:16, 3:9] = 1, 2  # more room before it along x, after it along y
+    before = labels.copy()
+    assert np.array_equal(experiment.spoil(labels, "exchanged"), np.array([0, 2, 1])[labels])
+    assert np.array_equal(experiment.spoil(labels, "removed"), np.where(labels == 2, 2, 0))
+    shifted = experiment.spoil(labels, "shifted")
+    s = experiment.SHIFT
+    assert np.array_equal(shifted[: -s or None, s:], labels[s:, :-s])
+    assert shifted.sum() == labels.sum(), "nothing was pushed out where there was room"
+    at_the_end = experiment.spoil(np.roll(labels, 5, 0), "shifted")
+    assert not at_the_end[-s:].any(), "nothing comes back on the other side"
+    assert np.array_equal(labels, before)
+
+
+def test_another_scanner_changes_the_image_and_not_the_anatomy(experiment):
+    pytest.importorskip("torchio", reason="torchio is not installed")
+    rng = np.random.default_rng(0)
+    voxels = rng.normal(300, 10, (35, 50, 36)).astype(np.float32)
+    voxels[10:25, 10:40, 10:26] += 200
+    image = nib.Nifti1Image(voxels, np.diag([1.0, 1.0, 1.5, 1.0]))
+    one, again, other = (np.asanyarray(experiment.of_another_scanner(image, seed).dataobj) for seed in (1, 1, 2))
+    assert np.array_equal(one, again), "it is its seed's"
+    assert not np.allclose(one, other), "each case has its own"
+    for acquired in (one, other):
+        assert acquired.shape == voxels.shape
+        assert np.isfinite(acquired).all()
+        assert 0.3 < np.corrcoef(acquired.ravel(), voxels.ravel())[0, 1] < 0.97
+        across, along = (np.abs(np.diff(acquired, axis=axis)).mean() for axis in (0, 1))
+        assert along < 0.7 * across, "thick slices"
+        assert np.abs(acquired[:, [0, -1]]).max() > 0.01, "no empty slices at the ends"
+    assert np.array_equal(experiment.of_another_scanner(image, 1).affine, image.affine)
+
+
+def results(ranks=None):
+    """Two seeds of 10 held-out cases each, those of one arm 2 points ahead."""
+    rng = np.random.default_rng(0)
+    dice = rng.uniform(0.5, 0.8, (2, 1, 10))
+    rows = [
+        [
+            {"seed": seed, "steps": [100], "cases": [f"{seed}-{i}" for i in range(10)], "dice": (d + gain).tolist()}
+            for seed, d in enumerate(dice)
+        ]
+        for gain in (0.0, 0.02)
+    ]
+    for row in rows[1]:
+        row.update(rare_share=0.1, ess=0.6, beta=5.0, trained=40, ranks=ranks or {})
+    return {"rare": [False] * 10, "arms": {"uniform": rows[0], "ours": rows[1]}}
+
+
+def test_report_of_what_has_been_run(experiment, tmp_path):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    ranks = {"a_shifted": 1, "b_exchanged": 4, "c_removed": 30, "d_shifted": 2}
+    (docs / "hippocampus-labels.json").write_text(json.dumps(results(ranks)))
+    (docs / "hippocampus-plain.json").write_text(json.dumps(results()))
+    subprocess.run([sys.executable, SCRIPTS / "report.py", "--results", docs], check=True, capture_output=True)
+    report = (tmp_path / "benchmarks.md").read_text()
+    assert "hippocampus, wrong labels, share of them in the hardest tenth: 0.75 (bar: 0.80): NOT reached" in report
+    assert "median rank, exchanged | median rank, removed | median rank, shifted |" in report
+    assert "| ours | 2 | 3, 3 | 3.0 of 4 | 4 | 30 | 1.5 |" in report
+    assert "by chance 0.4 of them are among the hardest 4" in report
+    assert "(+2.0; +2.0 to +2.0)" in report
+    assert "- hippocampus-scanner: not measured yet" in report
+    assert "rare group" not in report.split("## Hippocampus: ordinary")[1].split("## ")[0]
+    assert (docs / "hippocampus-labels.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"the data are not at {DATA} (HWS_HIPPOCAMPUS names another place)")
+def test_rare_scanner_in_short(tmp_path):
+    pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+    pytest.importorskip("torchio", reason="torchio is not installed")
+    script = [sys.executable, SCRIPTS / "hippocampus.py", "--condition", "scanner", "--out", tmp_path]
+    subprocess.run([*script, "--quick", "--data", DATA], check=True, capture_output=True, timeout=900)
+    found = json.loads((tmp_path / "quick.json").read_text())
+    assert sum(found["rare"]) == len(found["rare"]) / 2 == 9
+    assert set(found["arms"]) == {"base", "uniform", "ours"}
+    (row,) = found["arms"]["ours"]
+    assert all(case.endswith("_scanner") == rare for case, rare in zip(row["cases"], found["rare"], strict=True))
+    assert len(row["ranks"]) == 2
+    assert all(1 <= rank <= row["trained"] == 42 for rank in row["ranks"].values())
+    (tmp_path / "quick.json").rename(tmp_path / "hippocampus-scanner.json")
+    shown = subprocess.run([*script, "--show"], check=True, capture_output=True, text=True, timeout=300)
+    assert "| uniform | 1 |" in shown.stdout
+    assert "median rank, scanner" in shown.stdout
