@@ -157,5 +157,5 @@ def test_two_agents_on_the_atlas(tmp_path):
     command = [sys.executable, script, "--data", ATLAS, "--out", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=2400, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert done.stdout.count("  holds   ") == 13
+    assert done.stdout.count("  holds   ") == 14
     assert "all holds" in done.stdout
