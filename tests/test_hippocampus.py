@@ -10,6 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hws_nnunet.training.known import read_groups, read_weights
+
 SCRIPTS = Path(__file__).parents[1] / "scripts" / "benchmarks"
 DATA = Path(os.environ.get("HWS_HIPPOCAMPUS", Path(__file__).parents[2] / "shared/data/hippocampus"))
 NAMES = [f"hippocampus_{i:03d}" for i in range(200)]
@@ -48,16 +50,29 @@ def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment
 
 def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
     made = experiment.experiment("scanner")
+    folds = tmp_path / "preprocessed" / "Dataset993_HippocampusBenchmark" / "splits_final.json"
+    folds.parent.mkdir(parents=True)
+    folds.write_text(json.dumps(experiment.splits("scanner", NAMES)))
     jobs = {job["arm"]: job for job in made.jobs(tmp_path, 1, list(experiment.CONDITIONS["scanner"]))}
     assert {arm: job["trainer"] for arm, job in jobs.items()} == {
         "uniform": "nnUNetTrainer",
         "ours": "HardnessWeightedTrainer",
+        "ours, groups told": "HardnessWeightedTrainer",
+        "case weights": "HardnessWeightedTrainer",
+        "ours, case weights": "HardnessWeightedTrainer",
         "static oversampling": "nnUNetTrainer",
         "paper": "HardnessWeightedTrainer",
         "Dice + top-k loss": "nnUNetTrainerDiceTopK10Loss",
         "ours, Dice + top-k loss": "HardnessWeightedDiceTopK10",
     }
     assert {arm for arm, job in jobs.items() if job["fold"]} == {"static oversampling"}
+    training = json.loads(folds.read_text())[0]["train"]
+    assert read_groups(jobs["ours, groups told"]["settings"]["groups"], "subgroup", training).count("scanner") == 7
+    assert jobs["case weights"]["settings"]["beta"] == 0
+    assert jobs["ours, case weights"]["settings"]["beta"] > 0
+    weights = read_weights(jobs["case weights"]["settings"]["case_weights"], training)
+    rare = sum(weight for case, weight in zip(training, weights, strict=True) if case.endswith("_scanner"))
+    assert rare / sum(weights) == pytest.approx(4 * 7 / 140, rel=1e-4), "four times its share, the largest allowed"
     assert jobs["Dice + top-k loss"]["settings"] is None
     with pytest.raises(SystemExit):
         experiment.experiment("plain").main("", (), ["--arms", "static oversampling"])
