@@ -143,7 +143,10 @@ def test_report_of_what_has_been_run(experiment, tmp_path):
     (docs / "hippocampus-plain.json").write_text(json.dumps(results()))
     subprocess.run([sys.executable, SCRIPTS / "report.py", "--results", docs], check=True, capture_output=True)
     report = (tmp_path / "benchmarks.md").read_text()
-    assert "hippocampus, wrong labels, share of them in the hardest tenth: 0.75 (bar: 0.80): NOT reached" in report
+    assert "- hippocampus, wrong labels, share in the hardest tenth: 0.75 (bar: 0.80): NOT reached" in report
+    gained = "+2.0 points, interval from +2.0"
+    assert f"- hippocampus, plain, CVaR 10 %, 2 seeds: {gained} (bar: +0.5): reached" in report
+    assert f"- hippocampus, labels, mean, 2 seeds: {gained} (bar: -0.2): reached" in report
     assert "median rank, exchanged | median rank, removed | median rank, shifted |" in report
     assert "| ours | 2 | 3, 3 | 3.0 of 4 | 4 | 30 | 1.5 |" in report
     assert "by chance 0.4 of them are among the hardest 4" in report

@@ -45,21 +45,9 @@ PARTS = {
         segmentation,
         {"name": "atlas at its own resolution", "bar": None, "level": 0.8},
     ),
-    "hippocampus-plain": (
-        "Hippocampus: ordinary data, nnU-Net v2",
-        hippocampus,
-        {"condition": "plain"},
-    ),
-    "hippocampus-scanner": (
-        "Hippocampus, a rare scanner",
-        hippocampus,
-        {"condition": "scanner"},
-    ),
-    "hippocampus-labels": (
-        "Hippocampus, wrong labels",
-        hippocampus,
-        {"condition": "labels"},
-    ),
+    "hippocampus-plain": ("Hippocampus: ordinary data, nnU-Net v2", hippocampus, {"condition": "plain"}),
+    "hippocampus-scanner": ("Hippocampus, a rare scanner", hippocampus, {"condition": "scanner"}),
+    "hippocampus-labels": ("Hippocampus, wrong labels", hippocampus, {"condition": "labels"}),
     "phantom-older": (
         "Phantom, older core: single safeguards, the paper's formula",
         segmentation,
@@ -82,9 +70,8 @@ COMMANDS = {
     "atlas": "atlas.py --data ATLAS",
     "atlas-fine": "atlas_fine.py --data ATLAS",
     **{
-        f"hippocampus-{condition}{ending}": f"hippocampus.py --condition {condition} --data DATA{option}"
+        f"hippocampus-{condition}": f"hippocampus.py --condition {condition} --data DATA"
         for condition in ("plain", "scanner", "labels")
-        for ending, option in (("", ""), ("-scratch", " --scratch"))
     },
     "phantom-older": "phantom.py",
     "atlas-older": "atlas.py --data ATLAS",

@@ -19,7 +19,7 @@ def bar_line(name: str, difference: tuple[float, float, float], bar: float) -> s
     middle, low, _ = difference
     reached = middle >= bar and (low > 0 or bar <= 0)
     return (
-        f"- {name}: {100 * middle:+.1f} points, interval from {100 * low:+.1f} (bar: {100 * bar:+.0f}): "
+        f"- {name}: {100 * middle:+.1f} points, interval from {100 * low:+.1f} (bar: {round(100 * bar, 1):+g}): "
         f"{'reached' if reached else 'NOT reached'}"
     )
 
