@@ -22,6 +22,7 @@ _SHORTFALL = (
 )
 _DRIFT = 0.05  # of it upwards, and of the total weight, likewise
 _LARGEST_EXPONENT = 600.0
+_SMALLEST_WEIGHT = 1e-9  # of a case, over the mean: it would never be drawn, and rounding would decide
 _LAG_RATE = 0.05  # of the running mean
 _LEVEL_RATE = 0.01  # of the level that all losses have in common, a loss
 _FINDING = round(1 / _LEVEL_RATE)  # losses that find the level first
@@ -81,12 +82,11 @@ class HardnessWeightedSampler:
         for what, given in (("weights", prior), ("groups", groups)):
             if given is not None and len(given) != len(self.table):
                 raise ValueError(f"{len(given)} {what} given; there are {len(self.table)} cases")
-        self.prior = np.ones(len(self.table)) if prior is None else np.array(prior, dtype=np.float64)
-        if not (np.isfinite(self.prior).all() and (self.prior > 0).all()):
-            raise ValueError(f"weights have to be finite and above 0, given: {self.prior.min()} to {self.prior.max()}")
-        if prior is not None:
-            self.prior *= len(self.prior) / self.prior.sum()
-        self._has_prior, self._prior = prior is not None, self.prior.tolist()
+        self.prior = np.ones(len(self.table)) if prior is None else _of_mean_1(np.array(prior, dtype=np.float64))
+        self._has_prior, self._prior = (
+            prior is not None,
+            self.prior.tolist(),
+        )  # single numbers are cheaper to reach there
         self.groups = None if groups is None else Groups(groups, self.settings.group_pooling)
         self._smoothing = self.settings.smoothing  # attributes of the settings model are slower to reach
         self._reliability = Reliability()
@@ -103,7 +103,7 @@ class HardnessWeightedSampler:
 
     @property
     def weighs_cases(self) -> bool:
-        """Whether cases are drawn by hardness or by a prior; otherwise uniformly, by whom this is for."""
+        """Whether cases are to be drawn by hardness or by a prior; otherwise uniformly."""
         return self.settings.weighs_cases or self._has_prior
 
     def __reduce__(self) -> object:
@@ -258,6 +258,8 @@ class HardnessWeightedSampler:
         table, settings, n = self.table, self.settings, len(self.table)
         free = np.ones(n, dtype=bool)
         self._find_mean()  # anew, before rounding adds up
+        if self.groups is not None:
+            self.groups.freeze()
         if settings.stall_limit:
             offset = self._ranked(table.offset)
             self._others = Others.of(offset)
@@ -287,12 +289,10 @@ class HardnessWeightedSampler:
         """Return what draws go by, ``(n,)``, finite, from the common level: a case never seen ranks as the hardest.
 
         One that was seen without ever giving a finite value takes the mean of the others. All are equal where nothing
-        is known. With groups, values are pooled.
+        is known. With groups, values are pooled as at the last refresh.
         """
-        if self.groups is None:
-            return self._ranked(self.table.offset)
-        self.groups.freeze()
-        return self._ranked(self.groups.pooled_all(self.table.offset))
+        offset = self.table.offset
+        return self._ranked(offset if self.groups is None else self.groups.pooled_all(offset))
 
     def _ranked(self, offset: np.ndarray) -> np.ndarray:
         offset, unknown = offset.copy(), np.isnan(offset)
@@ -368,6 +368,17 @@ class HardnessWeightedSampler:
         self._find_mean()
         if self.table.weighted or self.table.unseen == 0:
             self.refresh()
+
+
+def _of_mean_1(weights: np.ndarray) -> np.ndarray:
+    given = f"given: {weights.min()} to {weights.max()}"
+    if not (np.isfinite(weights).all() and (weights > 0).all()):
+        raise ValueError(f"weights have to be finite and above 0, {given}")
+    weights = weights / weights.max()  # before they are summed: the sum may not fit a float
+    weights *= len(weights) / weights.sum()
+    if weights.min() < _SMALLEST_WEIGHT:
+        raise ValueError(f"the smallest weight has to be at least {_SMALLEST_WEIGHT:g} of the mean, {given}")
+    return weights
 
 
 def _plain(values: Sequence | np.ndarray | torch.Tensor) -> list:

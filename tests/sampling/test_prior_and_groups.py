@@ -131,8 +131,15 @@ def test_state_goes_on_with_the_same_pooling():
         ({"prior": [1.0, 0.0]}, "above 0"),
         ({"prior": [1.0, float("nan")]}, "above 0"),
         ({"prior": [1.0, float("inf")]}, "above 0"),
+        ({"prior": [1.0, 1e-300]}, "at least 1e-09 of the mean, given: 1e-300 to 1.0"),
     ],
 )
 def test_what_cannot_be_used_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         HardnessWeightedSampler(["a", "b"], **options)
+
+
+def test_weights_have_no_unit():
+    for unit in (1e-300, 1.0, 1e308):
+        sampler = HardnessWeightedSampler(["a", "b"], prior=[unit, 0.5 * unit])
+        assert sampler.prior == pytest.approx([4 / 3, 2 / 3])
