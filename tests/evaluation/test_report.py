@@ -1,4 +1,5 @@
 import csv
+import importlib
 import inspect
 import pkgutil
 import re
@@ -290,7 +291,7 @@ def test_figures_for_any_number_of_cases(cases, labels, groups, sets):
 def test_the_public_interface():
     assert hws_nnunet.evaluation.__all__ == sorted(hws_nnunet.evaluation.__all__)
     for module in pkgutil.iter_modules(hws_nnunet.evaluation.__path__, "hws_nnunet.evaluation."):
-        for name, function in vars(sys.modules[module.name]).items():
+        for name, function in vars(importlib.import_module(module.name)).items():
             if inspect.isfunction(function) and function.__module__ == module.name and not name.startswith("_"):
                 assert inspect.getdoc(function), name
                 for parameter in inspect.signature(function).parameters.values():
