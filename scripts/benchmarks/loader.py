@@ -21,7 +21,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, W
 
 from hws_nnunet import HardnessWeightedBatchSampler
 
-SAMPLES, BATCH, STEPS, ROUNDS = 100_000, 64, 20, 7
+SAMPLES, BATCH, STEPS, ROUNDS = 100_000, 64, 50, 9
 
 
 class Crops(Dataset):
