@@ -67,10 +67,12 @@ def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
     }
     assert {arm for arm, job in jobs.items() if job["fold"]} == {"static oversampling"}
     training = json.loads(folds.read_text())[0]["train"]
-    assert read_groups(jobs["ours, groups told"]["settings"]["groups"], "subgroup", training).count("scanner") == 7
+    assert (
+        read_groups(jobs["ours, groups told"]["settings"]["groups"], "subgroup", training, print).count("scanner") == 7
+    )
     assert jobs["case weights"]["settings"]["beta"] == 0
     assert jobs["ours, case weights"]["settings"]["beta"] > 0
-    weights = read_weights(jobs["case weights"]["settings"]["case_weights"], training)
+    weights = read_weights(jobs["case weights"]["settings"]["case_weights"], training, print)
     rare = sum(weight for case, weight in zip(training, weights, strict=True) if case.endswith("_scanner"))
     assert rare / sum(weights) == pytest.approx(4 * 7 / 140, rel=1e-4), "four times its share, the largest allowed"
     assert jobs["Dice + top-k loss"]["settings"] is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hws_nnunet.record.structures import Hardest
+from hws_nnunet.record.tables import aligned
 
 _LEFT = ("case", "hardest structure", "")  # columns of words; numbers stand on the right
 
@@ -19,15 +20,14 @@ def hardness_table(rows: Sequence[Mapping[str, str]], hardest: Mapping[str, Hard
     """
     lines = [_columns(row, hardest.get(row["case"]), len(rows)) for row in rows[:top]]
     names = [name for name in lines[0] if hardest or name != "hardest structure"]
-    widths = {name: max(len(name), *(len(line[name]) for line in lines)) for name in names}
     below = ["", f"{len(lines)} of {len(rows)} cases; chance: of a single draw now, in times of uniform sampling"]
     below.append("drawn: visits in the whole training, in times of all cases' mean")
     if any(line[""] for line in lines):
         below.append("stalled: far harder than the others, and no easier for being drawn; is the label right?")
     return [
-        *(
-            "  ".join(line[n].ljust(widths[n]) if n in _LEFT else line[n].rjust(widths[n]) for n in names).rstrip()
-            for line in ({name: name for name in names}, *lines)
+        *aligned(
+            [names, *([line[name] for name in names] for line in lines)],
+            words=[place for place, name in enumerate(names) if name in _LEFT],
         ),
         *below,
     ]

@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from hws_nnunet.record.tables import number, write_table
+from hws_nnunet.record.tables import aligned, number, write_table
 
 _SHOWN = 10
 
@@ -82,7 +82,7 @@ def _by_group(weights: Mapping[str, float], groups: Mapping[str, str]) -> list[s
     for group in sorted(set(groups.values()), key=lambda group: sum(g == group for g in groups.values())):
         of = [weights[case] for case in weights if groups[case] == group]
         rows.append((group, str(len(of)), f"{len(of) / n:.1%}", f"{sum(of) / n:.1%}", f"{of[0]:.2f}"))
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _by_dice(weights: Mapping[str, float], dice: Mapping[str, float]) -> list[str]:
@@ -97,15 +97,4 @@ def _by_dice(weights: Mapping[str, float], dice: Mapping[str, float]) -> list[st
         name = f"{'worst' if begin == 0 else 'next'} {len(of) / n:.0%}"
         rows.append((name, str(len(of)), f"{low:.3f} to {high:.3f}", f"{share:.1%}"))
     hardest = [(case, f"{dice[case]:.3f}", f"{weights[case]:.2f}") for case in ranked[:_SHOWN]]
-    return [*_aligned(rows), "", *_aligned([("worst cases", "Dice", "weight"), *hardest]), ""]
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    return [*aligned(rows), "", *aligned([("worst cases", "Dice", "weight"), *hardest]), ""]

@@ -9,6 +9,7 @@ from pathlib import Path
 from hws_nnunet.evaluation.analysis import ALL_CASES
 from hws_nnunet.evaluation.report import HTML, write_report
 from hws_nnunet.evaluation.results import AVERAGE
+from hws_nnunet.record.tables import aligned
 
 
 def parse_results(arguments: Sequence[str]) -> dict[str, Path]:
@@ -40,11 +41,6 @@ def run_report(arguments: Sequence[str], out: Path, **options: object) -> None:
         for key in ("mean", "p10", "min", "cvar_10"):
             row[key] = f"{float(row[key]):.3f}" if row[key] else "-"
         lines.append(tuple(row[name] for name in names))
-    widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
     print("Dice, average of a case's labels")
-    for line in lines:
-        cells = [
-            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
+    print("\n".join(aligned(lines, words=(0, 1))))
     print(f"wrote {folder / HTML}")

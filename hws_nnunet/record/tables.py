@@ -1,9 +1,9 @@
-"""What the record's tables share: the order of their rows, six digits, whole files."""
+"""What tables share: the order of their rows, six digits, whole files, columns for a terminal."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,3 +29,20 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]], *, words: Collection[int] = (0,)) -> list[str]:
+    """Return rows of as many cells as lines for a terminal, columns two spaces apart.
+
+    Args:
+        rows: at least one; the heads among them.
+        words: places of the columns that stand on the left; numbers stand on the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place in words else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hws_nnunet.datasets.case_table import CaseTableError, read_case_groups, read_column
 from hws_nnunet.sampling.table import some_of
 
 
-def read_weights(path: str, cases: Sequence[str]) -> list[float]:
+def read_weights(path: str, cases: Sequence[str], log: Callable[[str], None]) -> list[float]:
     """Return the weights of the training cases, ``(n,)``, from the columns ``case`` and ``weight``.
 
-    Rows of other cases, which may be held out, are left out.
+    Rows of other cases are left out, and told in the log: they may be held out, or unknown.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -28,11 +28,14 @@ def read_weights(path: str, cases: Sequence[str]) -> list[float]:
                 problems.append(f"case {case!r}: expected a weight above 0, found {column[case]!r}")
     if problems:
         raise CaseTableError(path, problems)
+    _tell_others(path, column, cases, log)
     return weights
 
 
-def read_groups(path: str, column: str, cases: Sequence[str]) -> list[str]:
+def read_groups(path: str, column: str, cases: Sequence[str], log: Callable[[str], None]) -> list[str]:
     """Return the name of each training case's group, ``(n,)``; cases without one are together in ``(none)``.
+
+    Rows of other cases are left out, and told in the log.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -47,7 +50,14 @@ def read_groups(path: str, column: str, cases: Sequence[str]) -> list[str]:
             f"all {len(cases)} training cases are in the group {groups[0]!r} of column {column!r}: expected two or more"
         )
         raise CaseTableError(path, [text])
+    _tell_others(path, table, cases, log)
     return groups
+
+
+def _tell_others(path: str, column: Mapping[str, str], cases: Sequence[str], log: Callable[[str], None]) -> None:
+    training = set(cases)
+    if others := [case for case in column if case not in training]:
+        log(f"{path}: {len(others)} of its {len(column)} cases are not among the training cases: {some_of(others)}")
 
 
 def _missing(column: Mapping[str, str], cases: Sequence[str]) -> list[str]:

@@ -90,8 +90,8 @@ class Weighting:
             settings,
             structures=structures,
             measure=settings.draw_by,
-            prior=None if settings.case_weights is None else read_weights(settings.case_weights, once),
-            groups=None if settings.groups is None else read_groups(settings.groups, settings.group_column, once),
+            prior=None if settings.case_weights is None else read_weights(settings.case_weights, once, log),
+            groups=None if settings.groups is None else read_groups(settings.groups, settings.group_column, once, log),
             rng=rng,
         )
         self._tell_what_is_known()

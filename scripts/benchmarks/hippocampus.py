@@ -26,16 +26,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from experiments import (
-    GROUPS_OURS,
-    STATIC,
-    TOPK,
-    TOPK_OURS,
-    UNIFORM,
-    WEIGHTS,
-    WEIGHTS_OURS,
-    settings_of,
-)
+from experiments import GROUPS_OURS, STATIC, TOPK, TOPK_OURS, UNIFORM, WEIGHTS, WEIGHTS_OURS, settings_of
 from nnunet_runs import TIMES, Experiment, prepare_once
 
 from hws_nnunet import Settings
@@ -193,8 +184,8 @@ def prepare(work: Path, data: Path | None, *, condition: str, cases: int) -> Non
 def settings(arm: str, job: dict) -> Settings | None:
     """Return an arm's settings in a run, None where it does not draw by hardness.
 
-    What people know of the cases is in files of the run's ``work`` folder: the scanner of each, and weights that give
-    both scanners equal shares of a fold's draws, within the bounds of ``hws-nnunet weights``.
+    What people know of the cases is in files of the run's ``work`` folder: the scanner of each, and weights that bring
+    both scanners' shares of a fold's draws as near as the bounds of ``hws-nnunet weights`` allow.
     """
     found, work = settings_of(arm), Path(job["work"])
     if arm not in (GROUPS_OURS, WEIGHTS, WEIGHTS_OURS):

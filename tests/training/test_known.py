@@ -11,9 +11,10 @@ def table(folder, text):
     return str(path)
 
 
-def test_weights_come_in_the_order_of_the_cases(tmp_path):
+def test_weights_come_in_the_order_of_the_cases(tmp_path, capsys):
     path = table(tmp_path, "\ufeffweight,case,site\n 2.5 ,a,x\n1e-3,b,y\n7,held out,y\n")
-    assert read_weights(path, ["b", "a"]) == [1e-3, 2.5]
+    assert read_weights(path, ["b", "a"], print) == [1e-3, 2.5]
+    assert f"{path}: 1 of its 3 cases are not among the training cases: held out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -33,35 +34,35 @@ def test_weights_come_in_the_order_of_the_cases(tmp_path):
 )
 def test_weights_that_cannot_be_used_are_refused(tmp_path, text, message):
     with pytest.raises(ValueError, match=message) as caught:
-        read_weights(table(tmp_path, text), ["a", "b"])
+        read_weights(table(tmp_path, text), ["a", "b"], print)
     assert "table.csv" in str(caught.value)
 
 
 def test_every_problem_is_told_at_once(tmp_path):
     with pytest.raises(ValueError, match="2 problem") as caught:
-        read_weights(table(tmp_path, "case,weight\na,0\n"), ["a", "b"])
+        read_weights(table(tmp_path, "case,weight\na,0\n"), ["a", "b"], print)
     assert "lacks 1" in str(caught.value)
     assert "'a'" in str(caught.value)
 
 
 def test_groups(tmp_path):
     path = table(tmp_path, "case,subgroup,site\na,rare,1\nb,,1\nc,rare,2\n")
-    assert read_groups(path, "subgroup", ["b", "a", "c"]) == ["(none)", "rare", "rare"]
-    assert read_groups(path, "site", ["a", "c"]) == ["1", "2"]
+    assert read_groups(path, "subgroup", ["b", "a", "c"], print) == ["(none)", "rare", "rare"]
+    assert read_groups(path, "site", ["a", "c"], print) == ["1", "2"]
     with pytest.raises(ValueError, match="all 2 training cases are in the group '1' of column 'site'"):
-        read_groups(path, "site", ["a", "b"])
+        read_groups(path, "site", ["a", "b"], print)
     with pytest.raises(ValueError, match="lacks 1 of 2 training cases: d"):
-        read_groups(path, "site", ["a", "d"])
+        read_groups(path, "site", ["a", "d"], print)
     with pytest.raises(ValueError, match="expected a column diagnosis"):
-        read_groups(path, "diagnosis", ["a", "b"])
+        read_groups(path, "diagnosis", ["a", "b"], print)
 
 
 def test_a_file_that_is_none_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist: expected a table"):
-        read_weights(str(tmp_path / "none.csv"), ["a"])
+        read_weights(str(tmp_path / "none.csv"), ["a"], print)
     (tmp_path / "image.csv").write_bytes(b"case,weight\n\xff\xfe\x00")
     with pytest.raises(ValueError, match="is no table"):
-        read_weights(str(tmp_path / "image.csv"), ["a"])
+        read_weights(str(tmp_path / "image.csv"), ["a"], print)
 
 
 def test_a_training_does_not_start_with_such_a_file(tmp_path):
