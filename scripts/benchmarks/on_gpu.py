@@ -93,6 +93,7 @@ def main() -> int:
     args.out, args.data = args.out.resolve(), args.data.resolve()
     if not args.data.is_dir():
         parser.error(f"--data: expected a folder, given: {args.data}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the step under way is ended, too
     end = time.monotonic() + 60 * args.minutes
     args.out.mkdir(parents=True, exist_ok=True)
     python = installed(args.wheels, args.out) if args.wheels else sys.executable
