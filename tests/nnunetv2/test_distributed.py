@@ -36,13 +36,14 @@ def first_rank(agent):
 
 @pytest.fixture(scope="module")
 def steps(workspace):
-    """Train five steps on two ranks: stock, neutral, weighted; return ``{name: results by rank}``."""
+    """Train five steps on two ranks: stock, neutral, weighted; and on four; return ``{name: results by rank}``."""
     jobs = {}
     for name, trainer, settings in (
         ("stock", "ShortStock", None),
         ("neutral", "ShortHardnessWeighted", NEUTRAL),
         ("weighted", "ShortHardnessWeighted", {}),
         ("dice_ce", "ShortHardnessWeighted", {"draw_by": "dice_ce"}),
+        ("four ranks", "ShortHardnessWeighted", {}),
     ):
         config = None
         if settings is not None:
@@ -51,11 +52,13 @@ def steps(workspace):
         out = str(workspace.root / f"ddp_{name}.pt")
         jobs[name] = {"trainer": trainer, "dataset": 1, "configuration": "3d_four", "steps": 5}
         jobs[name] |= {"config": config, "out": out}
+    ranks = {name: 4 if name == "four ranks" else 2 for name in jobs}
     file = workspace.root / "ddp_jobs.json"
-    file.write_text(json.dumps(list(jobs.values())))
-    workspace.run(*TORCHRUN, 2, SCRIPT, file, nnUNet_n_proc_DA="0")
+    for count in (2, 4):
+        file.write_text(json.dumps([job for name, job in jobs.items() if ranks[name] == count]))
+        workspace.run(*TORCHRUN, count, SCRIPT, file, nnUNet_n_proc_DA="0")
     return {
-        name: [torch.load(f"{job['out']}.{rank}", weights_only=False) for rank in range(2)]
+        name: [torch.load(f"{job['out']}.{rank}", weights_only=False) for rank in range(ranks[name])]
         for name, job in jobs.items()
     }
 
@@ -67,16 +70,18 @@ def test_neutral_settings_equal_stock_ddp_bit_for_bit(steps):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["neutral", "weighted", "dice_ce"])
+@pytest.mark.parametrize("name", ["neutral", "weighted", "dice_ce", "four ranks"])
 def test_tables_and_networks_are_equal_over_ranks(steps, name):
-    one, other = steps[name]
-    assert one["fault"] == other["fault"] == ""
+    one, *others = steps[name]
+    assert one["fault"] == ""
     assert one["state"]["version"] == 5
     assert one["state"]["visits"].sum() == 5 * 4
-    states = [{key: value for key, value in rank["state"].items() if key != "order"} for rank in (one, other)]
-    assert_same_state(*states)
-    for key, weight in one["weights"].items():
-        assert torch.equal(weight, other["weights"][key])
+    for other in others:
+        assert other["fault"] == ""
+        states = [{key: value for key, value in rank["state"].items() if key != "order"} for rank in (one, other)]
+        assert_same_state(*states)
+        for key, weight in one["weights"].items():
+            assert torch.equal(weight, other["weights"][key])
 
 
 @pytest.mark.slow
