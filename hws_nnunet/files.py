@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -13,18 +14,44 @@ from pathlib import Path
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; rename it to ``path`` when the block ends without an error.
 
-    The temporary name is fixed, so that what a killed process left behind is overwritten by the next attempt.
+    The temporary names are fixed, so that what a killed process left behind is overwritten by the next attempt. Where
+    several processes write one file at a time, each has one of its own, and the last to end is what stays.
     """
     target = Path(path)
-    partial = target.with_name(target.name + ".partial")
+    partial, lock = _own_partial(target)
     try:
         yield partial
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, target)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that has become read-only, for instance: that is told
+            partial.unlink()
         raise
+    finally:
+        os.close(lock)
+
+
+def _own_partial(target: Path) -> tuple[Path, int]:
+    """Return the first temporary name beside ``target`` that nobody writes to, and its file, open and locked."""
+    number = 1
+    while True:
+        partial = target.with_name(f"{target.name}{'' if number == 1 else f'.{number}'}.partial")
+        lock = os.open(partial, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            number += 1
+            os.close(lock)
+            continue
+        except OSError:  # a file system without locks: all use the first name
+            return partial, lock
+        try:
+            if os.path.samestat(os.fstat(lock), os.stat(partial)):
+                return partial, lock
+        except FileNotFoundError:
+            pass
+        os.close(lock)  # it has become somebody's target meanwhile
 
 
 @contextmanager
