@@ -161,7 +161,7 @@ def prepare(quick: bool) -> list[Row]:
     return [
         counted.row(
             f"`hws-nnunet prepare brats --link` of {subjects:,} subjects, {shown}, five files each",
-            f"{all_cores / subjects:.2f} s a subject on {cores} core(s), {one / alone:.2f} s on one ({alone} subjects); "
+            f"{all_cores / subjects:.2f} s a subject on {cores} core(s), {one / alone:.2f} s on one (of {alone}); "
             f"to read and unpack its files alone takes one core {reading:.2f} s. Memory of all its processes in the "
             f"last three quarters: {np.median(late):.0f} MB (median), {max(late):.0f} MB (largest). Bars say how far "
             "it is.",

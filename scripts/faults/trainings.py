@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import time
@@ -16,15 +17,17 @@ from tqdm import tqdm
 from faults.files import fill, remount, small_disk
 from faults.host import STEPS, TRAINER, Training, read_checkpoint, workspace, wrong_with
 from faults.rows import Counted, Row
+from tests.workspaces import left_of_session
 
 LATEST, FINAL = "checkpoint_latest.pth", "checkpoint_final.pth"
 GOES_ON = "Hardness weighted sampling goes on after"
 LONG_WAIT = 60.0
 
 
-def shared_memory() -> set[str]:
-    """Return the names of what lies in shared memory."""
-    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+def shared_memory_of(processes: list[int]) -> list[str]:
+    """Return the names of what lies in shared memory of these processes: PyTorch and Python put their number in."""
+    names = os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else []
+    return [name for name in names if {int(number) for number in re.findall(r"\d+", name)} & set(processes)]
 
 
 def kill(quick: bool) -> list[Row]:
@@ -33,7 +36,7 @@ def kill(quick: bool) -> list[Row]:
     resumed, whole, clean, temporary = Counted(), Counted(), Counted(), Counted()
     writing = 0
     with workspace() as space:
-        fold, before = space.fold(1, TRAINER), shared_memory()
+        fold = space.fold(1, TRAINER)
         expected: int | None = None
         for number in tqdm(range(kills + 1), "kills", leave=False):
             last = number == kills
@@ -49,9 +52,14 @@ def kill(quick: bool) -> list[Row]:
                     "" if code == 0 and (fold / FINAL).exists() else f"exit code {code}: {training.said[-300:]}"
                 )
             else:
-                writing += _wait_for_a_moment(training, fold, rng, number)
+                partial = fold / f"{LATEST}.partial"
+                before = _identity(partial)
+                _wait_for_a_moment(training, fold, rng, number, (expected or 0) // STEPS)
+                session = left_of_session(training.process.pid)
                 left = training.kill()
-                clean.add([left] if left else [f"left: {more}"] if (more := _memory_left(before)) else [])
+                memory = shared_memory_of(session)
+                clean.add([left] * bool(left) + [f"left in shared memory: {memory}"] * bool(memory))
+                writing += _identity(partial) not in (None, before)
             file = next((fold / name for name in (FINAL, LATEST) if (fold / name).exists()), None)
             if file is None:
                 continue
@@ -76,24 +84,28 @@ def kill(quick: bool) -> list[Row]:
     ]
 
 
-def _wait_for_a_moment(training: Training, fold: Path, rng: np.random.Generator, number: int) -> bool:
-    """Wait until it is time to kill; return whether a checkpoint is being written then."""
-    partial = fold / f"{LATEST}.partial"
+def _wait_for_a_moment(training: Training, fold: Path, rng: np.random.Generator, number: int, epoch: int) -> None:
+    """Wait until it is time to kill: any time in the next epochs, every third time while a checkpoint is written."""
     if number % 3:
-        time.sleep(rng.uniform(0, 6))
-        return partial.exists()
-    if partial.exists():
-        partial.unlink()  # what an earlier kill left, so that the next one is seen
-    training.wait_for(partial.exists, poll=0)
+        begin = time.monotonic()
+        training.wait_for(f"Epoch {epoch + 1}")
+        seconds = time.monotonic() - begin  # that an epoch takes
+        if number % 3 == 2:
+            training.wait_for(f"Epoch {epoch + int(rng.integers(1, 3))}")
+        time.sleep(rng.uniform(0, seconds))
+        return
+    partial = fold / f"{LATEST}.partial"
+    before = _identity(partial)
+    training.wait_for(lambda: _identity(partial) not in (None, before), poll=0)
     time.sleep(rng.uniform(0, 0.02))
-    return partial.exists()
 
 
-def _memory_left(before: set[str]) -> set[str]:
-    end = time.monotonic() + 5
-    while (more := shared_memory() - before) and time.monotonic() < end:
-        time.sleep(0.1)
-    return more
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def worker_dies(quick: bool) -> list[Row]:
