@@ -28,7 +28,7 @@ def experiment(monkeypatch):
 def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment):
     seeds, changed = experiment.MAX_SEEDS, experiment.Changed()
     plain, scanner, labels = (experiment.splits(condition, NAMES) for condition in experiment.CONDITIONS)
-    assert (len(plain), len(scanner), len(labels)) == (seeds, 2 * seeds, seeds)
+    assert (len(plain), len(scanner), len(labels)) == (seeds, 4 * seeds, seeds)
     assert len({tuple(sorted(fold["val"])) for fold in plain}) == seeds
     for seed, (as_it_is, rare, wrong) in enumerate(zip(plain, scanner[:seeds], labels, strict=True)):
         assert sorted(as_it_is["train"] + as_it_is["val"]) == NAMES
@@ -46,6 +46,10 @@ def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment
         oversampled = scanner[seeds + seed]
         assert sorted(oversampled["train"]) == sorted(rare["train"] + found[0] * (experiment.TIMES - 1))
         assert oversampled["val"] == rare["val"]
+        halves = scanner[2 * seeds + 2 * seed :][:2]
+        assert [half["train"] for half in halves] == [half["val"] for half in reversed(halves)]
+        assert sorted(halves[0]["train"] + halves[0]["val"]) == sorted(rare["train"])
+        assert {sum(name in changed for name in half["train"]) for half in halves} == {3, 4}
 
 
 def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
@@ -53,6 +57,12 @@ def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
     folds = tmp_path / "preprocessed" / "Dataset993_HippocampusBenchmark" / "splits_final.json"
     folds.parent.mkdir(parents=True)
     folds.write_text(json.dumps(experiment.splits("scanner", NAMES)))
+    [base] = made.bases(tmp_path, 1)
+    for job in experiment.first_folds("held-out Dice", base):
+        held_out = json.loads(folds.read_text())[job["fold"]]["val"]
+        dice = {case: {"anterior": 0.3 if case.endswith("_scanner") else 0.9, "posterior": 0.8} for case in held_out}
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        (tmp_path / "runs" / f"{job['name']}.json").write_text(json.dumps({"dice": {"16": {}, "32": dice}}))
     jobs = {job["arm"]: job for job in made.jobs(tmp_path, 1, list(experiment.CONDITIONS["scanner"]))}
     assert {arm: job["trainer"] for arm, job in jobs.items()} == {
         "uniform": "nnUNetTrainer",
@@ -60,6 +70,8 @@ def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
         "ours, groups told": "HardnessWeightedTrainer",
         "case weights": "HardnessWeightedTrainer",
         "ours, case weights": "HardnessWeightedTrainer",
+        "held-out Dice": "HardnessWeightedTrainer",
+        "ours, held-out Dice": "HardnessWeightedTrainer",
         "static oversampling": "nnUNetTrainer",
         "paper": "HardnessWeightedTrainer",
         "Dice + top-k loss": "nnUNetTrainerDiceTopK10Loss",
@@ -75,6 +87,10 @@ def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
     weights = read_weights(jobs["case weights"]["settings"]["case_weights"], training, print)
     rare = sum(weight for case, weight in zip(training, weights, strict=True) if case.endswith("_scanner"))
     assert rare / sum(weights) == pytest.approx(4 * 7 / 140, rel=1e-4), "four times its share, the largest allowed"
+    failed = dict(
+        zip(training, read_weights(jobs["held-out Dice"]["settings"]["case_weights"], training, print), strict=True)
+    )
+    assert max(failed.values()) == pytest.approx(failed[next(case for case in training if case.endswith("_scanner"))])
     assert jobs["Dice + top-k loss"]["settings"] is None
     with pytest.raises(SystemExit):
         experiment.experiment("plain").main("", (), ["--arms", "static oversampling"])

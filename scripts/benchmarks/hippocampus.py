@@ -26,14 +26,25 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from experiments import GROUPS_OURS, STATIC, TOPK, TOPK_OURS, UNIFORM, WEIGHTS, WEIGHTS_OURS, settings_of
+from experiments import (
+    FAILED,
+    FAILED_OURS,
+    GROUPS_OURS,
+    STATIC,
+    TOPK,
+    TOPK_OURS,
+    UNIFORM,
+    WEIGHTS,
+    WEIGHTS_OURS,
+    settings_of,
+)
 from nnunet_runs import TIMES, Experiment, prepare_once
 
 from hws_nnunet import Settings
 from hws_nnunet.datasets import Case, Collection, write_raw_v2
 from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.raw_v2 import dataset_name
-from hws_nnunet.evaluation.case_weights import weights_by_group
+from hws_nnunet.evaluation.case_weights import weights_by_dice, weights_by_group
 from hws_nnunet.record.tables import write_table
 
 DATASET, NAME, CONFIGURATION = 993, "HippocampusBenchmark", "3d_small"
@@ -46,7 +57,19 @@ MAX_SEEDS = 10
 NETWORK = {"coarser": 1.5, "patch_size": (24, 36, 24)}  # a patch shows nearly the whole image
 CONDITIONS = {
     "plain": (UNIFORM, "ours", "paper", TOPK, TOPK_OURS),
-    "scanner": (UNIFORM, "ours", GROUPS_OURS, WEIGHTS, WEIGHTS_OURS, STATIC, TOPK, TOPK_OURS, "paper"),
+    "scanner": (
+        UNIFORM,
+        "ours",
+        GROUPS_OURS,
+        WEIGHTS,
+        WEIGHTS_OURS,
+        FAILED,
+        FAILED_OURS,
+        STATIC,
+        TOPK,
+        TOPK_OURS,
+        "paper",
+    ),
     "labels": (UNIFORM, "ours", "ours, dice_ce", "paper", TOPK, TOPK_OURS),
 }
 """The arms of each condition."""
@@ -70,8 +93,11 @@ def wrong(names: list[str]) -> list[str]:
 
 
 def splits(condition: str, names: list[str]) -> list[dict]:
-    """Return nnU-Net's folds: one a seed, then, of another scanner, with the rare cases listed several times."""
-    folds, oversampled = [], []
+    """Return nnU-Net's folds: one a seed; of another scanner then one with the rare cases listed several times.
+
+    Last, of another scanner, those of the first cross-validation: two a seed, which halve its training cases.
+    """
+    folds, oversampled, halves = [], [], []
     for seed in range(MAX_SEEDS):
         training, held_out = split(names, seed)
         if condition == "scanner":
@@ -80,11 +106,12 @@ def splits(condition: str, names: list[str]) -> list[dict]:
             training = rare + others
             held_out = [scanned(name) for name in held_out[:half]] + held_out[half:]
             oversampled.append({"train": rare * TIMES + others, "val": held_out})
+            halves += [{"train": training[1 - half :: 2], "val": training[half::2]} for half in (0, 1)]
         elif condition == "labels":
             few = len(training) // 14
             training = wrong(training[:few]) + training[few:]
         folds.append({"train": training, "val": held_out})
-    return folds + oversampled
+    return folds + oversampled + halves
 
 
 class Changed:
@@ -185,9 +212,15 @@ def settings(arm: str, job: dict) -> Settings | None:
     """Return an arm's settings in a run, None where it does not draw by hardness.
 
     What people know of the cases is in files of the run's ``work`` folder: the scanner of each, and weights that bring
-    both scanners' shares of a fold's draws as near as the bounds of ``hws-nnunet weights`` allow.
+    both scanners' shares of a fold's draws as near as the bounds of ``hws-nnunet weights`` allow, or grow with how far
+    a first cross-validation failed on a case.
     """
     found, work = settings_of(arm), Path(job["work"])
+    if arm in (FAILED, FAILED_OURS):
+        file = work / f"failed-{job['seed']}.csv"
+        weights = weights_by_dice(_held_out(arm, job), beta=10.0, ess=0.5, cap=4.0)
+        write_table(file, ("case", "weight"), weights.items())
+        return found.model_copy(update={"case_weights": str(file)})
     if arm not in (GROUPS_OURS, WEIGHTS, WEIGHTS_OURS):
         return found
     folds = json.loads((work / "preprocessed" / dataset_name(DATASET, NAME) / "splits_final.json").read_text())
@@ -197,6 +230,21 @@ def settings(arm: str, job: dict) -> Settings | None:
     file = work / f"{field}-{job['seed']}.csv"
     write_table(file, ("case", column), rows.items())
     return found.model_copy(update={field: str(file)})
+
+
+def first_folds(arm: str, base: dict) -> list[dict]:
+    """Return the runs of a seed's first cross-validation: uniform, as long as the training that all arms go on from."""
+    if arm not in (FAILED, FAILED_OURS):
+        return []
+    first = 2 * MAX_SEEDS + 2 * base["seed"]
+    return [{**base, "name": f"half-{first + half}", "fold": first + half, "keep": False} for half in (0, 1)]
+
+
+def _held_out(arm: str, base: dict) -> dict[str, float]:
+    """Return the Dice of each training case in the first cross-validation, mean of structures."""
+    files = [Path(base["work"]) / "runs" / f"{job['name']}.json" for job in first_folds(arm, base)]
+    found = [json.loads(file.read_text())["dice"].popitem()[1] for file in files]
+    return {case: float(np.mean(list(dice.values()))) for half in found for case, dice in half.items()}
 
 
 def experiment(condition: str, *, cases: int = CASES) -> Experiment:
@@ -213,6 +261,7 @@ def experiment(condition: str, *, cases: int = CASES) -> Experiment:
         prepare=partial(prepare, condition=condition, cases=cases),
         oversampled=condition == "scanner",
         settings=settings,
+        before=first_folds,
     )
 
 

@@ -50,6 +50,7 @@ class Experiment:
         device: PyTorch's name of where to train.
         settings: returns an arm's settings in a run (the job, as :meth:`bases` makes it, with its seed and ``work``
             folder), or None where it does not draw by hardness.
+        before: returns the runs that an arm's settings need, of one of :meth:`bases`; their results are not summarised.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Experiment:
     oversampled: bool = True
     device: str = "cpu"
     settings: Callable[[str, dict], Settings | None] = lambda arm, job: settings_of(arm)
+    before: Callable[[str, dict], list[dict]] = lambda arm, base: []
 
     def bases(self, work: Path, seeds: int, *, quick: bool = False) -> list[dict]:
         """Return the uniform trainings that all arms of a seed go on from."""
@@ -171,9 +173,11 @@ class Experiment:
         self.prepare(work, args.data)
         seeds, arms = (1, [UNIFORM, "ours"]) if args.quick else (args.seeds, args.arms)
         runs = work / "runs"  # beside the checkpoints that they go on from
-        results = []
+        bases, results = self.bases(work, seeds, quick=args.quick), []
         if not args.scratch:
-            results = run_all(run_job, self.bases(work, seeds, quick=args.quick), runs, processes=args.processes)
+            results = run_all(run_job, bases, runs, processes=args.processes)
+        before = {job["name"]: job for arm in arms for base in bases for job in self.before(arm, base)}
+        run_all(run_job, before.values(), runs, processes=args.processes)
         jobs = self.jobs(work, seeds, arms, scratch=args.scratch, quick=args.quick)
         results += run_all(run_job, jobs, runs, processes=args.processes)
         name = f"{'quick' if args.quick else self.name}{'-scratch' if args.scratch else ''}.json"
