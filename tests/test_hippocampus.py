@@ -28,7 +28,7 @@ def experiment(monkeypatch):
 def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment):
     seeds, changed = experiment.MAX_SEEDS, experiment.Changed()
     plain, scanner, labels = (experiment.splits(condition, NAMES) for condition in experiment.CONDITIONS)
-    assert (len(plain), len(scanner), len(labels)) == (seeds, 4 * seeds, seeds)
+    assert (len(plain), len(scanner), len(labels)) == (seeds, 7 * seeds, seeds)
     assert len({tuple(sorted(fold["val"])) for fold in plain}) == seeds
     for seed, (as_it_is, rare, wrong) in enumerate(zip(plain, scanner[:seeds], labels, strict=True)):
         assert sorted(as_it_is["train"] + as_it_is["val"]) == NAMES
@@ -50,6 +50,13 @@ def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment
         assert [half["train"] for half in halves] == [half["val"] for half in reversed(halves)]
         assert sorted(halves[0]["train"] + halves[0]["val"]) == sorted(rare["train"])
         assert {sum(name in changed for name in half["train"]) for half in halves} == {3, 4}
+        for place, (count, few) in enumerate(((25, 1), (50, 2), (100, 5))):
+            made = experiment.experiment("scanner", training=count)
+            fold = scanner[made.bases(Path(), seed + 1)[seed]["fold"]]
+            assert made.first_fold == (4 + place) * seeds
+            assert (len(fold["train"]), sum(name in changed for name in fold["train"])) == (count, few)
+            assert set(fold["train"]) <= set(rare["train"])
+            assert fold["val"] == rare["val"]
 
 
 def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
