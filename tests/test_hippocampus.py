@@ -184,6 +184,33 @@ def test_report_of_what_has_been_run(experiment, tmp_path):
     assert (docs / "hippocampus-labels.png").stat().st_size > 10_000
 
 
+def test_growth_with_cases_and_steps(experiment, tmp_path):
+    from report_growth import growth
+
+    usual, fewer = results(), results()
+    for found in (usual, fewer):
+        found["rare"] = [True] * 5 + [False] * 5
+    fewer["arms"]["ours"] = fewer["arms"]["ours"][:1]  # one seed
+    (tmp_path / "made-up.json").write_text(json.dumps(usual))
+    assert growth(tmp_path, "made-up", tmp_path / "growth.png") == [], "nothing but the usual experiment"
+    (tmp_path / "made-up-20-cases.json").write_text(json.dumps(fewer))
+    (tmp_path / "made-up-50-steps.json").write_text(json.dumps(usual))
+    lines = growth(tmp_path, "made-up", tmp_path / "growth.png")
+    first = np.array(usual["arms"]["uniform"][0]["dice"][0])
+    rare, common = 100 * first[:5].mean(), 100 * first[5:].mean()
+    assert (
+        f"| 20 training cases | 1 | {rare:.1f}, {rare + 2:.1f}, +2.0 | {common:.1f}, {common + 2:.1f}, +2.0 |"
+        in "".join(lines)
+    )
+    assert [line.split(" | ")[:2] for line in lines[4:-1]] == [
+        ["| 20 training cases", "1"],
+        ["| 40 training cases", "2"],
+        ["| 50 steps", "2"],
+        ["| 100 steps", "2"],
+    ]
+    assert (tmp_path / "growth.png").stat().st_size > 10_000
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the data are not at {DATA} (HWS_HIPPOCAMPUS names another place)")
 def test_rare_scanner_in_short(tmp_path):
