@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hws_nnunet.gallery.layout import Layout, RawData
-from hws_nnunet.record.history import CASES_FILE, read_cases
+from hws_nnunet.record.cases import CASES_FILE, read_cases
 from hws_nnunet.record.structures import Hardest, read_hardest_structures
 
 
@@ -46,12 +46,8 @@ def hardest_in_training(layout: Layout, data: RawData, *, top: int, predictions:
         ValueError: no case of it has been seen, or it, or the table of structures, is not a record.
     """
     rows = read_cases(layout.fold)
-    try:
-        seen = [row for row in rows if row["hardness"]]
-        chosen = [_from_record(row, layout, data, predictions) for row in seen[:top]]
-    except (KeyError, TypeError, ValueError) as error:
-        file = layout.fold / CASES_FILE
-        raise ValueError(f"{file} is no record of this package: {type(error).__name__}: {error}") from error
+    seen = [row for row in rows if row["hardness"]]
+    chosen = [_from_record(row, layout, data, predictions) for row in seen[:top]]
     if not chosen:
         raise ValueError(f"{layout.fold / CASES_FILE} has no case with a hardness: train at least one epoch")
     hardest = read_hardest_structures(layout.fold)

@@ -6,7 +6,6 @@ are written anew each time.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,13 +15,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from hws_nnunet.record.cases import CASES_FILE
 from hws_nnunet.record.structures import hardest_structure
 from hws_nnunet.record.tables import hardest_first, number, write_table
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.sampling.table import some_of
 
-CASES_FILE, EPOCHS_FILE, FIGURE_FILE = "hardness.csv", "hardness_epochs.csv", "hardness.png"
-GROUPS_FILE = "hardness_groups.csv"
+EPOCHS_FILE, GROUPS_FILE, FIGURE_FILE = "hardness_epochs.csv", "hardness_groups.csv", "hardness.png"
 
 
 class GroupSummary(NamedTuple):
@@ -290,22 +289,6 @@ def draw_probabilities(sampler: HardnessWeightedSampler) -> np.ndarray:
     """Return each case's probability ``(n,)`` of a single draw, the host's where cases are not weighted."""
     n = len(sampler.table)
     return sampler.probabilities() if sampler.weighs_cases else np.full(n, 1 / n)
-
-
-def read_cases(folder: Path) -> list[dict[str, str]]:
-    """Return the rows of a fold's ``hardness.csv``, hardest first.
-
-    Raises:
-        FileNotFoundError: the folder has none.
-    """
-    path = Path(folder) / CASES_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no {CASES_FILE} in {folder}: expected a fold's folder of a HardnessWeightedTrainer, for instance "
-            "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
-        )
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _typed(value: float, kind: str) -> float | int | bool:
