@@ -78,6 +78,9 @@ class Settings(BaseModel):
     """By how much a case's hardness is pulled towards its group's mean: 0 not at all, 1 (group DRO) entirely; null for
     what the losses say of differences within groups."""
 
+    tensorboard: bool = False
+    """Whether each epoch's values are written for TensorBoard too, into ``tensorboard`` beside the record."""
+
     @model_validator(mode="after")
     def _combinations(self) -> Settings:
         if self.cap == 1 and self.ess == 0 and self.beta > 0:

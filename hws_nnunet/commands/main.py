@@ -227,6 +227,27 @@ def hardness(
 
 
 @app.command()
+def watch(
+    fold: Annotated[Path, typer.Argument(help="A fold's folder: .../HardnessWeightedTrainer__.../fold_0")],
+    top: Annotated[int, typer.Option("--top", min=1, help="How many of the hardest cases, at most.")] = 20,
+    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one view and end.")] = False,
+) -> None:
+    """Watch a training in the terminal: time left, effective sample size, beta, and the hardest cases over the epochs.
+
+    Reads the record's files alone. Ctrl-C ends it, and nothing else. Where the output is no terminal, or the training
+    is over, it prints one view and ends.
+
+    \b
+    Example:
+      hws-nnunet watch $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0
+    """
+    from hws_nnunet.commands.watch import watch_fold
+
+    watch_fold(fold, top=top, every=every, once=once)
+
+
+@app.command()
 def cost(
     cases: Annotated[int, typer.Option("--cases", min=1, help="Of the data set.")],
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples in a batch.")] = 2,

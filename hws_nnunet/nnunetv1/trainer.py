@@ -106,7 +106,7 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def on_epoch_end(self) -> bool:
         """Log what the sampler did, let the host end its epoch, checkpoints included; then write the record."""
-        self.weighting.end_epoch(self.epoch)
+        self.weighting.end_epoch(self.epoch, self.max_num_epochs)
         go_on = super().on_epoch_end()
         self.weighting.write_record(Path(self.output_folder), last=self.epoch + 1 >= self.max_num_epochs)
         self.weighting.start_epoch()

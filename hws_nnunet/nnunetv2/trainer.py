@@ -89,7 +89,7 @@ class HardnessWeightingMixin(WeightingMixin):
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Log what the sampler did, after the host's own figures of the training part."""
         super().on_train_epoch_end(train_outputs)
-        summary = self.weighting.end_epoch(self.current_epoch)
+        summary = self.weighting.end_epoch(self.current_epoch, self.num_epochs)
         host.log_beside(self.logger, summary.values(), self.current_epoch)
 
     def on_epoch_end(self) -> None:

@@ -23,6 +23,7 @@ _WITHOUT_MEANING = {
     "case_weights": "give weights",
     "groups": "give groups",
     "group_column": "give groups",
+    "tensorboard": "your loop logs",
 }
 
 
