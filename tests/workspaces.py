@@ -5,11 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from tests import forks
 
 
 class Workspace:
@@ -32,16 +35,18 @@ class Workspace:
         }
         self.env.pop("HWS_CONFIG", None)
 
-    def run(self, *command, check=True, timeout=900, **env):
-        done = subprocess.run(
-            [str(part) for part in command],
-            env={**self.env, **env},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
-        )
+    def run(self, *command, check=True, timeout=900, real=False, **env):
+        """Run a command; unless it is to be a ``real`` process, in a fork of one that has imported nnU-Net."""
+        command = [str(part) for part in command]
+        env = {**self.env, **env}
+        if real or not forks.forkable(command):
+            done = subprocess.run(
+                command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False
+            )
+        else:
+            with tempfile.NamedTemporaryFile("r", errors="replace") as log:
+                code = forks.run(command, env, log.name, timeout)
+                done = subprocess.CompletedProcess(command, code, log.read())
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done
 
