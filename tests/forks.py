@@ -17,6 +17,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 
 FRESH = {"hws_nnunet", "nnunet", "nnunetv2", "tests"}  # nnU-Net reads its folders when it is imported
 IMPORTED = (
@@ -39,8 +40,17 @@ def forkable(command):
     return command[0] == sys.executable or bool(_scripts(command[0]))
 
 
-def run(command, env, log, timeout):
-    """Run a command, its output in a file; return its exit code."""
+def run(command, env=None, *, timeout=900, merged=True):
+    """Run a command as subprocess.run does; return its exit code, and what it wrote, to one stream or to two."""
+    command = [str(part) for part in command]
+    with contextlib.ExitStack() as files:
+        out, err = (files.enter_context(tempfile.NamedTemporaryFile("r", errors="replace")) for _ in range(2))
+        names = (out.name, out.name if merged else err.name)
+        code = _ask(command, dict(os.environ if env is None else env), *names, timeout)
+        return subprocess.CompletedProcess(command, code, out.read(), None if merged else err.read())
+
+
+def _ask(command, env, out, err, timeout):
     global _server
     if _server is None or _server.poll() is not None:
         _server = subprocess.Popen(
@@ -50,7 +60,7 @@ def run(command, env, log, timeout):
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
-    print(json.dumps([command, env, str(log), os.getcwd(), timeout]), file=_server.stdin, flush=True)
+    print(json.dumps([command, env, out, err, os.getcwd(), timeout]), file=_server.stdin, flush=True)
     ready, *_ = select.select([_server.stdout], [], [], timeout + 300)
     if not ready:
         _server.kill()
@@ -76,9 +86,9 @@ def _serve():
     torch.set_num_threads = lambda number: None  # nnU-Net asks for all cores, and other tests run beside it
     multiprocessing.get_context = lambda method=None: FORK  # spawned, workers would import all again
     for line in requests:
-        command, env, log, cwd, timeout = json.loads(line)
-        with open(log, "wb") as file:
-            code = _fork(command, env, file.fileno(), file.fileno(), base, cwd, timeout)
+        command, env, out, err, cwd, timeout = json.loads(line)
+        with open(out, "ab") as out, open(err, "ab") as err:
+            code = _fork(command, env, out.fileno(), err.fileno(), base, cwd, timeout)
         print(code, file=answers, flush=True)
 
 
@@ -96,7 +106,7 @@ def _become(command, env, out, err, base, cwd, timeout):
         os.dup2(nothing.fileno(), 0)
     os.dup2(out, 1)
     os.dup2(err, 2)
-    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -40,13 +39,10 @@ class Workspace:
         command = [str(part) for part in command]
         env = {**self.env, **env}
         if real or not forks.forkable(command):
-            done = subprocess.run(
-                command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout, check=False
-            )
+            pipes = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            done = subprocess.run(command, env=env, timeout=timeout, check=False, **pipes)
         else:
-            with tempfile.NamedTemporaryFile("r", errors="replace") as log:
-                code = forks.run(command, env, log.name, timeout)
-                done = subprocess.CompletedProcess(command, code, log.read())
+            done = forks.run(command, env, timeout=timeout)
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done
 
