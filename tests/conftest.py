@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads that wait for each other keep other tests waiting
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of the processes compiles all of this package anew
+sys.dont_write_bytecode = False
 FIRST = ("nnunetv2/test_end_to_end.py", "nnunetv1/test_end_to_end.py")  # each plans what the tests of its version share
 
 

@@ -7,11 +7,13 @@ has to be started, and each of nnU-Net's commands is a real one in some test of 
 """
 
 import contextlib
+import gc
 import importlib
 import importlib.metadata
 import json
 import multiprocessing
 import os
+import pkgutil
 import runpy
 import select
 import signal
@@ -80,11 +82,18 @@ def _serve():
     for name in IMPORTED:
         with contextlib.suppress(ImportError):  # one of the two nnU-Nets will do
             importlib.import_module(name)
+    with contextlib.suppress(ImportError):  # looking for a trainer, nnU-Net imports them all
+        trainers = importlib.import_module("nnunetv2.training.nnUNetTrainer")
+        for found in pkgutil.walk_packages(trainers.__path__, f"{trainers.__name__}."):
+            with contextlib.suppress(Exception):
+                importlib.import_module(found.name)
     import torch
 
     torch.set_num_threads(1)
     torch.set_num_threads = lambda number: None  # nnU-Net asks for all cores, and other tests run beside it
     multiprocessing.get_context = lambda method=None: FORK  # spawned, workers would import all again
+    gc.collect()
+    gc.freeze()  # forks need not look through what they share
     for line in requests:
         command, env, out, err, cwd, timeout = json.loads(line)
         with open(out, "ab") as out, open(err, "ab") as err:
