@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr as shown  # a few lines of YAML can stand for gigabytes
 from typing import Annotated, Literal
 
 import yaml
@@ -112,7 +113,7 @@ def parse_settings(values: Mapping[str, object], source: str) -> Settings:
     for name in [name for name in given if name not in known]:
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-        faults.append(f"unknown setting {name!r}{hint}")
+        faults.append(f"unknown setting {shown(name)}{hint}")
         del given[name]
     try:
         settings = Settings.model_validate(given)
@@ -142,7 +143,7 @@ def read_settings(path: str | os.PathLike) -> Settings:
         values = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(str(path), [f"cannot be read: {error}"]) from error
-    except yaml.YAMLError as error:
+    except Exception as error:  # a value that does not fit its tag makes the loader raise what it comes upon
         raise SettingsError(str(path), ["is no valid YAML: " + " ".join(str(error).split())]) from error
     if values is None:
         values = {}
@@ -187,7 +188,7 @@ def _explain(detail: dict) -> str:
     hint = ""
     if isinstance(given, str) and detail["type"] in ("float_type", "int_type"):
         hint = " (YAML reads 1e3 as text: write 1.0e+3)" if _is_number(given) else ""
-    return f"{name}: {message}, given: {given!r}{hint}"
+    return f"{name}: {message}, given: {shown(given)}{hint}"
 
 
 def _is_number(text: str) -> bool:

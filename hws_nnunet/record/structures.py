@@ -74,12 +74,17 @@ def read_hardest_structures(folder: Path) -> dict[str, Hardest]:
     path = Path(folder) / STRUCTURES_FILE
     if not path.is_file():
         return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            header, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no table: {error}") from error
     if tuple(header[: len(_HEADER)]) != _HEADER:
         raise ValueError(f"{path} starts with {', '.join(header) or 'nothing'}; expected {', '.join(_HEADER)}, ...")
     structures, found = header[len(_HEADER) :], {}
     for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"{path}: {len(row)} of {len(header)} fields at {row[0]!r}, was it cut off?")
         try:  # by place: a structure may be called "case"
             case, _, structure, *values = row
             if structure:
