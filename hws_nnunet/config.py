@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import os
+import reprlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from reprlib import repr as shown  # a few lines of YAML can stand for gigabytes
 from typing import Annotated, Literal
 
 import yaml
@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 VARIABLE = "HWS_CONFIG"
 _FILES = ("case_weights", "groups")
+_SHORT = reprlib.Repr()  # a few lines of YAML can stand for gigabytes
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 200, 200
 
 
 class SettingsError(ValueError):
@@ -113,7 +115,7 @@ def parse_settings(values: Mapping[str, object], source: str) -> Settings:
     for name in [name for name in given if name not in known]:
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-        faults.append(f"unknown setting {shown(name)}{hint}")
+        faults.append(f"unknown setting {_SHORT.repr(name)}{hint}")
         del given[name]
     try:
         settings = Settings.model_validate(given)
@@ -188,7 +190,7 @@ def _explain(detail: dict) -> str:
     hint = ""
     if isinstance(given, str) and detail["type"] in ("float_type", "int_type"):
         hint = " (YAML reads 1e3 as text: write 1.0e+3)" if _is_number(given) else ""
-    return f"{name}: {message}, given: {shown(given)}{hint}"
+    return f"{name}: {message}, given: {_SHORT.repr(given)}{hint}"
 
 
 def _is_number(text: str) -> bool:

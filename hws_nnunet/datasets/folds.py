@@ -68,7 +68,10 @@ def too_few(cases: Sequence[Case], folds: Sequence[dict]) -> str:
         return ""
     all_cases = "train on all cases, with 'all' in the place of the fold's number"
     if folds:
-        return f"{subjects} subjects for training: there are folds 0 to {len(folds) - 1} only; nnU-Net's fold 4 fails"
+        return (
+            f"{subjects} subjects for training, so the splits file has folds 0 to {len(folds) - 1} only; for any other "
+            "fold nnU-Net makes a random split, which may part a subject's scans"
+        )
     if subjects == 1 < len(training):
         return f"all {len(training)} scans are of one subject, which no folds can hold out: {all_cases}"
     return f"{subjects} case(s) for training, but nnU-Net makes five folds, which fails below five: {all_cases}"

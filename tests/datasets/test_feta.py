@@ -154,6 +154,8 @@ def test_both_layouts_become_one_only_if_asked(source, raw, tmp_path, monkeypatc
     result = prepare(source, atlas, "--raw", raw, "--merge", "--link")
     assert result.exit_code == 0, result.output
     assert "8 corpus_callosum -> 3 white_matter" in result.output
+    assert "4 cases of 4 subjects (" in result.output
+    assert "note: 4 case(s) for training, but nnU-Net makes five folds" in result.output
     target = raw / "Dataset007_FetalBrain"
     verify(target, monkeypatch)
     expected = np.array([0, 3, 4, 5, 1, 2, 6, 7, 3])[load(atlas / "GA21_operated/parcellation.nii.gz")]
