@@ -334,7 +334,7 @@ def test_only_galleries_are_replaced(tmp_path):
     [
         ({"top": 0}, ValueError, "at least one case, given: 0"),
         ({"worst": True, "predictions": Path(".")}, ValueError, "either --worst or --predictions"),
-        ({"predictions": Path("nowhere")}, FileNotFoundError, "no folder of predictions: nowhere"),
+        ({"predictions": Path("nowhere")}, FileNotFoundError, "folder of predictions does not exist: nowhere"),
         ({"window": (2.0, 2.0)}, ValueError, "from a smaller to a larger value, given: 2 to 2"),
         ({"worst": True}, FileNotFoundError, "summary.json: expected the validation that ends"),
     ],

@@ -211,6 +211,8 @@ def _write(collection: Collection, target: _Target, *, link: bool, dry_run: bool
         regions = (f"{name} {'+'.join(map(str, values))}" for name, values in collection.regions.items())
         print(f"  trained as regions: {', '.join(regions)}")
     folds = folding.subject_folds(collection.cases)
+    if few := folding.too_few(collection.cases, folds):
+        print(f"note: {few}", file=sys.stderr)
     content = folding.encoded_folds(folds, target.format.splits_file)
     if folds and target.splits:
         folding.check_folds_target(target.splits, content, overwrite=target.options["overwrite"])
@@ -237,8 +239,8 @@ def _write(collection: Collection, target: _Target, *, link: bool, dry_run: bool
 
 def _counts(collection: Collection) -> str:
     groups = Counter(case.subgroup["subgroup"] for case in collection.cases)
-    subjects = {case.subject for case in collection.cases if case.subject}
-    of_subjects = f" of {len(subjects)} subjects" if subjects else ""
+    told = any(case.subject for case in collection.cases)  # a case without one shows nobody else's
+    of_subjects = f" of {len({case.subject or case.name for case in collection.cases})} subjects" if told else ""
     by_group = ", ".join(f"{count} {group}" for group, count in sorted(groups.items()))
     return f"{len(collection.cases)} cases{of_subjects} ({by_group})"
 

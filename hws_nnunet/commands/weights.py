@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -71,7 +73,11 @@ def weights(
         f"{len(found)} cases, weights {min(values):.2f} to {max(values):.2f} (mean 1, at most {cap:g}); draws by them "
         f"are as uneven as uniform ones of {case_weights.spread(found):.0%} of the cases (at least {ess:.0%})"
     )
-    print(f"wrote {out}; next, in a settings file beside it: 'case_weights: {out.name}'")
+    print(f"wrote {out}; next, in a settings file beside it: 'case_weights: {_in_yaml(out.name)}'")
+
+
+def _in_yaml(text: str) -> str:
+    return text if re.fullmatch(r"[\w./-]*[^\W\d][\w./-]*", text) else json.dumps(text, ensure_ascii=False)
 
 
 def _by_group(weights: Mapping[str, float], groups: Mapping[str, str]) -> list[list[tuple[str, ...]]]:

@@ -96,7 +96,7 @@ def worst_in_validation(layout: Layout, data: RawData, *, top: int) -> tuple[lis
         )
     try:
         dice = _mean_dice(json.loads(file.read_text(encoding="utf-8")), data.file_ending)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is no summary of nnU-Net's: {type(error).__name__}: {error}") from error
     if not dice:
         raise ValueError(f"{file} lists no case")

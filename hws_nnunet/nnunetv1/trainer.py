@@ -120,7 +120,7 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def load_checkpoint(self, fname: str, train: bool = True) -> None:
         """Load the host's checkpoint, and the sampler's state to train on."""
-        with self._restored_sampler() if train else nullcontext():
+        with self._restored_sampler(fname) if train else nullcontext():
             super().load_checkpoint(fname, train)
 
 

@@ -99,7 +99,7 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """Load the host's checkpoint; the sampler's state waits until there is a table to take it."""
-        with self._restored_sampler():
+        with self._restored_sampler(filename_or_checkpoint):
             super().load_checkpoint(filename_or_checkpoint)
 
 

@@ -11,7 +11,7 @@ CASES_FILE = "hardness.csv"
 _KINDS = {"hardness": float, "probability": float, "visits": int, "drawn": float, "last_epoch_seen": int}
 _NEEDED = ("case", "hardness", "probability", "visits", "last_epoch_seen")  # the others came later
 _ALWAYS = ("probability", "visits")
-_ROUNDING = 1e-4  # of the sum of all probabilities, which the table has to six digits each
+_ROUNDING = 1e-5  # of the sum of all probabilities, which the table has to six digits each
 
 
 def read_cases(folder: Path) -> list[dict[str, str]]:

@@ -232,7 +232,17 @@ class Record:
         }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Restore a record; cases are matched by name, those that are gone are left out."""
+        """Restore a record; cases are matched by name, those that are gone are left out.
+
+        Raises:
+            ValueError: the state is damaged.
+        """
+        try:
+            self._load(state)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"the saved record is damaged: {type(error).__name__}: {error}") from error
+
+    def _load(self, state: dict[str, object]) -> None:
         state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
         old = {name: i for i, name in enumerate(state["names"])}
         here = [i for i, name in enumerate(self.names) if name in old]

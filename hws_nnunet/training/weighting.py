@@ -209,7 +209,11 @@ class Weighting:
         return {**self.sampler.state_dict(), "record": self.record.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Restore :meth:`state_dict`, and tell the log."""
+        """Restore :meth:`state_dict`, and tell the log.
+
+        Raises:
+            ValueError: it is damaged, or of another version or measure.
+        """
         with logged_warnings(self._log):
             self.sampler.load_state_dict(state)
         if self._ranks is not None:
