@@ -126,11 +126,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--host", choices=("v1", "v2"), required=True)
-    parser.add_argument(
-        "--parts", nargs="+", choices=("modes", "trainers", "tests"), default=["modes", "trainers", "tests"]
-    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", nargs="+", metavar="MODE", help="modes whose name begins with one of these")
+    parser.add_argument("--only", nargs="+", metavar="MODE", help="modes whose name holds one of these")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--work", type=Path, help="keep nnU-Net's folders here; used again if they are there")
     args = parser.parse_args()
@@ -151,7 +149,7 @@ def main() -> int:
                 modes.prepare(space)
                 (space.root / "ready").touch()
             for mode in modes.modes(space, args.device):
-                if (mode.quick or not args.quick) and (not args.only or mode.name.startswith(tuple(args.only))):
+                if (mode.quick or not args.quick) and (not args.only or any(part in mode.name for part in args.only)):
                     result["modes"].append(run(mode, space))
                     save()
     tests = f"tests/nnunet{args.host}"

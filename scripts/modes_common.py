@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import time
@@ -26,6 +27,7 @@ class Mode:
         commands: run one after the other.
         check: returns what it saw of what they left, and raises an AssertionError where that is not as it has to be.
         env: variables of the commands.
+        fresh: a folder that is removed before, so that what is checked is this mode's.
         quick: whether ``--quick`` runs it.
     """
 
@@ -33,24 +35,27 @@ class Mode:
     commands: list[tuple]
     check: Callable[[], list[str]]
     env: dict[str, str] = field(default_factory=dict)
+    fresh: Path | None = None
     quick: bool = False
 
 
 def run(mode: Mode, space: object) -> dict:
     """Run a mode and return its row."""
     begin, problem, seen = time.monotonic(), None, []
+    if mode.fresh:
+        shutil.rmtree(mode.fresh, ignore_errors=True)
     for command in mode.commands:
         done = space.run(*command, check=False, **{**SHORT, **mode.env})
         if done.returncode:
-            last = done.stdout.strip().splitlines() or ["nothing said"]
-            problem = f"ended with {done.returncode}: {last[-1]}"
+            errors = [line for line in done.stdout.splitlines() if re.match(r"\w[\w.]*(Error|Exception)\b", line)]
+            problem = f"{command[0]} ended with {done.returncode}: {(errors or ['no error told'])[-1]}"
             (space.root / "failed.log").write_text(done.stdout)
             break
     else:
         try:
             seen = mode.check()
-        except AssertionError as error:
-            problem = f"not as it has to be: {error}"
+        except (AssertionError, OSError, KeyError) as error:
+            problem = f"not as it has to be: {type(error).__name__}: {error}"
     seconds = round(time.monotonic() - begin)
     env = [f"{name}={value}" for name, value in mode.env.items() if name not in SHORT]
     told = [" ".join([*env, *map(_word, command)]) for command in mode.commands]

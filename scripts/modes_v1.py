@@ -23,37 +23,31 @@ def modes(space: object, device: str) -> list[Mode]:
     def command(configuration: str, fold: object, plans: str, *more: object, trainer: str = TRAINER) -> tuple:
         return ("nnUNet_train", configuration, trainer, 1, fold, "-p", plans, *more)
 
-    def folder_of(configuration: str, fold: object, plans: str, trainer: str) -> Path:
+    def folder_of(configuration: str, fold: object, plans: str, trainer: str = TRAINER) -> Path:
         return space.fold(1, trainer, configuration, plans, fold if fold == "all" else f"fold_{fold}")
 
-    def validated(configuration: str, fold: object, plans: str, trainer: str = TRAINER) -> list[str]:
-        summary = folder_of(configuration, fold, plans, trainer) / "validation_raw" / "summary.json"
-        assert json.loads(summary.read_text())["results"]["all"], "no case in the validation's summary"
+    def validated(folder: Path) -> list[str]:
+        summary = json.loads((folder / "validation_raw" / "summary.json").read_text())
+        assert summary["results"]["all"], "no case in the validation's summary"
         return ["validation summary"]
 
-    def trained(
-        configuration: str, fold: object, plans: str, *, epochs: int = 1, batch: int = 2, trainer: str = TRAINER
-    ) -> list[str]:
-        folder = folder_of(configuration, fold, plans, trainer)
-        seen = checked(folder, folder / "model_final_checkpoint.model", steps=epochs * STEPS, batch=batch)
-        return seen + validated(configuration, fold, plans, trainer)
+    def trained(folder: Path, *, epochs: int = 1, batch: int = 2) -> list[str]:
+        file = folder / "model_final_checkpoint.model"
+        return checked(folder, file, steps=epochs * STEPS, batch=batch) + validated(folder)
 
-    def train(
-        name: str,
-        *given: object,
-        env: dict | None = None,
-        quick: bool = False,
-        trainer: str = TRAINER,
-        **of_check: object,
-    ) -> Mode:
-        check = lambda: trained(*given[:3], trainer=trainer, **of_check)  # noqa: E731
-        return Mode(name, [command(*given, trainer=trainer)], check, env or {}, quick)
+    def train(name: str, *given: object, trainer: str = TRAINER, **of_check: object) -> Mode:
+        """Return a mode of one command, which begins anew."""
+        folder = folder_of(*given[:3], trainer)
+        return Mode(name, [command(*given, trainer=trainer)], lambda: trained(folder, **of_check), fresh=folder)
+
+    def probabilities() -> list[str]:
+        assert list((first / "validation_raw").glob("*.npz")), "no probabilities"
+        return [*trained(first), "probabilities"]
 
     def best() -> list[str]:
-        made = [seen for fold in (0, 1) for name in best_of for seen in trained(name, fold, cascade)]
         folder = space.folders["RESULTS_FOLDER"] / "nnUNet" / "ensembles" / space.preprocessed(1).name
         assert list(folder.rglob("*.json")), "no ensemble was looked at"
-        return ["an ensemble is evaluated", *dict.fromkeys(made)]
+        return ["an ensemble is evaluated"]
 
     new = new_case(space, space.folders["nnUNet_raw_data_base"] / "nnUNet_raw_data" / "Task001_Balls" / "imagesTr")
     predict = (
@@ -73,34 +67,25 @@ def modes(space: object, device: str) -> list[Mode]:
     )
     predict += ("-p", small, "--disable_tta", "--num_threads_preprocessing", 1, "--num_threads_nifti_save", 1)
     find = ("nnUNet_find_best_configuration", "-m", *best_of, "-t", 1, "-tr", TRAINER, "-pl", cascade, "-f", 0, 1)
+    first, last = (folder_of("3d_fullres", fold, small) for fold in (0, 1))
+    again, longer = command("3d_fullres", 0, small, "-c"), {"SHORT_EPOCHS": "2"}
+    folds = [command(name, fold, cascade, "--npz") for fold in (0, 1) for name in best_of]
     return [
-        train("3d_fullres, --npz", "3d_fullres", 0, small, "--npz", quick=True),
-        train(
-            "-c with another epoch to train",
-            "3d_fullres",
-            0,
-            small,
-            "-c",
-            epochs=2,
-            env={"SHORT_EPOCHS": "2"},
-            quick=True,
-        ),
-        Mode("-val", [command("3d_fullres", 0, small, "-val")], lambda: validated("3d_fullres", 0, small), quick=True),
-        Mode("nnUNet_predict", [predict], lambda: predicted(space), quick=True),
+        Mode("3d_fullres, `--npz`", [command("3d_fullres", 0, small, "--npz")], probabilities, fresh=first, quick=True),
+        Mode("`-c`, one more epoch to train", [again], lambda: trained(first, epochs=2), longer, quick=True),
+        Mode("`-val`", [command("3d_fullres", 0, small, "-val")], lambda: validated(first), quick=True),
+        Mode("`nnUNet_predict`", [predict], lambda: predicted(space), fresh=space.root / "out", quick=True),
         train("2d", "2d", 0, planned, batch=4),
-        train("3d_lowres, fold all", "3d_lowres", "all", cascade),
-        train("3d_cascade_fullres, fold all", "3d_cascade_fullres", "all", cascade, trainer="ShortCascade"),
-        Mode(
-            "nnUNet_find_best_configuration, two folds",
-            [*(command(name, fold, cascade, "--npz") for fold in (0, 1) for name in best_of), find],
-            best,
-        ),
+        train("3d_lowres, fold `all`", "3d_lowres", "all", cascade),
+        train("3d_cascade_fullres, fold `all`", "3d_cascade_fullres", "all", cascade, trainer="ShortCascade"),
+        Mode("`nnUNet_find_best_configuration`, two folds", [*folds, find], best),
         *(
             Mode(
-                f"start method {method}",
-                [started_by(method, command("3d_fullres", 1, small))],
-                lambda: trained("3d_fullres", 1, small),
+                f"start method {way}",
+                [started_by(way, command("3d_fullres", 1, small))],
+                lambda: trained(last),
+                fresh=last,
             )
-            for method in METHODS
+            for way in METHODS
         ),
     ]

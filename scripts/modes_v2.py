@@ -9,7 +9,7 @@ from modes_common import METHODS, STEPS, TRAINER, Mode, checked, new_case, predi
 
 
 def prepare(space: object) -> None:
-    """Prepare the data sets: 1 plain, 2 with regions and an ignore label, 3 regions, 4 an ignore label, 5 flat images."""
+    """Prepare the data sets: 1 plain, 2 with regions and an ignore label, 3 regions, 4 the label, 5 flat images."""
     import nibabel as nib
     import numpy as np
 
@@ -57,85 +57,98 @@ def modes(space: object, device: str) -> list[Mode]:
     """Return the modes of nnU-Net v2, in the order in which some need what others left."""
     results, small = space.folders["nnUNet_results"], "3d_small"
 
-    def model(dataset: int, configuration: str, plans: str) -> Path:
-        return results / space.preprocessed(dataset).name / f"{TRAINER}__{plans}__{configuration}"
+    def folder_of(
+        dataset: int, configuration: str, fold: object, plans: str = "nnUNetPlans", trainer: str = TRAINER
+    ) -> Path:
+        return results / space.preprocessed(dataset).name / f"{trainer}__{plans}__{configuration}" / f"fold_{fold}"
 
-    def command(dataset: int, configuration: str, fold: object, *more: object) -> tuple:
-        return ("nnUNetv2_train", dataset, configuration, fold, "-tr", TRAINER, "-device", device, *more)
+    def command(dataset: int, configuration: str, fold: object, *more: object, trainer: str = TRAINER) -> tuple:
+        return ("nnUNetv2_train", dataset, configuration, fold, "-tr", trainer, "-device", device, *more)
 
-    def validated(dataset: int, configuration: str, fold: object, plans: str = "nnUNetPlans") -> list[str]:
-        folder = model(dataset, configuration, plans) / f"fold_{fold}" / "validation"
-        summary = json.loads((folder / "summary.json").read_text())
+    def validated(folder: Path) -> list[str]:
+        summary = json.loads((folder / "validation" / "summary.json").read_text())
         assert summary["metric_per_case"], "no case in the validation's summary"
         return ["validation summary"]
 
-    def trained(
-        dataset: int, configuration: str = small, fold: object = 0, *, epochs: int = 1, plans: str = "nnUNetPlans"
-    ) -> list[str]:
-        folder = model(dataset, configuration, plans) / f"fold_{fold}"
+    def trained(folder: Path, *, epochs: int = 1) -> list[str]:
         seen = checked(folder, folder / "checkpoint_final.pth", steps=epochs * STEPS)
-        return seen + ([] if fold == "all" else validated(dataset, configuration, fold, plans))
+        return seen if folder.name == "fold_all" else seen + validated(folder)
 
-    def train(name: str, *given: object, env: dict | None = None, quick: bool = False, **of_check: object) -> Mode:
-        return Mode(name, [command(*given)], lambda: trained(*given[:3], **of_check), env or {}, quick)
+    def train(name: str, *given: object, env: dict | None = None, folder: Path | None = None, **more: object) -> Mode:
+        """Return a mode of one command, which begins anew."""
+        folder = folder or folder_of(*given[:3])
+        return Mode(name, [command(*given)], lambda: trained(folder), env or {}, folder, **more)
 
     def probabilities() -> list[str]:
-        assert list((model(1, small, "nnUNetPlans") / "fold_0" / "validation").glob("*.npz")), "no probabilities"
-        return [*trained(1), "probabilities"]
+        assert list((first / "validation").glob("*.npz")), "no probabilities"
+        return [*trained(first), "probabilities"]
 
     def next_stage() -> list[str]:
-        stage = model(1, "3d_lowres", "nnUNetPlans") / "predicted_next_stage" / "3d_cascade_fullres"
+        stage = lowres.parent / "predicted_next_stage" / "3d_cascade_fullres"
         assert len(list(stage.iterdir())) == 5, "not every case is predicted for the next stage"
-        return [*trained(1, "3d_lowres", "all"), "5 cases predicted for the next stage"]
+        return [*trained(lowres), "5 cases predicted for the next stage"]
 
     def unsaved() -> list[str]:
-        folder = model(1, small, "nnUNetPlans") / "fold_2"
-        return [*checked(folder, None, steps=STEPS), *validated(1, small, 2)]
+        return [*checked(second, None, steps=STEPS), *validated(second)]
+
+    def compiled(folder: Path) -> list[str]:
+        log = next(folder.glob("training_log*")).read_text()
+        told = "Using torch.compile" in log
+        assert told or device == "cpu", "the network was not compiled"
+        return [*trained(folder), "network and loss compiled" if told else "nnU-Net compiles nothing on a CPU"]
 
     def best() -> list[str]:
-        file = results / space.preprocessed(1).name / "inference_information.json"
+        file = first.parents[1] / "inference_information.json"
         assert json.loads(file.read_text())["best_model_or_ensemble"], "nothing was chosen"
-        return ["a model or ensemble is chosen", *trained(1, small, 1), *trained(1, "2d_small", 1)]
+        return ["a model or ensemble is chosen"]
 
+    first, second, last = (folder_of(1, small, fold) for fold in (0, 2, 4))
+    lowres = folder_of(1, "3d_lowres", "all")
+    forced = folder_of(1, small, 4, trainer="ShortCompiled")
+    on = {"nnUNet_compile": "true"}
     new = new_case(space, space.folders["nnUNet_raw"] / "Dataset001_Plain" / "imagesTr")
     predict = ("nnUNetv2_predict", "-i", new, "-o", space.root / "out", "-d", 1, "-c", small, "-f", 0, "-tr", TRAINER)
     predict += ("-device", device, "-npp", 1, "-nps", 1, "--disable_tta")
-    final = model(1, small, "nnUNetPlans") / "fold_0" / "checkpoint_final.pth"
     find = ("nnUNetv2_find_best_configuration", 1, "-c", small, "2d_small", "-tr", TRAINER, "-f", 0, 1, "-np", 1)
     residual = "nnUNetResEncUNetMPlans"
-    compiled = {"nnUNet_compile": "true"}
+    again = command(1, small, 0, "--c")
+    longer = {"SHORT_EPOCHS": "2"}
     return [
-        Mode("3D, --npz", [command(1, small, 0, "--npz")], probabilities, quick=True),
-        train("--c after the end", 1, small, 0, "--c"),
-        train("--c with another epoch to train", 1, small, 0, "--c", epochs=2, env={"SHORT_EPOCHS": "2"}, quick=True),
-        Mode("--val", [command(1, small, 0, "--val")], lambda: validated(1, small, 0), quick=True),
-        Mode("--val --val_best", [command(1, small, 0, "--val", "--val_best")], lambda: validated(1, small, 0)),
-        Mode("nnUNetv2_predict", [predict], lambda: predicted(space), quick=True),
-        train("2D, --npz", 1, "2d_small", 0, "--npz"),
-        Mode("3d_lowres, fold all", [command(1, "3d_lowres", "all")], next_stage),
-        train("3d_cascade_fullres, fold all", 1, "3d_cascade_fullres", "all"),
+        Mode("3D, `--npz`", [command(1, small, 0, "--npz")], probabilities, fresh=first, quick=True),
+        Mode("`--c` after the end", [again], lambda: trained(first)),
+        Mode("`--c`, one more epoch to train", [again], lambda: trained(first, epochs=2), longer, quick=True),
+        Mode(
+            "`--val`", [command(1, small, 0, "--val")], lambda: validated(first), fresh=first / "validation", quick=True
+        ),
+        Mode("`--val --val_best`", [command(1, small, 0, "--val", "--val_best", "--npz")], lambda: validated(first)),
+        Mode("`nnUNetv2_predict`", [predict], lambda: predicted(space), fresh=space.root / "out", quick=True),
+        train("2D", 1, "2d_small", 0, "--npz"),
+        Mode("3d_lowres, fold `all`", [command(1, "3d_lowres", "all")], next_stage, fresh=lowres),
+        train("3d_cascade_fullres, fold `all`", 1, "3d_cascade_fullres", "all"),
         train("regions", 3, small, 0),
         train("ignore label", 4, small, 0),
         train("regions and ignore label", 2, small, 0),
         train("batch Dice on", 1, "3d_batch_dice", 0),
         train("batch Dice off", 1, "3d_sample_dice", 0),
         train("anisotropic data, dummy 2D augmentation", 5, small, 0),
-        train("-pretrained_weights", 1, small, 3, "-pretrained_weights", final),
-        Mode("--disable_checkpointing", [command(1, small, 2, "--disable_checkpointing")], unsaved),
-        train(f"-p {residual}", 1, small, 0, "-p", residual, plans=residual),
-        *(train(f"nnUNet_n_proc_DA={count}", 1, small, 4, env={"nnUNet_n_proc_DA": str(count)}) for count in (0, 1, 8)),
-        train("nnUNet_compile=true", 1, small, 4, env=compiled),
+        train("`-pretrained_weights`", 1, small, 3, "-pretrained_weights", first / "checkpoint_final.pth"),
+        Mode("`--disable_checkpointing`", [command(1, small, 2, "--disable_checkpointing")], unsaved, fresh=second),
+        train(f"`-p {residual}`", 1, small, 0, "-p", residual, folder=folder_of(1, small, 0, residual)),
+        *(train(f"nnUNet_n_proc_DA={n}", 1, small, 4, env={"nnUNet_n_proc_DA": str(n)}) for n in (0, 1, 8)),
+        Mode("nnUNet_compile on", [command(1, small, 4)], lambda: compiled(last), on, last),
         Mode(
-            "nnUNetv2_find_best_configuration, two folds",
+            "torch.compile, by a trainer that asks for it on every device",
+            [command(1, small, 4, trainer="ShortCompiled")],
+            lambda: compiled(forced),
+            fresh=forced,
+        ),
+        Mode(
+            "`nnUNetv2_find_best_configuration`, two folds",
             [command(1, small, 1, "--npz"), command(1, "2d_small", 1, "--npz"), find],
             best,
         ),
         *(
-            Mode(
-                f"start method {method}",
-                [started_by(method, command(1, small, 4))],
-                lambda: trained(1, small, 4),
-            )
-            for method in METHODS
+            Mode(f"start method {way}", [started_by(way, command(1, small, 4))], lambda: trained(last), fresh=last)
+            for way in METHODS
         ),
     ]
