@@ -24,7 +24,6 @@ from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     HardnessWeightedDataLoader3D,
 )
 from hws_nnunet.training.augmenters import replaced_names, stop  # noqa: E402
-from hws_nnunet.training.checkpoints import without_numpy_scalars  # noqa: E402
 from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
 
@@ -61,7 +60,9 @@ class HardnessWeightingMixin(WeightingMixin):
         self._check_loader(self.tr_gen, self.val_gen, "DataLoader3D and DataLoader2D")
         self._record_losses()
 
-    def _structures(self) -> dict[str, int]:
+    def _structures(self) -> dict[str, int | tuple[int, ...]]:
+        if hasattr(self, "regions"):  # nnU-Net's own BraTS trainers; patches are centred on labels all the same
+            return {name: tuple(labels) for name, labels in self.regions.items()}
         file = Path(self.dataset_directory, "dataset.json")
         told = json.loads(file.read_text(encoding="utf-8"))["labels"] if file.is_file() else {}
         names = [str(told.get(str(label), label)) for label in self.classes]
@@ -111,12 +112,6 @@ class HardnessWeightingMixin(WeightingMixin):
         self.weighting.write_record(Path(self.output_folder), last=self.epoch + 1 >= self.max_num_epochs)
         self.weighting.start_epoch()
         return go_on
-
-    def _clean(self, checkpoint: dict) -> dict:
-        """Return a checkpoint that torch loads."""
-        return {
-            key: value if key == self._weights else without_numpy_scalars(value) for key, value in checkpoint.items()
-        }
 
     def load_checkpoint(self, fname: str, train: bool = True) -> None:
         """Load the host's checkpoint, and the sampler's state to train on."""

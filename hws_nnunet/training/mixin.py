@@ -10,7 +10,7 @@ from functools import cached_property
 from hws_nnunet.config import Settings
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.training.augmenters import loader_of, stop
-from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint
+from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars
 from hws_nnunet.training.distributed import Ranks
 from hws_nnunet.training.recorder import LossRecorder
 from hws_nnunet.training.weighting import STATE, Weighting, settings_in_force
@@ -120,8 +120,10 @@ class WeightingMixin:
             )
 
     def _clean(self, checkpoint: dict) -> dict:
-        """Return what is saved of a host's checkpoint."""
-        return checkpoint
+        """Return a checkpoint that every trainer of the host loads: some leave ``weights_only`` at torch's default."""
+        return {
+            key: value if key == self._weights else without_numpy_scalars(value) for key, value in checkpoint.items()
+        }
 
     def save_checkpoint(self, *args: object, **kwargs: object) -> None:
         """Write the host's checkpoint with the sampler's state in it, whole or not at all."""

@@ -30,6 +30,13 @@ class ShortHardnessWeighted(_Short, HardnessWeightedTrainer):
     pass
 
 
+class ShortCompiled(ShortHardnessWeighted):
+    """Has network and loss compiled on a CPU too, where nnU-Net leaves that."""
+
+    def _do_i_compile(self):
+        return True
+
+
 class ShortSlowToSave(ShortHardnessWeighted):
     """Stops in the middle of writing a checkpoint, as often as it takes to be killed there."""
 
