@@ -131,7 +131,10 @@ def _read_table(path: Path, name: str) -> pd.DataFrame:
     found = frame.rename(columns={header[key]: key for key in ("case", "label")})[["case", "label"]].copy()
     nameless = found[(found["case"] == "") | (found["label"] == "")]
     problems = first_ten(
-        [f"{line}: expected a case and a label, found {case!r} and {label!r}" for line, case, label in nameless.itertuples()]
+        [
+            f"{line}: expected a case and a label, found {case!r} and {label!r}"
+            for line, case, label in nameless.itertuples()
+        ]
     )
     for column, key in _COLUMNS.items():
         if column in header:
@@ -143,8 +146,6 @@ def _read_table(path: Path, name: str) -> pd.DataFrame:
     if problems:
         raise ResultError(path, problems)
     return found.reindex(columns=_frame_columns())
-
-
 
 
 def _gather(name: str, path: Path, frame: pd.DataFrame, tool: str, label_names: Mapping[str, str]) -> ResultSet:

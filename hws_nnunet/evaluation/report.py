@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
 
-from hws_nnunet.evaluation.analysis import Row, analyse, case_rows, comparison_rows, difference_rows
+from hws_nnunet.evaluation.analysis import analyse, case_table, comparison_table, difference_table
+from hws_nnunet.evaluation.comparison import check_match
 from hws_nnunet.evaluation.contents import sections
 from hws_nnunet.evaluation.extra import needed
 from hws_nnunet.evaluation.groups import read_groups
-from hws_nnunet.evaluation.labels import LabelTable, read_labels
+from hws_nnunet.evaluation.labels import read_labels
 from hws_nnunet.evaluation.readers import read_results
 from hws_nnunet.evaluation.render import to_html, to_markdown
-from hws_nnunet.evaluation.results import ResultError, ResultSet, short_list
+from hws_nnunet.evaluation.results import ResultSet, short_list
 from hws_nnunet.evaluation.segmentations import Pairs, evaluate, find_labels, find_pairs
 from hws_nnunet.files import whole_folder
 
@@ -78,10 +78,12 @@ def write_report(
         found = sections(analysis, tolerance=tolerance)
         bar.update()
         with whole_folder(out) as folder:
-            rows = (case_rows(analysis), analysis.statistics, analysis.gaps)
-            rows += (comparison_rows(analysis), difference_rows(analysis))
-            for name, table in zip(TABLES, rows, strict=True):
-                _write_table(folder / name, table)
+            tables = (case_table(analysis), analysis.statistics, analysis.gaps)
+            tables += (comparison_table(analysis), difference_table(analysis))
+            for name, table in zip(TABLES, tables, strict=True):
+                if len(table):
+                    # Numbers in full, so that a report made from them has the same figures.
+                    table.to_csv(folder / name, index=False, lineterminator="\n")
             bar.update()
             (folder / FIGURES).mkdir()
             for picture in (picture for section in found for picture in section.pictures):
@@ -114,20 +116,12 @@ def _read(
         raise ValueError(f"--references {references} is given, but none of the result sets is a folder of predictions")
     cases = {case for one in found.values() for case in one.cases}
     groups = read_groups(subgroups, cases) if subgroups is not None else {}
-    baseline = next(iter(found.values()))
-    for one in found.values():
-        if not set(one.cases) & set(baseline.cases):
-            raise ResultError(
-                one.name,
-                [
-                    f"has no case in common with {baseline.name}: {short_list(one.cases)} against "
-                    f"{short_list(baseline.cases)}"
-                ],
-            )
     if folders:
         needed("monai.metrics")
         labels = labels or find_labels(folders, progress=progress)
-    _check_labels(found, labels)
+    named = [(one.name, one.cases, tuple(labels.regions) if one in folders else one.labels) for one in found.values()]
+    for other in named[1:]:
+        check_match(*other, baseline=named[0])
     missing: dict[tuple, list[str]] = {}
     for one in folders:
         if one.without_prediction:
@@ -143,20 +137,6 @@ def _read(
     return sets, groups, notes
 
 
-def _check_labels(found: Mapping[str, ResultSet | Pairs], labels: LabelTable | None) -> None:
-    by_set = {name: tuple(labels.regions) if isinstance(one, Pairs) else one.labels for name, one in found.items()}
-    (first, expected), *others = by_set.items()
-    for name, given in others:
-        if set(given) != set(expected):
-            raise ResultError(
-                name,
-                [
-                    f"has the labels {short_list(given)}, while {first} has {short_list(expected)}; expected the same, "
-                    "as averages over different labels do not compare (--dataset dataset.json names them)"
-                ],
-            )
-
-
 def _check_target(out: Path, *, overwrite: bool) -> None:
     if not out.exists():
         return
@@ -168,18 +148,3 @@ def _check_target(out: Path, *, overwrite: bool) -> None:
         raise FileExistsError(
             f"{out} is no report, as it holds {short_list(foreign)}: --overwrite replaces reports only"
         )
-
-
-def _write_table(path: Path, rows: Iterable[Row]) -> None:
-    rows = list(rows)
-    if not rows:
-        return
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-
-
-def _cell(value: object) -> object:
-    """Numbers in full, so that a report made from them has the same figures; nothing is an empty field."""
-    return "" if isinstance(value, float) and math.isnan(value) else value
