@@ -26,22 +26,26 @@ _HIGHER = {metric.key: metric.higher_is_better for metric in METRICS}
 class Analysis:
     """What a report says. The first set is the baseline of all comparisons.
 
-    ``groups`` holds the cases of each subgroup, none without subgroups; ``comparisons`` a list for each further set
-    and measure. The frames are as they are written to CSV.
+    ``groups`` holds the cases of each subgroup, none without subgroups. ``values`` has a row a set, measure, case and
+    label, the average too, with flags that are 0, 1, or NaN where they are not known. ``comparisons`` has a list for
+    each further set and measure, ``parts`` one of each label in each subgroup. ``statistics`` and ``gaps`` are as they
+    are written to CSV.
     """
 
     sets: tuple[ResultSet, ...]
     groups: Mapping[str, Sequence[str]]
     threshold: float
     notes: tuple[str, ...]
+    values: pd.DataFrame
     statistics: pd.DataFrame
     gaps: pd.DataFrame
     comparisons: Mapping[tuple[str, str], Sequence[Paired]]
+    parts: Mapping[tuple[str, str], Sequence[Paired]]
 
     @property
     def group_of(self) -> dict[str, str]:
         """Return the subgroup of each case that has one."""
-        return {case: group for group, cases in self.groups.items() for case in cases}
+        return groups_of_cases(self.groups)
 
     def find(self, **wanted: str) -> list[Row]:
         """Return the rows of ``statistics`` that hold some values."""
@@ -82,22 +86,28 @@ def analyse(
     baseline, *others = sets
     for other in others:
         common_cases(baseline, other)  # complain before any long computation
-    statistics = _statistics(sets, groups, threshold)
-    comparisons = {
-        (other.name, metric.key): compare(baseline, other, groups, metric, progress=progress)
-        for other in others
-        for metric in baseline.metrics
-        if metric in other.metrics
-    }
+    pd = needed("pandas")
+    values = pd.concat([_values(one, metric, threshold) for one in sets for metric in one.metrics])
+    values["subgroup"] = values["case"].map(groups_of_cases(groups)).fillna(ALL_CASES)
+    statistics = _statistics(values, sets, groups)
+    pairs = [(other, m) for other in others for m in baseline.metrics if m in other.metrics]
+    whole, parts = (
+        {(other.name, m.key): compare(baseline, other, groups, m, parts=parts, progress=progress) for other, m in pairs}
+        for parts in (False, True)
+    )
     few = [f"{group} ({len(cases)})" for group, cases in groups.items() if len(cases) < 5]
     notes = [*notes, *_notes(baseline, others)]
     notes += [f"subgroups of fewer than five cases, whose figures say little: {', '.join(few)}"] if few else []
-    return Analysis(tuple(sets), groups, threshold, tuple(notes), statistics, _gaps(statistics), comparisons)
+    return Analysis(tuple(sets), groups, threshold, tuple(notes), values, statistics, _gaps(statistics), whole, parts)
 
 
-def _statistics(sets: Sequence[ResultSet], groups: Mapping[str, Sequence[str]], threshold: float) -> pd.DataFrame:
+def groups_of_cases(groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the subgroup of each case that has one."""
+    return {case: group for group, cases in groups.items() for case in cases}
+
+
+def _statistics(values: pd.DataFrame, sets: Sequence[ResultSet], groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     pd = needed("pandas")
-    values = pd.concat([_values(one, metric, threshold) for one in sets for metric in one.metrics])
     parts = {ALL_CASES: values, **{group: values[values["case"].isin(cases)] for group, cases in groups.items()}}
     frame = pd.concat([part.assign(subgroup=group) for group, part in parts.items()])
     orders = ([one.name for one in sets], list(_HIGHER), list(parts), sets[0].columns)
@@ -114,7 +124,6 @@ def _statistics(sets: Sequence[ResultSet], groups: Mapping[str, Sequence[str]], 
 
 
 def _values(one: ResultSet, metric: Metric, threshold: float) -> pd.DataFrame:
-    """Return a row a case and label, the average too; flags are 0, 1, or NaN where they are not known or no Dice's."""
     pd = needed("pandas")
     index = pd.MultiIndex.from_product([one.cases, one.columns], names=["case", "label"])
     flags = {"failed": one.failures(threshold), "missed": with_any(one.missed), "invented": with_any(one.invented)}
@@ -217,5 +226,5 @@ def comparison_table(analysis: Analysis) -> pd.DataFrame:
     rows = []
     for (name, key), compared in analysis.comparisons.items():
         about = {"set": name, "baseline": analysis.sets[0].name, "metric": key}
-        rows += [{**about, **row} for one in compared for row in one.rows()]
+        rows += [{**about, **row} for one in (*compared, *analysis.parts[name, key]) for row in one.rows()]
     return needed("pandas").DataFrame(rows)

@@ -53,15 +53,26 @@ class Paired:
     @property
     def better(self) -> int:
         """Return in how many cases the other set is better."""
-        return int((self._gain() > _SAME).sum())
+        return int((self._sign * self.differences > _SAME).sum())
 
     @property
     def worse(self) -> int:
         """Return in how many cases the other set is worse."""
-        return int((self._gain() < -_SAME).sum())
+        return int((self._sign * self.differences < -_SAME).sum())
 
-    def _gain(self) -> np.ndarray:
-        return self.differences if self.metric.higher_is_better else -self.differences
+    @property
+    def gain(self) -> float:
+        """Return by how much the other set's mean is better."""
+        return self._sign * self.figures["mean"].difference
+
+    @property
+    def sure(self) -> bool:
+        """Return whether the interval of the means' difference leaves out 0."""
+        return self.figures["mean"].low > 0 or self.figures["mean"].high < 0
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.metric.higher_is_better else -1
 
     def rows(self) -> list[dict[str, object]]:
         """Return a row a figure, as a table has them."""
@@ -109,6 +120,7 @@ def compare(
     groups: Mapping[str, Sequence[str]],
     metric: Metric,
     *,
+    parts: bool = False,
     progress: bool = False,
 ) -> list[Paired]:
     """Compare two sets over the cases that both have.
@@ -121,6 +133,7 @@ def compare(
         other: of the same labels.
         groups: cases of each subgroup; empty without subgroups.
         metric: that both sets have.
+        parts: compare each label in each subgroup instead.
         progress: show a bar on standard error.
 
     Raises:
@@ -130,9 +143,11 @@ def compare(
     order = [other.columns.index(label) for label in baseline.columns]
     one = baseline.values(metric.key)[baseline.chosen(both)]
     two = other.values(metric.key)[other.chosen(both)][:, order]
-    wanted = [(label, "", np.ones(len(both), bool)) for label in baseline.columns]
-    wanted += [(AVERAGE, group, np.isin(both, list(cases))) for group, cases in groups.items()]
-    bar = tqdm(wanted, desc=f"comparing {metric.title}", unit="row", disable=not progress)
+    members_of = {group: np.isin(both, list(cases)) for group, cases in groups.items()}
+    wanted = [] if parts else [(label, "", np.ones(len(both), bool)) for label in baseline.columns]
+    labels = baseline.labels if parts else (AVERAGE,)
+    wanted += [(label, group, members) for group, members in members_of.items() for label in labels]
+    bar = tqdm(wanted, desc=f"comparing {metric.title}", unit="row", disable=not (progress and wanted))
     rows = []
     for label, group, members in bar:
         column = baseline.columns.index(label)

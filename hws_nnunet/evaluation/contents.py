@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from hws_nnunet.evaluation import figures
 from hws_nnunet.evaluation.analysis import Analysis, Row, difference_table, where, worst_cases
+from hws_nnunet.evaluation.answers import Answer, answers, disagreeing, piece_name, pieces
 from hws_nnunet.evaluation.comparison import Paired
-from hws_nnunet.evaluation.plots import plot_distributions, plot_sorted, plot_worst
 from hws_nnunet.evaluation.results import AVERAGE, METRICS, Metric
 from hws_nnunet.evaluation.rules import rules
 
@@ -20,22 +21,26 @@ _TITLES |= {key: f"{ordinal} perc." for key, ordinal in _ORDINAL.items()}
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; the first ``names`` columns are text, the others numbers. ``folded`` tables open on a click."""
+    """Rows of text; the first ``names`` columns are text, the others numbers. ``folded`` tables open on a click.
+
+    A table ``on_page`` is too long for the Markdown.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     names: int
     title: str = ""
     folded: bool = False
+    on_page: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file, what it is called, and what it shows."""
+    """A figure for Plotly, what it shows, and where its numbers are to be read."""
 
-    file: str
-    png: bytes
+    plot: figures.Figure
     caption: str
+    numbers: str
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,10 @@ class Section:
     """A heading and what stands below it, in the order of the fields."""
 
     title: str
+    answers: tuple[Answer, ...] = ()
     text: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 def number(value: object, digits: int = 3) -> str:
@@ -79,16 +85,31 @@ def _table(
 
 
 def sections(analysis: Analysis, *, tolerance: float) -> list[Section]:
-    """Return the report's sections, figures drawn.
+    """Return the report's sections, figures drawn, what it answers first.
 
     Args:
         analysis: all that is to be said.
         tolerance: of the normalised surface Dice where it was computed, in millimetres.
     """
     metrics = [m for m in METRICS if any(m in one.metrics for one in analysis.sets)]
-    found = [_sources(analysis), *(_metric(analysis, metric) for metric in metrics), _worst(analysis)]
+    found = [_answers(analysis)]
     found += [_comparison(analysis, place) for place in range(1, len(analysis.sets))]
-    return [*found, Section("How the figures are made", rules(analysis, tolerance=tolerance))]
+    found += [*(_metric(analysis, metric) for metric in metrics), _worst(analysis), _cases(analysis)]
+    return [*found, _sources(analysis), Section("How the figures are made", text=rules(analysis, tolerance=tolerance))]
+
+
+def _answers(analysis: Analysis) -> Section:
+    dice = METRICS[0]
+    picture = _distributions(analysis, dice)
+    if len(analysis.sets) > 1:
+        what = "structure and subgroup" if analysis.groups else "structure"
+        picture = Picture(
+            figures.changes(analysis, dice),
+            f"Who gains and who loses: difference of mean Dice by {what}, largest loss first; left of 0 is worse",
+            "the first table of each comparison",
+        )
+    text = (f"{len(analysis.notes)} note(s) on the input stand under Result sets.",) if analysis.notes else ()
+    return Section("Answers", answers=tuple(answers(analysis)), pictures=(picture,), text=text)
 
 
 def _sources(analysis: Analysis) -> Section:
@@ -97,7 +118,29 @@ def _sources(analysis: Analysis) -> Section:
         for one in analysis.sets
     ]
     table = Table(("set", "source", "HD95 and surface Dice by", "cases", "labels"), tuple(rows), 3)
-    return Section("Result sets", tuple(f"Note: {note}." for note in analysis.notes), (table,))
+    return Section("Result sets", text=tuple(f"Note: {note}." for note in analysis.notes), tables=(table,))
+
+
+def _distributions(analysis: Analysis, metric: Metric) -> Picture:
+    caption = (
+        f"{metric.title} of each case, by subgroup. Each point a case, moved sideways to be seen; boxes: quartiles "
+    )
+    caption += "and median, whiskers: 5th to 95th percentile, both interpolated, so that they need not end at a case"
+    return Picture(figures.distributions(analysis, metric), caption, f"the tables of {metric.title}, and Cases")
+
+
+def _cases(analysis: Analysis) -> Section:
+    values = where(analysis.values, metric="dice")
+    missed = values[(values.missed == 1) & (values.label != AVERAGE)].groupby(["set", "case"])["label"].agg(", ".join)
+    wide = values.pivot(index=["case", "set", "subgroup"], columns="label", values="value").reset_index()
+    wide = wide.assign(
+        missed=[missed.get((name, case), "–") for name, case in zip(wide["set"], wide["case"], strict=True)]
+    )
+    columns = ("case", "set", "subgroup", "missed", AVERAGE, *analysis.sets[0].labels)
+    table = _table(wide.to_dict("records"), columns, 4, "Dice of every case and structure", on_page=True, folded=True)
+    return Section(
+        "Cases", text=("A click on a point of a figure, or on a case's name, shows the case here.",), tables=(table,)
+    )
 
 
 def _metric(analysis: Analysis, metric: Metric) -> Section:
@@ -127,9 +170,7 @@ def _metric(analysis: Analysis, metric: Metric) -> Section:
         )
     about = ("label", "set", "subgroup", *figures)
     tables.append(_table(labels, about, 3, f"{title} of each label", digits=digits, folded=len(analysis.groups) > 0))
-    png = plot_distributions([one for one in analysis.sets if metric in one.metrics], analysis.groups, metric)
-    picture = Picture(f"{metric.key}_cases.png", png, f"{title} of each case, by subgroup")
-    return Section(metric.axis, tuple(text), tuple(tables), (picture,))
+    return Section(metric.axis, text=tuple(text), tables=tuple(tables), pictures=(_distributions(analysis, metric),))
 
 
 def _worst(analysis: Analysis) -> Section:
@@ -137,38 +178,81 @@ def _worst(analysis: Analysis) -> Section:
     columns = {"case": "case", "subgroup": "subgroup", "label": "worst label", "missed": "missed"}
     columns |= {"value": "average Dice", "label_value": "Dice of the worst label"}
     tables, pictures = [], []
-    for place, one in enumerate(analysis.sets, start=1):
+    for one in analysis.sets:
         rows = [row | {"subgroup": group_of.get(row["case"], "–")} for row in worst_cases(one, metric)]
         tables.append(_table(rows, columns, 4, one.name))
-        pictures.append(Picture(f"worst_{place}.png", plot_worst(one, group_of, metric), f"Worst cases of {one.name}"))
-    return Section("Worst cases", (), tuple(tables), tuple(pictures))
+        caption = f"Worst cases of {one.name}: bars are averages, marks structures"
+        pictures.append(
+            Picture(figures.worst(analysis, one, metric), caption, f"the table {one.name} below, and Cases")
+        )
+    return Section("Worst cases", pictures=tuple(pictures), tables=tuple(tables))
 
 
 def _comparison(analysis: Analysis, place: int) -> Section:
     baseline, other = analysis.sets[0], analysis.sets[place]
-    compared = {
-        m: analysis.comparisons[other.name, m.key] for m in METRICS if (other.name, m.key) in analysis.comparisons
-    }
-    tables = [table for metric, paired in compared.items() for table in _paired_tables(paired, metric)]
+    tables, split = [], []
+    for metric in METRICS:
+        if (other.name, metric.key) in analysis.comparisons:
+            paired = analysis.comparisons[other.name, metric.key]
+            fine = pieces(analysis, other.name, metric.key) if analysis.groups else []
+            tables += [_fine_table(analysis, fine, other.name, metric)] if fine else []
+            tables += _paired_tables(paired, metric)
+            split += [f"{metric.title} of {piece_name(row)}" for row in disagreeing([*paired, *fine])]
     changed = where(difference_table(analysis), set=other.name)
     columns = {"case": "case", "subgroup": "subgroup", "baseline_dice": baseline.name, "dice": other.name}
     columns |= {"change": "difference"}
-    changed["change"] = [signed(value, METRICS[0]) for value in changed.difference]
+    changed = changed.assign(change=[signed(value, METRICS[0]) for value in changed.difference])
     for title, rows in (
         ("Cases that got worse most", changed[changed.difference < 0]),
         ("Cases that got better most", changed[changed.difference > 0][::-1]),
     ):
         if len(rows):
             tables.append(_table(rows.head(_MOST_CHANGED).to_dict("records"), columns, 2, title))
-    png = plot_sorted(baseline, other, METRICS[0])
-    picture = Picture(f"sorted_{place + 1}.png", png, f"Sorted cases of {other.name} and {baseline.name}")
     better, worse = (changed.difference > 0).sum(), (changed.difference < 0).sum()
-    text = (
+    text = [
         f"Differences are {other.name} less {baseline.name}, case by case, over the cases of both; in brackets 95 % "
         f"bootstrap intervals. Average Dice is higher in {better}, lower in {worse} and the same in "
         f"{len(changed) - better - worse} of {len(changed)} cases.",
-    )
-    return Section(f"{other.name} against {baseline.name}", text, tuple(tables), (picture,))
+        "The two tests ask different things: Wilcoxon's whether cases tend to be better or worse, by the ranks of "
+        "their differences, the permutation test whether their mean differs, so that many small gains beside a few "
+        "large losses can pass the one and not the other. "
+        + (f"Here they disagree, at 0.05 after Holm's correction, on {', '.join(split)}." if split else ""),
+    ]
+    caption = f"Sorted cases of {other.name} and {baseline.name}: each set's worst are on the left"
+    picture = Picture(figures.sorted_cases(analysis, other, METRICS[0]), caption, "the table of Dice, and Cases")
+    return Section(f"{other.name} against {baseline.name}", text=tuple(text), pictures=(picture,), tables=tuple(tables))
+
+
+def _fine_table(analysis: Analysis, fine: Sequence[Paired], name: str, metric: Metric) -> Table:
+    baseline = analysis.sets[0].name
+    values = where(analysis.values, metric="dice").query("failed == 1")
+    rows = []
+    for one in fine:
+        found, of_label = one.figures["mean"], where(values, label=one.label)
+        row = {
+            "label": one.label,
+            "subgroup": one.subgroup,
+            "cases": len(one.cases),
+            "difference": _interval(one, "mean"),
+        }
+        row |= {
+            f"mean, {baseline}": found.baseline,
+            f"mean, {name}": found.other,
+            "better": one.better,
+            "worse": one.worse,
+        }
+        for each in (baseline, name) if metric.key == "dice" else ():
+            row[f"failed, {each}"] = int(where(of_label, set=each)["case"].isin(one.cases).sum())
+        row |= {"Wilcoxon, Holm": p_value(one.wilcoxon_holm), "permutation, Holm": p_value(one.permutation_holm)}
+        rows.append(row)
+    title = f"Differences in mean {metric.axis} by label and subgroup, largest loss first"
+    return _table(rows, list(rows[0]), 2, title, digits=metric.digits)
+
+
+def _interval(one: Paired, name: str) -> str:
+    found, metric = one.figures[name], one.metric
+    ends = f" [{signed(found.low, metric)}, {signed(found.high, metric)}]"
+    return signed(found.difference, metric) + ("" if math.isnan(found.low) else ends)
 
 
 def _paired_tables(paired: Sequence[Paired], metric: Metric) -> list[Table]:
@@ -176,14 +260,12 @@ def _paired_tables(paired: Sequence[Paired], metric: Metric) -> list[Table]:
     rows = []
     for one in paired:
         row: Row = {"label": one.label, "subgroup": one.subgroup, "cases": len(one.cases), "left_out": one.left_out}
-        for name, found in one.figures.items():
-            ends = f" [{signed(found.low, metric)}, {signed(found.high, metric)}]"
-            row[name] = signed(found.difference, metric) + ("" if math.isnan(found.low) else ends)
+        row |= {name: _interval(one, name) for name in one.figures}
         row |= {"better": one.better, "worse": one.worse, "Wilcoxon p": p_value(one.wilcoxon)}
         row |= {"Holm": p_value(one.wilcoxon_holm), "permutation p": p_value(one.permutation)}
         rows.append(row | {"Holm ": p_value(one.permutation_holm)})
     about, tests = ("label", "subgroup", "cases"), ("left_out", *list(rows[0])[-6:])
     return [
         _table(rows, (*about, *paired[0].figures), 2, f"Differences in {metric.axis}"),
-        _table(rows, (*about, *tests), 2, f"Tests of differences in {metric.axis}"),
+        _table(rows, (*about, *tests), 2, f"Tests of differences in {metric.axis}", folded=True),
     ]

@@ -12,13 +12,15 @@ import numpy as np
 from hws_nnunet.evaluation.extra import needed
 from hws_nnunet.evaluation.labels import label_name
 from hws_nnunet.evaluation.results import ResultError, ResultSet, first_ten
+from hws_nnunet.evaluation.tables import MEASURES as _COLUMNS
+from hws_nnunet.evaluation.tables import open_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SUMMARY = "summary.json"
+VALIDATIONS = ("validation", "validation_raw")  # where a fold's folder has one: v2, v1
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png")
-_COLUMNS = {"dice": "dice", "hd95": "hd95", "nsd": "nsd", "n_ref": "reference_size", "n_pred": "predicted_size"}
 _SUMMARY_KEYS = {
     "Dice": "dice",
     "n_ref": "reference_size",
@@ -36,16 +38,21 @@ def case_name(path: str) -> str:
     return name[: len(name) - len(ending)] if ending else name
 
 
-def read_results(name: str, path: Path, *, label_names: Mapping[str, str] | None = None) -> ResultSet:
+def read_results(
+    name: str,
+    path: Path,
+    *,
+    label_names: Mapping[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> ResultSet:
     """Read a result set from a file.
 
     Args:
         name: what to call it.
-        path: a ``summary.json`` of nnU-Net v1 or v2, a folder that holds one, or a table: CSV with the columns
-            ``case``, ``label`` and ``Dice`` (0 to 1), and perhaps ``HD95`` (mm), ``NSD`` (0 to 1), ``n_ref`` and
-            ``n_pred`` (voxels). Where it has a column ``set``, the rows of ``name`` are read. An empty field is for
-            structures that are empty in both reference and prediction.
+        path: a ``summary.json`` of nnU-Net v1 or v2, the folder of it or of its fold, or a table, see
+            :func:`~hws_nnunet.evaluation.tables.open_table`, of which the rows of ``name`` are read where it has sets.
         label_names: names of labels by their keys in the file, such as ``"1"`` or ``"(1, 2)"``.
+        columns: what a table's columns are, by their headings.
 
     Raises:
         FileNotFoundError: there is no such file, or no ``summary.json`` in the folder.
@@ -54,20 +61,22 @@ def read_results(name: str, path: Path, *, label_names: Mapping[str, str] | None
     """
     path = Path(path)
     if path.is_dir():
-        if not (path / SUMMARY).is_file():
+        files = [path / folder / SUMMARY for folder in ("", *VALIDATIONS)]
+        if not (found := [file for file in files if file.is_file()]):
             raise FileNotFoundError(
                 f"no {SUMMARY} in {path}: expected nnU-Net's, or --references FOLDER to compute results from label maps"
             )
-        path = path / SUMMARY
+        path = found[0]
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: expected a {SUMMARY}, a table (.csv) or a folder")
     if path.suffix.lower() == ".json":
         frame, tool = _read_summary(path)
-    elif path.suffix.lower() == ".csv":
-        frame, tool = _read_table(path, name), "as given in the table"
-    else:
+        return _gather(name, path, frame.assign(subgroup=None), label_names or {}, surface_tool=tool, notes=())
+    if path.suffix.lower() != ".csv":
         raise ResultError(path, [f"expected a name that ends in .json or .csv, found {path.name!r}"])
-    return _gather(name, path, frame, tool, label_names or {})
+    table = open_table(path, columns=columns)
+    more = {"surface_tool": "as given in the table", "notes": table.notes}
+    return _gather(name, path, table.rows_of(name), label_names or {}, **more)
 
 
 def _read_summary(path: Path) -> tuple[pd.DataFrame, str]:
@@ -109,46 +118,7 @@ def _frame_columns() -> list[str]:
     return ["case", "label", *_COLUMNS.values()]
 
 
-def _read_table(path: Path, name: str) -> pd.DataFrame:
-    pd = needed("pandas")
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, skip_blank_lines=False)
-    except pd.errors.EmptyDataError:
-        frame = pd.DataFrame()
-    except (UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise ResultError(path, [f"is no table: {error}"]) from None
-    frame = frame.fillna("").apply(lambda column: column.str.strip())
-    frame = frame[(frame != "").any(axis=1)].rename(index=lambda i: f"line {i + 2}")
-    header = {str(column).strip().lower(): column for column in frame.columns}
-    if missing := [column for column in ("case", "label", "dice") if column not in header]:
-        there = ", ".join(map(str, frame.columns)) or "nothing"
-        raise ResultError(path, [f"expected a column {', '.join(missing)} in the first line, found: {there}"])
-    if "set" in header:
-        sets = sorted(frame[header["set"]].unique())
-        if sets and name not in sets:
-            raise ResultError(path, [f"has no row of the set {name!r}; its sets: {', '.join(map(repr, sets))}"])
-        frame = frame[frame[header["set"]] == name]
-    found = frame.rename(columns={header[key]: key for key in ("case", "label")})[["case", "label"]].copy()
-    nameless = found[(found["case"] == "") | (found["label"] == "")]
-    problems = first_ten(
-        [
-            f"{line}: expected a case and a label, found {case!r} and {label!r}"
-            for line, case, label in nameless.itertuples()
-        ]
-    )
-    for column, key in _COLUMNS.items():
-        if column in header:
-            text = frame[header[column]]
-            found[key] = pd.to_numeric(text, errors="coerce")
-            wrong = text[found[key].isna() & ~text.str.lower().isin(("", "nan"))]
-            said = f"expected a number as {header[column]}, found"
-            problems += first_ten([f"{line}: {said} {value!r}" for line, value in wrong.items()])
-    if problems:
-        raise ResultError(path, problems)
-    return found.reindex(columns=_frame_columns())
-
-
-def _gather(name: str, path: Path, frame: pd.DataFrame, tool: str, label_names: Mapping[str, str]) -> ResultSet:
+def _gather(name: str, path: Path, frame: pd.DataFrame, label_names: Mapping[str, str], **more: object) -> ResultSet:
     """Sort rows into arrays; the background is no structure and is left out."""
     frame = frame[~frame["label"].isin(("0", "background"))]
     cases, keys = sorted(frame["case"].unique()), sorted(frame["label"].unique(), key=_natural)
@@ -163,14 +133,26 @@ def _gather(name: str, path: Path, frame: pd.DataFrame, tool: str, label_names: 
         for i, j in np.argwhere(seen != 1)
     ]
     if problems:
-        raise ResultError(path, first_ten(problems))
+        raise ResultError(path, [*first_ten(problems), *more["notes"]])
     arrays = {key: np.full(seen.shape, np.nan) for key in _COLUMNS.values()}
     for key, values in arrays.items():
         values[places] = frame[key]
     surfaces = {key: arrays.pop(key) for key in ("hd95", "nsd")}
     surfaces = {key: values for key, values in surfaces.items() if np.isfinite(values).any()}
     labels = tuple(label_name(key, label_names) for key in keys)
-    return ResultSet(name, str(path), tuple(cases), labels, **arrays, **surfaces, surface_tool=tool if surfaces else "")
+    more |= surfaces if surfaces else {"surface_tool": ""}
+    groups = frame[["case", "subgroup"]].dropna().drop_duplicates()
+    if twice := groups["case"][groups["case"].duplicated()].tolist():
+        raise ResultError(path, first_ten([f"case {case!r} is in two subgroups, expected one" for case in twice]))
+    return ResultSet(
+        name,
+        str(path),
+        tuple(cases),
+        labels,
+        **arrays,
+        **more,
+        group_of=dict(groups.itertuples(index=False, name=None)),
+    )
 
 
 def _natural(label: str) -> tuple:

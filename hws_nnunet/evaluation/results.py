@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,8 @@ class ResultSet:
         reference_size: voxels of the structure in the reference; NaN where unknown.
         predicted_size: voxels of the structure in the prediction; NaN where unknown.
         surface_tool: what computed ``hd95`` and ``nsd``; empty without them.
+        group_of: subgroups of cases, where the source tells them.
+        notes: what people should know of the source.
     """
 
     name: str
@@ -79,6 +81,8 @@ class ResultSet:
     hd95: np.ndarray | None = None
     nsd: np.ndarray | None = None
     surface_tool: str = ""
+    group_of: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if problems := self._problems():
