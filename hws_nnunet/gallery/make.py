@@ -16,6 +16,8 @@ from hws_nnunet.gallery.layout import RawData, find_layout, read_raw_data
 from hws_nnunet.gallery.page import Entry, write_page
 from hws_nnunet.gallery.picture import Looks, draw_case, short
 from hws_nnunet.gallery.slices import RULE, choose_place, wrong_voxels
+from hws_nnunet.record.links import GALLERIES, REPORT, report_link
+from hws_nnunet.record.links import PAGE as REPORT_PAGE
 
 PAGE = "index.html"
 """Name of a gallery's page."""
@@ -59,7 +61,7 @@ def make_gallery(
     """
     _check_options(top, worst, predictions, window)
     layout = find_layout(fold)
-    out = layout.fold / ("gallery_validation" if worst else "gallery") if out is None else Path(out)
+    out = layout.fold / GALLERIES[worst] if out is None else Path(out)
     _check_out(out, overwrite=overwrite)
     data = read_raw_data(layout.raw_data(raw_folder))
     if not 0 <= channel < len(data.channels):
@@ -86,7 +88,9 @@ def make_gallery(
         what += f"{len(chosen)} of {of} validation cases" if worst else f"{len(chosen)} of {of} training cases seen"
         title = "Worst validation cases" if worst else "Hardest training cases"
         reading = _how_to_read(worst=worst, channel=data.channels[channel])
-        (folder / PAGE).write_text(write_page(title, what, columns, entries, reading), encoding="utf-8")
+        link = report_link(out, layout.fold / REPORT / REPORT_PAGE)
+        page = write_page(title, what, columns, entries, reading, link=link)
+        (folder / PAGE).write_text(page, encoding="utf-8")
     return out / PAGE
 
 
