@@ -2,37 +2,71 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    fcntl = None
 
 
 @contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; rename it to ``path`` when the block ends without an error.
 
-    The temporary name is fixed, so that what a killed process left behind is overwritten by the next attempt.
+    The temporary names are fixed, so that what a killed process left behind is overwritten by the next attempt. Where
+    several processes write one file at a time, each has one of its own, and the last to end is what stays.
 
     Raises:
         OSError: it cannot be written; the message names ``path`` and what stands in the way.
     """
     target = Path(path)
-    partial = target.with_name(target.name + ".partial")
     check_room(target, folder=False)
+    try:
+        partial, lock = _own_partial(target)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
     try:
         yield partial
         with open(partial, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, target)
     except BaseException as error:
-        with contextlib.suppress(OSError):  # what went wrong before is what people have to know
+        with suppress(OSError):  # what went wrong before is what people have to know
             partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is not None and os.fspath(error.filename) == str(partial):
             raise _cannot_write(target, error) from error
         raise
+    finally:
+        os.close(lock)
+
+
+def _own_partial(target: Path) -> tuple[Path, int]:
+    """Return the first temporary name beside ``target`` that nobody writes to, and its file, open and locked."""
+    number = 1
+    while True:
+        partial = target.with_name(f"{target.name}{'' if number == 1 else f'.{number}'}.partial")
+        lock = os.open(partial, os.O_RDWR | os.O_CREAT, 0o666)
+        if fcntl is None:
+            return partial, lock
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            number += 1
+            os.close(lock)
+            continue
+        except OSError:  # a file system without locks: all use the first name, as where the system has none
+            return partial, lock
+        try:
+            if os.path.samestat(os.fstat(lock), os.stat(partial)):
+                return partial, lock
+        except FileNotFoundError:
+            pass
+        os.close(lock)  # it has become somebody's target meanwhile
 
 
 @contextmanager

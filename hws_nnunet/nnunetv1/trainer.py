@@ -23,7 +23,7 @@ from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     HardnessWeightedDataLoader2D,
     HardnessWeightedDataLoader3D,
 )
-from hws_nnunet.training.augmenters import replaced_names, stop  # noqa: E402
+from hws_nnunet.training.augmenters import forks_end_with_this_process, replaced_names, stop  # noqa: E402
 from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
 
@@ -89,7 +89,8 @@ class HardnessWeightingMixin(WeightingMixin):
         """Train as the host does, from an epoch's start; then end the workers, for which the process would wait."""
         self.weighting.start_epoch()
         try:
-            return super().run_training()
+            with forks_end_with_this_process():  # the host starts its workers here
+                return super().run_training()
         finally:
             stop(self.tr_gen, self.val_gen)
 

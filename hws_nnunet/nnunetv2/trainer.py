@@ -18,7 +18,7 @@ from nnunetv2.utilities.helpers import softmax_helper_dim1  # noqa: E402
 
 from hws_nnunet.nnunetv2 import host  # noqa: E402
 from hws_nnunet.nnunetv2.loader import HardnessWeightedDataLoader  # noqa: E402
-from hws_nnunet.training.augmenters import replaced_names  # noqa: E402
+from hws_nnunet.training.augmenters import forks_end_with_this_process, replaced_names  # noqa: E402
 from hws_nnunet.training.distributed import Ranks  # noqa: E402
 from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
@@ -58,7 +58,8 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def get_dataloaders(self) -> tuple:
         """Return the host's augmenters, the training one over a loader that draws by hardness."""
-        with replaced_names(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader):
+        names = replaced_names(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader)
+        with forks_end_with_this_process(), names:  # the host starts its workers here
             training, validation = super().get_dataloaders()
         self._check_loader(training, validation, "nnUNetDataLoader")
         return training, validation

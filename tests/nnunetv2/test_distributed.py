@@ -6,8 +6,6 @@ devices that it names to DistributedDataParallel) makes these tests possible, to
 
 import json
 import os
-import select
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -132,26 +130,6 @@ def test_mistakes_are_told(workspace):
     assert gpus.returncode
     assert "-num_gpus given: torchrun says how many processes there are" in gpus.stdout
     assert "-pretrained_weights" in workspace.run(sys.executable, *module, "--help").stdout
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="processes end with the one that forked them on Linux alone")
-def test_a_killed_process_takes_its_workers_along():
-    code = """if True:
-        import multiprocessing, time
-        from hws_nnunet.nnunetv2.torchrun import end_forks_with_this_process
-        end_forks_with_this_process()
-        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
-        worker.start()
-        print("worker", worker.pid, flush=True)
-        time.sleep(600)
-    """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        worker = int(next(line for line in process.stdout if line.startswith("worker")).split()[1])
-        os.kill(process.pid, signal.SIGKILL)
-        ended, *_ = select.select([process.stdout], [], [], 30)  # the worker has the pipe open, too
-        if not ended:
-            os.kill(worker, signal.SIGKILL)
-        assert ended
 
 
 @LONG
