@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tests import forks
+
 
 class Workspace:
     """nnU-Net's folders, an environment that names them, and its commands."""
@@ -33,16 +35,15 @@ class Workspace:
         }
         self.env.pop("HWS_CONFIG", None)
 
-    def run(self, *command, check=True, timeout=900, **env):
-        done = subprocess.run(
-            [str(part) for part in command],
-            env={**self.env, **env},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
-        )
+    def run(self, *command, check=True, timeout=900, real=False, **env):
+        """Run a command; unless it is to be a ``real`` process, in a fork of one that has imported nnU-Net."""
+        command = [str(part) for part in command]
+        env = {**self.env, **env}
+        if real or not forks.forkable(command):
+            pipes = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            done = subprocess.run(command, env=env, timeout=timeout, check=False, **pipes)
+        else:
+            done = forks.run(command, env, timeout=timeout)
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done
 

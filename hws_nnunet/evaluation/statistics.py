@@ -23,7 +23,8 @@ def cvar(values: np.ndarray, *, higher_is_better: bool = True, axis: int = -1) -
     ordered = np.sort(np.moveaxis(np.asarray(values, dtype=np.float64), axis, -1), axis=-1)
     if not higher_is_better:
         ordered = ordered[..., ::-1]
-    return ordered @ _cvar_weights(ordered.shape[-1])
+    n = ordered.shape[-1]
+    return ordered @ (np.clip(SHARE * n - np.arange(n), 0, 1) / (SHARE * n))
 
 
 def describe(values: np.ndarray, *, higher_is_better: bool = True) -> dict[str, float]:
@@ -70,21 +71,7 @@ def tail(values: np.ndarray, *, higher_is_better: bool, axis: int = -1) -> np.nd
         higher_is_better: decides which tail.
         axis: the cases' axis.
     """
-    ordered = np.sort(np.moveaxis(np.asarray(values, dtype=np.float64), axis, -1), axis=-1)
-    if not higher_is_better:
-        ordered = ordered[..., ::-1]
-    n = ordered.shape[-1]
-    # All are sums of ordered values with fixed weights: one sort does for thousands of resamples.
-    weights = np.column_stack(
-        [np.full(n, 1 / n), *(_percentile_weights(n, share) for share in (0.5, 0.25, 0.1, 0.05)), _cvar_weights(n)]
-    )
-    return np.moveaxis(ordered @ weights, -1, 0)
-
-
-def _cvar_weights(n: int) -> np.ndarray:
-    return np.clip(SHARE * n - np.arange(n), 0, 1) / (SHARE * n)
-
-
-def _percentile_weights(n: int, share: float) -> np.ndarray:
-    """Linear interpolation, as numpy's ``percentile``."""
-    return np.clip(1 - np.abs(np.arange(n) - share * (n - 1)), 0, None)
+    shares = (50, 25, 10, 5) if higher_is_better else (50, 75, 90, 95)
+    percentiles = np.percentile(values, shares, axis=axis)
+    worst = cvar(values, higher_is_better=higher_is_better, axis=axis)
+    return np.stack([np.mean(values, axis=axis), *percentiles, worst])

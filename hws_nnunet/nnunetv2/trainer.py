@@ -95,7 +95,7 @@ class HardnessWeightingMixin(WeightingMixin):
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Log what the sampler did, after the host's own figures of the training part."""
         super().on_train_epoch_end(train_outputs)
-        summary = self.weighting.end_epoch(self.current_epoch)
+        summary = self.weighting.end_epoch(self.current_epoch, self.num_epochs)
         host.log_beside(self.logger, summary.values(), self.current_epoch)
 
     def on_epoch_end(self) -> None:
@@ -105,7 +105,7 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """Load the host's checkpoint; the sampler's state waits until there is a table to take it."""
-        with self._restored_sampler():
+        with self._restored_sampler(filename_or_checkpoint):
             super().load_checkpoint(filename_or_checkpoint)
 
 

@@ -14,7 +14,7 @@ from hws_nnunet.sampling.draws import DrawnCases, Draws
 from hws_nnunet.sampling.groups import Groups
 from hws_nnunet.sampling.reliability import Reliability, smallest_share
 from hws_nnunet.sampling.stalls import Others, StallWatch
-from hws_nnunet.sampling.table import HardnessTable
+from hws_nnunet.sampling.table import FORMAT, HardnessTable
 
 _SHORTFALL = (
     0.02  # of the effective sample size, and what its bound may move by: beyond it all weights are computed anew
@@ -357,14 +357,20 @@ class HardnessWeightedSampler:
         weighted already. Structures are matched by name, too.
 
         Raises:
-            ValueError: for another format, or another measure; nothing is changed then.
+            ValueError: for another format, another measure, or a damaged state; nothing is changed then.
         """
-        # The host loads its checkpoints to the device that it trains on.
-        state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
+        reliability, within = Reliability(), Reliability()
+        if isinstance(state, dict):
+            # The host loads its checkpoints to the device that it trains on.
+            state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
+            if state.get("format") == FORMAT:
+                reliability.load_state_dict(state.get("reliability"))
+            if state.get("within_groups") is not None:
+                within.load_state_dict(state["within_groups"])
         self.table.load_state_dict(state)
-        self._reliability.load_state_dict(state["reliability"])
+        self._reliability = reliability
         if self.groups is not None and state.get("within_groups") is not None:
-            self.groups.within.load_state_dict(state["within_groups"])
+            self.groups.within = within
         self._level, self._losses = self.table.level, self.table.losses
         self._find_mean()
         if self.table.weighted or self.table.unseen == 0:

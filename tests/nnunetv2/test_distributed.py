@@ -23,6 +23,7 @@ from tests.workspaces import first_difference
 SCRIPT = Path(__file__).with_name("train_steps.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 TRAIN = ["-m", "hws_nnunet.nnunetv2.torchrun", 1, "3d_four", 0, "-tr", "ShortHardnessWeighted", "-device", "cpu"]
+FORKS = ["--start-method", "fork", "--run-path"]  # ranks of torchrun that need not import all again
 NEUTRAL = {"beta": 0, "structure_beta": 0}
 LONG = pytest.mark.skipif(not os.environ.get("HWS_LONG_TESTS"), reason="takes minutes: HWS_LONG_TESTS=1 runs it")
 
@@ -54,7 +55,7 @@ def steps(workspace):
     file = workspace.root / "ddp_jobs.json"
     for count in (2, 4):
         file.write_text(json.dumps([job for name, job in jobs.items() if ranks[name] == count]))
-        workspace.run(*TORCHRUN, count, SCRIPT, file, nnUNet_n_proc_DA="0")
+        workspace.run(*TORCHRUN, count, *FORKS, SCRIPT, file, nnUNet_n_proc_DA="0")
     return {
         name: [torch.load(f"{job['out']}.{rank}", weights_only=False) for rank in range(ranks[name])]
         for name, job in jobs.items()
