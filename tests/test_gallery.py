@@ -337,7 +337,7 @@ def test_only_galleries_are_replaced(tmp_path):
         (
             {"channel": 5},
             ValueError,
-            r"channel number 5 given, counted from 0; .* has 1 channel\(s\), number 0 \(T2w\)",
+            r"number 5 given, counted from 0; .* has 1 channel\(s\), number 0 \(T2w\)",
         ),
         ({"predictions": Path(__file__)}, NotADirectoryError, "folder of predictions is a file, expected a folder: "),
         ({"out": Path(__file__) / "out"}, NotADirectoryError, "out cannot be written: .*test_gallery.py is a file"),
