@@ -3,9 +3,9 @@
     nox                                  # all sessions, then the table
     nox -s "v2(nnunetv2='2.7.0')" table  # one of them again
 
-Each session trains, goes on, validates and predicts through nnU-Net's commands (``scripts/modes.py``), in an environment
-of its own, and leaves ``docs/compatibility/NAME.json``. ``uv`` installs where it is there, pip otherwise. A session whose
-Python is not installed is left out, and the table says so.
+Each session trains, goes on, validates and predicts through nnU-Net's commands (``scripts/modes.py``), in its own
+environment, and leaves ``docs/compatibility/NAME.json``. ``uv`` installs where it is there, pip otherwise. A session
+whose Python is not installed is left out, and the table says so.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 
 
 def see(session: nox.Session, name: str, host: str, *packages: str, quick: bool = True) -> None:
-    """Install this checkout with packages beside it, and write what is seen; what an earlier run saw is removed first."""
+    """Install this checkout and these packages, and write what is seen; what was seen before is removed first."""
     file = Path("docs", "compatibility", f"{name}.json")
     file.unlink(missing_ok=True)
     session.install(*packages, "-e", f".[{host}]", "pytest>=8", "filelock>=3.12")
