@@ -8,6 +8,7 @@ from pathlib import Path
 from modes_common import METHODS, STEPS, TRAINER, Mode, checked, new_case, predicted, started_by
 
 RESIDUAL = "nnUNetResEncUNetMPlans"
+DATASETS = ("Plain", "Both", "Regions", "Ignore", "Flat")
 
 
 def prepare(space: object, *, quick: bool) -> None:
@@ -74,7 +75,8 @@ def modes(space: object, device: str) -> list[Mode]:
     def folder_of(
         dataset: int, configuration: str, fold: object, plans: str = "nnUNetPlans", trainer: str = TRAINER
     ) -> Path:
-        return results / space.preprocessed(dataset).name / f"{trainer}__{plans}__{configuration}" / f"fold_{fold}"
+        data = results / f"Dataset{dataset:03d}_{DATASETS[dataset - 1]}"
+        return data / f"{trainer}__{plans}__{configuration}" / f"fold_{fold}"
 
     def command(dataset: int, configuration: str, fold: object, *more: object, trainer: str = TRAINER) -> tuple:
         return ("nnUNetv2_train", dataset, configuration, fold, "-tr", trainer, "-device", device, *more)
