@@ -334,6 +334,13 @@ def test_only_galleries_are_replaced(tmp_path):
     [
         ({"top": 0}, ValueError, "at least one case, given: 0"),
         ({"worst": True, "predictions": Path(".")}, ValueError, "either --worst or --predictions"),
+        (
+            {"channel": 5},
+            ValueError,
+            r"number 5 given, counted from 0; .* has 1 channel\(s\), number 0 \(T2w\)",
+        ),
+        ({"predictions": Path(__file__)}, NotADirectoryError, "folder of predictions is a file, expected a folder: "),
+        ({"out": Path(__file__) / "out"}, NotADirectoryError, "out cannot be written: .*test_gallery.py is a file"),
         ({"predictions": Path("nowhere")}, FileNotFoundError, "folder of predictions does not exist: nowhere"),
         ({"window": (2.0, 2.0)}, ValueError, "from a smaller to a larger value, given: 2 to 2"),
         ({"worst": True}, FileNotFoundError, "summary.json: expected the validation that ends"),
@@ -349,6 +356,8 @@ def test_folders_that_cannot_be(tmp_path):
     fold, raw = make_fold(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no folder .*fold_9: expected a fold's folder"):
         find_layout(fold.with_name("fold_9"))
+    with pytest.raises(NotADirectoryError, match=r"hardness\.csv is a file: expected a fold's folder"):
+        find_layout(fold / "hardness.csv")
     with pytest.raises(ValueError, match="does not tell its data set: expected a fold's folder where nnU-Net left it"):
         find_layout(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no .*Dataset007_Made/dataset\.json: expected the raw data"):

@@ -62,7 +62,7 @@ class HardnessWeightingMixin(WeightingMixin):
         self._record_losses()
 
     def _structures(self) -> dict[str, int | tuple[int, ...]]:
-        if hasattr(self, "regions"):  # nnU-Net's own BraTS trainers; patches are centred on labels all the same
+        if getattr(self, "regions", None):  # nnU-Net's BraTS trainers; patches are centred on labels all the same
             return {name: tuple(labels) for name, labels in self.regions.items()}
         file = Path(self.dataset_directory, "dataset.json")
         told = json.loads(file.read_text(encoding="utf-8"))["labels"] if file.is_file() else {}
