@@ -60,7 +60,7 @@ def main() -> int:
         # Two processes: the trainings through nnU-Net's commands in one, most of the others beside them.
         "test": [["-m", "pytest", "-n", "2", "--dist", "loadfile", *sys.argv[2:]]],
         "docs": [["-m", "mkdocs", "build", "--strict", *sys.argv[2:]]],
-        "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."]],
+        "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."], ["-m", "mypy"]],
     }
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         print(__doc__)
