@@ -23,7 +23,8 @@ from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     HardnessWeightedDataLoader2D,
     HardnessWeightedDataLoader3D,
 )
-from hws_nnunet.training.augmenters import forks_end_with_this_process, replaced_names, stop  # noqa: E402
+from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
+from hws_nnunet.training.augmenters import replaced_names, stop  # noqa: E402
 from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
 
@@ -70,6 +71,10 @@ class HardnessWeightingMixin(WeightingMixin):
             name if names.count(name) == 1 else f"{name} {label}": int(label)
             for name, label in zip(names, self.classes, strict=True)
         }
+
+    def _made_by(self) -> dict[str, str]:
+        patch = " x ".join(map(str, self.patch_size))
+        return {"nnU-Net": str(registration.V1.check_version()), "fold": str(self.fold), "patch size": patch}
 
     def get_basic_generators(self) -> tuple:
         """Return the host's loaders, the training one drawing by hardness."""
