@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hws_nnunet.evaluation.analysis import ALL_CASES, Analysis, where
-from hws_nnunet.evaluation.comparison import Paired
+from hws_nnunet.evaluation.comparison import LEVEL, Paired
 from hws_nnunet.evaluation.results import AVERAGE, ResultSet
 
-LEVEL = 0.05  # of p after Holm's correction
 _MOST, _FEW = 3, 5  # pieces named a sentence; cases below which a subgroup's figures say little
 
 
@@ -65,8 +64,8 @@ def _answer(analysis: Analysis, other: ResultSet) -> Answer:
         helped += f"By subgroup: {'; '.join(f'{row.subgroup} {_points(row)}' for row in named)}. "
     points = [
         ("Failed most:", _failed_most(analysis, [baseline, other])),
-        ("Helped?", f"{helped[0].upper()}{helped[1:]}Gains: {_list(gaining[::-1], len(fine))}"),
-        ("Cost:", f"{_list(losing, len(fine))} {_failures(analysis, baseline, other, rises=mean.difference > 0)}"),
+        ("Helped?", f"{helped[0].upper()}{helped[1:]}Gains: {_list(gaining[::-1], fine[::-1])}"),
+        ("Cost:", f"{_list(losing, fine)} {_failures(analysis, baseline, other, rises=mean.difference > 0)}"),
         ("Cannot be concluded:", _open(analysis, fine, overall)),
     ]
     return Answer(f"{other.name} against {baseline.name}", tuple(points))
@@ -105,8 +104,8 @@ def _failures(analysis: Analysis, baseline: ResultSet, other: ResultSet, *, rise
     values = values[(values["failed"] == 1) & values["case"].isin(both)]
     texts = []
     for what, rows in (
-        ("Cases failed on average", where(values, label=AVERAGE)),
-        ("Single structures failed", values[values["label"] != AVERAGE]),
+        ("Failed cases, by average or a missed structure", where(values, label=AVERAGE)),
+        ("Failed structures", values[values["label"] != AVERAGE]),
     ):
         before, after = (where(rows, set=one.name) for one in (baseline, other))
         text = f"{what}: {len(before)} under {baseline.name}, {len(after)} under {other.name}"
@@ -120,7 +119,7 @@ def _failures(analysis: Analysis, baseline: ResultSet, other: ResultSet, *, rise
 def _open(analysis: Analysis, fine: list[Paired], overall: list[Paired]) -> str:
     text = ""
     if unsure := sum(not row.sure for row in fine):
-        text += f"whether anything changed in {unsure} of {len(fine)} {_what(fine)}, whose interval holds 0. "
+        text += f"whether anything changed in {unsure} of {len(fine)} {_what(fine)} (p above {LEVEL:g} after Holm). "
     if split := disagreeing([*overall, *fine]):
         text += f"The two tests disagree on {_and(map(piece_name, split))}. "
     if few := [f"{group} ({len(cases)} cases)" for group, cases in analysis.groups.items() if len(cases) < _FEW]:
@@ -130,10 +129,11 @@ def _open(analysis: Analysis, fine: list[Paired], overall: list[Paired]) -> str:
     return text + "Intervals are over cases, of one training a set: the scatter between trainings is not in them."
 
 
-def _list(rows: list[Paired], of: int) -> str:
+def _list(rows: list[Paired], among: list[Paired]) -> str:
+    """Name the first of some comparisons; where there is none, what comes nearest ``among`` all."""
     if not rows:
-        return "none whose interval leaves out 0."
-    what = f"{len(rows)} of {of} {_what(rows)}, most " if len(rows) > 1 else ""
+        return f"none is sure, nearest is {piece_name(among[0])} {_points(among[0])}." if among else "none."
+    what = f"{len(rows)} of {len(among)} {_what(among)}, most " if len(rows) > 1 else ""
     named = (f"{piece_name(row)} {_points(row)}" for row in rows[:_MOST])
     return what + "; ".join(named) + ("; ..." if len(rows) > _MOST else ".")
 

@@ -157,7 +157,7 @@ def test_mappings_with_faults(text):
         ("case,label,Dice\n,1,1\n", "line 2: expected a case and a label, found '' and '1'"),
         (
             "case,label,Dice\na,1,91\n",
-            "case 'a', label '1': Dice is 91.0, expected 0 to 1; in percent. --from 'Dice=dice%'",
+            "case 'a', label '1': Dice is 91.0, expected 0 to 1; in percent. --from",
         ),
         (
             "case,label,Dice,Method\na,1,1,x\na,1,1,y\n",
