@@ -119,7 +119,7 @@ def test_a_point_tells_its_case_and_leads_to_its_row_and_pictures(opened):
     page, complaints = opened
     figure = page.locator("figure:has(.plot)", has_text="Dice of each case, by subgroup")
     figure.scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelectorAll('.plot[data-drawn]').length >= 3")
+    figure.locator(".trace.boxes .point").first.wait_for()
     points = "(figure) => [...figure.querySelectorAll('.trace.boxes .point')].find((point) => point.__data__.i === 0)"
     point = figure.evaluate_handle(points).as_element()  # the first case's
     box = point.bounding_box()
@@ -147,7 +147,7 @@ def test_narrow_dark_and_printed(opened):
     page.set_viewport_size({"width": 420, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth") == 420
     wide = table(page, "Dice, average of a case's labels")
-    page.wait_for_function("document.querySelectorAll('.wide.cut').length > 3")
+    page.locator(".wide.cut").nth(3).wait_for()
     assert wide.evaluate("(element) => getComputedStyle(element, '::before').content").startswith('"scroll sideways')
     figure = page.locator("figure:has(.plot)").first
     figure.get_by_role("button", name="enlarge").click()

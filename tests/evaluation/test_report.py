@@ -286,7 +286,7 @@ def test_the_command_line_imports_no_library_of_the_report():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("cases", "labels", "groups", "sets"), [(1, 1, 0, 1), (3, 14, 1, 2), (20, 3, 13, 3)])
+@pytest.mark.parametrize(("cases", "labels", "groups", "sets"), [(1, 1, 0, 1), (3, 14, 1, 2), (14, 2, 13, 2)])
 def test_figures_for_any_number_of_cases(monkeypatch, cases, labels, groups, sets):
     plotly = pytest.importorskip("plotly.graph_objects", reason="the extra 'report' is not installed")
     for name in ("RESAMPLES", "PERMUTATIONS"):
