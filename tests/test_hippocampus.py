@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from hws_nnunet.training.known import read_groups, read_weights
+from tests import forks
 
 SCRIPTS = Path(__file__).parents[1] / "scripts" / "benchmarks"
 DATA = Path(os.environ.get("HWS_HIPPOCAMPUS", Path(__file__).parents[2] / "shared/data/hippocampus"))
@@ -28,7 +28,7 @@ def experiment(monkeypatch):
 def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment):
     seeds, changed = experiment.MAX_SEEDS, experiment.Changed()
     plain, scanner, labels = (experiment.splits(condition, NAMES) for condition in experiment.CONDITIONS)
-    assert (len(plain), len(scanner), len(labels)) == (seeds, 2 * seeds, seeds)
+    assert (len(plain), len(scanner), len(labels)) == (seeds, 7 * seeds, seeds)
     assert len({tuple(sorted(fold["val"])) for fold in plain}) == seeds
     for seed, (as_it_is, rare, wrong) in enumerate(zip(plain, scanner[:seeds], labels, strict=True)):
         assert sorted(as_it_is["train"] + as_it_is["val"]) == NAMES
@@ -46,6 +46,17 @@ def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment
         oversampled = scanner[seeds + seed]
         assert sorted(oversampled["train"]) == sorted(rare["train"] + found[0] * (experiment.TIMES - 1))
         assert oversampled["val"] == rare["val"]
+        halves = scanner[2 * seeds + 2 * seed :][:2]
+        assert [half["train"] for half in halves] == [half["val"] for half in reversed(halves)]
+        assert sorted(halves[0]["train"] + halves[0]["val"]) == sorted(rare["train"])
+        assert {sum(name in changed for name in half["train"]) for half in halves} == {3, 4}
+        for place, (count, few) in enumerate(((25, 1), (50, 2), (100, 5))):
+            made = experiment.experiment("scanner", training=count)
+            fold = scanner[made.bases(Path(), seed + 1)[seed]["fold"]]
+            assert made.first_fold == (4 + place) * seeds
+            assert (len(fold["train"]), sum(name in changed for name in fold["train"])) == (count, few)
+            assert set(fold["train"]) <= set(rare["train"])
+            assert fold["val"] == rare["val"]
 
 
 def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
@@ -53,6 +64,12 @@ def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
     folds = tmp_path / "preprocessed" / "Dataset993_HippocampusBenchmark" / "splits_final.json"
     folds.parent.mkdir(parents=True)
     folds.write_text(json.dumps(experiment.splits("scanner", NAMES)))
+    [base] = made.bases(tmp_path, 1)
+    for job in experiment.first_folds("held-out Dice", base):
+        held_out = json.loads(folds.read_text())[job["fold"]]["val"]
+        dice = {case: {"anterior": 0.3 if case.endswith("_scanner") else 0.9, "posterior": 0.8} for case in held_out}
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        (tmp_path / "runs" / f"{job['name']}.json").write_text(json.dumps({"dice": {"16": {}, "32": dice}}))
     jobs = {job["arm"]: job for job in made.jobs(tmp_path, 1, list(experiment.CONDITIONS["scanner"]))}
     assert {arm: job["trainer"] for arm, job in jobs.items()} == {
         "uniform": "nnUNetTrainer",
@@ -60,6 +77,8 @@ def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
         "ours, groups told": "HardnessWeightedTrainer",
         "case weights": "HardnessWeightedTrainer",
         "ours, case weights": "HardnessWeightedTrainer",
+        "held-out Dice": "HardnessWeightedTrainer",
+        "ours, held-out Dice": "HardnessWeightedTrainer",
         "static oversampling": "nnUNetTrainer",
         "paper": "HardnessWeightedTrainer",
         "Dice + top-k loss": "nnUNetTrainerDiceTopK10Loss",
@@ -75,6 +94,10 @@ def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
     weights = read_weights(jobs["case weights"]["settings"]["case_weights"], training, print)
     rare = sum(weight for case, weight in zip(training, weights, strict=True) if case.endswith("_scanner"))
     assert rare / sum(weights) == pytest.approx(4 * 7 / 140, rel=1e-4), "four times its share, the largest allowed"
+    failed = dict(
+        zip(training, read_weights(jobs["held-out Dice"]["settings"]["case_weights"], training, print), strict=True)
+    )
+    assert max(failed.values()) == pytest.approx(failed[next(case for case in training if case.endswith("_scanner"))])
     assert jobs["Dice + top-k loss"]["settings"] is None
     with pytest.raises(SystemExit):
         experiment.experiment("plain").main("", (), ["--arms", "static oversampling"])
@@ -140,13 +163,13 @@ def results(ranks=None):
     return {"rare": [False] * 10, "arms": {"uniform": rows[0], "ours": rows[1]}}
 
 
-def test_report_of_what_has_been_run(experiment, tmp_path):
+def test_report_of_what_has_been_run(experiment, script, tmp_path):
     docs = tmp_path / "docs"
     docs.mkdir()
     ranks = {"a_shifted": 1, "b_exchanged": 4, "c_removed": 30, "d_shifted": 2}
     (docs / "hippocampus-labels.json").write_text(json.dumps(results(ranks)))
     (docs / "hippocampus-plain.json").write_text(json.dumps(results()))
-    subprocess.run([sys.executable, SCRIPTS / "report.py", "--results", docs], check=True, capture_output=True)
+    script(SCRIPTS / "report.py", "--results", docs)
     report = (tmp_path / "benchmarks.md").read_text()
     assert "- hippocampus, wrong labels, share in the hardest tenth: 0.75 (bar: 0.80): NOT reached" in report
     gained = "+2.0 points, interval from +2.0"
@@ -161,13 +184,41 @@ def test_report_of_what_has_been_run(experiment, tmp_path):
     assert (docs / "hippocampus-labels.png").stat().st_size > 10_000
 
 
+def test_growth_with_cases_and_steps(experiment, tmp_path):
+    from report_growth import growth
+
+    usual, fewer = results(), results()
+    for found in (usual, fewer):
+        found["rare"] = [True] * 5 + [False] * 5
+    fewer["arms"]["ours"] = fewer["arms"]["ours"][:1]  # one seed
+    (tmp_path / "made-up.json").write_text(json.dumps(usual))
+    assert growth(tmp_path, "made-up", tmp_path / "growth.png") == [], "nothing but the usual experiment"
+    (tmp_path / "made-up-20-cases.json").write_text(json.dumps(fewer))
+    (tmp_path / "made-up-50-steps.json").write_text(json.dumps(usual))
+    lines = growth(tmp_path, "made-up", tmp_path / "growth.png")
+    first = np.array(usual["arms"]["uniform"][0]["dice"][0])
+    rare, common = 100 * first[:5].mean(), 100 * first[5:].mean()
+    assert (
+        f"| 20 training cases | 1 | {rare:.1f}, {rare + 2:.1f}, +2.0 | {common:.1f}, {common + 2:.1f}, +2.0 |"
+        in "".join(lines)
+    )
+    assert [line.split(" | ")[:2] for line in lines[4:-1]] == [
+        ["| 20 training cases", "1"],
+        ["| 40 training cases", "2"],
+        ["| 50 steps", "2"],
+        ["| 100 steps", "2"],
+    ]
+    assert (tmp_path / "growth.png").stat().st_size > 10_000
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"the data are not at {DATA} (HWS_HIPPOCAMPUS names another place)")
 def test_rare_scanner_in_short(tmp_path):
     pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
     pytest.importorskip("torchio", reason="torchio is not installed")
     script = [sys.executable, SCRIPTS / "hippocampus.py", "--condition", "scanner", "--out", tmp_path]
-    subprocess.run([*script, "--quick", "--data", DATA], check=True, capture_output=True, timeout=900)
+    done = forks.run([*script, "--quick", "--data", DATA])
+    assert done.returncode == 0, done.stdout[-3000:]
     found = json.loads((tmp_path / "quick.json").read_text())
     assert sum(found["rare"]) == len(found["rare"]) / 2 == 9
     assert set(found["arms"]) == {"base", "uniform", "ours"}
@@ -176,6 +227,7 @@ def test_rare_scanner_in_short(tmp_path):
     assert len(row["ranks"]) == 2
     assert all(1 <= rank <= row["trained"] == 42 for rank in row["ranks"].values())
     (tmp_path / "quick.json").rename(tmp_path / "hippocampus-scanner.json")
-    shown = subprocess.run([*script, "--show"], check=True, capture_output=True, text=True, timeout=300)
+    shown = forks.run([*script, "--show"])
+    assert shown.returncode == 0, shown.stdout[-3000:]
     assert "| uniform | 1 |" in shown.stdout
     assert "median rank, scanner" in shown.stdout

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hws_nnunet.datasets import DatasetError
-from hws_nnunet.files import whole_folder
+from hws_nnunet.files import check_room, needed_folder, whole_folder
 from hws_nnunet.gallery.choice import Chosen, hardest_in_training, worst_in_validation
 from hws_nnunet.gallery.images import Pictured, read_case, read_grid
 from hws_nnunet.gallery.layout import RawData, find_layout, read_raw_data
@@ -65,8 +65,11 @@ def make_gallery(
     _check_out(out, overwrite=overwrite)
     data = read_raw_data(layout.raw_data(raw_folder))
     if not 0 <= channel < len(data.channels):
-        given = ", ".join(f"{i} {name}" for i, name in enumerate(data.channels))
-        raise ValueError(f"channel {channel} given; {data.folder} has {given}")
+        there = ", ".join(f"{i} ({name})" for i, name in enumerate(data.channels))
+        raise ValueError(
+            f"channel number {channel} given, counted from 0; {data.folder} has {len(data.channels)} channel(s), "
+            f"number {there}"
+        )
     if worst:
         chosen, of = worst_in_validation(layout, data, top=top)
     else:
@@ -96,14 +99,15 @@ def _check_options(top: int, worst: bool, predictions: Path | None, window: tupl
         raise ValueError(f"a gallery has at least one case, given: {top}")
     if worst and predictions is not None:
         raise ValueError("the worst of a validation have its own predictions: give either --worst or --predictions")
-    if predictions is not None and not Path(predictions).is_dir():
-        raise FileNotFoundError(f"no folder of predictions: {predictions}")
+    if predictions is not None:
+        needed_folder(predictions, "the folder of predictions")
     if window is not None and not (np.isfinite(window).all() and window[0] < window[1]):
         raise ValueError(f"a window goes from a smaller to a larger value, given: {window[0]:g} to {window[1]:g}")
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:
     if not out.exists():
+        check_room(out, folder=True)
         return
     if not overwrite:
         raise FileExistsError(f"{out} exists; --overwrite replaces it")

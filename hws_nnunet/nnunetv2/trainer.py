@@ -18,7 +18,7 @@ from nnunetv2.utilities.helpers import softmax_helper_dim1  # noqa: E402
 
 from hws_nnunet.nnunetv2 import host  # noqa: E402
 from hws_nnunet.nnunetv2.loader import HardnessWeightedDataLoader  # noqa: E402
-from hws_nnunet.training.augmenters import replaced_names  # noqa: E402
+from hws_nnunet.training.augmenters import forks_end_with_this_process, replaced_names  # noqa: E402
 from hws_nnunet.training.distributed import Ranks  # noqa: E402
 from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
@@ -58,7 +58,8 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def get_dataloaders(self) -> tuple:
         """Return the host's augmenters, the training one over a loader that draws by hardness."""
-        with replaced_names(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader):
+        names = replaced_names(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader)
+        with forks_end_with_this_process(), names:  # the host starts its workers here
             training, validation = super().get_dataloaders()
         self._check_loader(training, validation, "nnUNetDataLoader")
         return training, validation
@@ -89,7 +90,7 @@ class HardnessWeightingMixin(WeightingMixin):
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Log what the sampler did, after the host's own figures of the training part."""
         super().on_train_epoch_end(train_outputs)
-        summary = self.weighting.end_epoch(self.current_epoch)
+        summary = self.weighting.end_epoch(self.current_epoch, self.num_epochs)
         host.log_beside(self.logger, summary.values(), self.current_epoch)
 
     def on_epoch_end(self) -> None:
@@ -99,7 +100,7 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """Load the host's checkpoint; the sampler's state waits until there is a table to take it."""
-        with self._restored_sampler():
+        with self._restored_sampler(filename_or_checkpoint):
             super().load_checkpoint(filename_or_checkpoint)
 
 

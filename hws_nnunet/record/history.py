@@ -6,7 +6,6 @@ are written anew each time.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,13 +15,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from hws_nnunet.record.cases import CASES_FILE
+from hws_nnunet.record.reading import EPOCHS_FILE, HISTORY_FILE
 from hws_nnunet.record.structures import hardest_structure
 from hws_nnunet.record.tables import hardest_first, number, write_table
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.sampling.table import some_of
 
-CASES_FILE, EPOCHS_FILE, FIGURE_FILE = "hardness.csv", "hardness_epochs.csv", "hardness.png"
-GROUPS_FILE = "hardness_groups.csv"
+GROUPS_FILE, FIGURE_FILE = "hardness_groups.csv", "hardness.png"
 
 
 class GroupSummary(NamedTuple):
@@ -36,6 +36,7 @@ class GroupSummary(NamedTuple):
 
 
 _MOST_GROUPS = 8  # in a line of the log
+_MOST_CASES, _MOST_EPOCHS = 100, 60  # in the table of cases over epochs, which stays small however long the training
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class EpochSummary:
     hardest structure ("" where none is known) and its hardness, hardest case first. ``stalled``: names, see
     :mod:`hws_nnunet.sampling.stalls`. ``smallest_ess`` is NaN while draws are not weighted; it and ``reliability`` are
     in records of earlier versions. ``groups``: hardest first, none without groups; ``pooling``, 0 to 1: by how much a
-    case's hardness is pulled towards its group's, 0 without groups.
+    case's hardness is pulled towards its group's, 0 without groups. ``seconds``: from the end of the epoch before, or
+    from the start of the training's first; ``planned``: epochs that the training is to have, 0 where unknown.
     """
 
     cases: int
@@ -71,10 +73,12 @@ class EpochSummary:
     stalled: tuple[str, ...] = ()
     groups: tuple[GroupSummary, ...] = ()
     pooling: float = 0.0
+    seconds: float = math.nan
+    planned: int = 0
 
     def values(self) -> dict[str, float]:
         """Return the figures for a logger of numbers, by names like ``hardness/ess``; what is unknown is left out."""
-        numbers = {name: float(getattr(self, name)) for name in _NUMBERS}
+        numbers = {name: float(getattr(self, name)) for name in _NUMBERS if name != "planned"}
         return {f"hardness/{name}": value for name, value in numbers.items() if not np.isnan(value)}
 
     def lines(self) -> list[str]:
@@ -228,7 +232,17 @@ class Record:
         }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Restore a record; cases are matched by name, those that are gone are left out."""
+        """Restore a record; cases are matched by name, those that are gone are left out.
+
+        Raises:
+            ValueError: the state is damaged.
+        """
+        try:
+            self._load(state)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"the saved record is damaged: {type(error).__name__}: {error}") from error
+
+    def _load(self, state: dict[str, object]) -> None:
         state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
         old = {name: i for i, name in enumerate(state["names"])}
         here = [i for i, name in enumerate(self.names) if name in old]
@@ -253,7 +267,9 @@ class Record:
         Of ``hardness.csv``, a row a case, hardest first: ``probability`` is that of a single draw now; visits come out
         less uneven than that where a batch draws no case twice (``with_replacement`` off). ``drawn`` is what came of
         it over the whole training: the case's visits in times of the mean (2.04: twice as many). Of
-        ``hardness_groups.csv``, a row a group: ``probability`` and ``drawn`` are the group's shares of all.
+        ``hardness_groups.csv``, a row a group: ``probability`` and ``drawn`` are the group's shares of all. Of
+        ``hardness_history.csv``, a row for each of the 100 hardest cases: the hardness after each epoch, or of 60
+        epochs evenly spaced.
         """
         folder = Path(folder)
         table, probabilities = sampler.table, draw_probabilities(sampler)
@@ -280,32 +296,23 @@ class Record:
             for epoch, summary in zip(self.epochs, self.summaries, strict=True)
         ]
         write_table(folder / EPOCHS_FILE, ("epoch", *_NUMBERS), epochs)
+        self._write_history(folder, hardest_first(hardness)[:_MOST_CASES])
         if groups is not None:
             found = summarise_groups(sampler, table.visits)
             rows = [(g.name, g.cases, *map(number, (g.hardness, g.probability, g.drawn))) for g in found]
             write_table(folder / GROUPS_FILE, ("group", *GroupSummary._fields[1:]), rows)
+
+    def _write_history(self, folder: Path, cases: np.ndarray) -> None:
+        last = len(self.epochs) - 1
+        shown = sorted({round(place) for place in np.linspace(0, last, _MOST_EPOCHS)}) if last >= 0 else []
+        rows = [(self.names[i], *(number(self.hardness[epoch][i]) for epoch in shown)) for i in cases]
+        write_table(folder / HISTORY_FILE, ("case", *(self.epochs[epoch] for epoch in shown)), rows)
 
 
 def draw_probabilities(sampler: HardnessWeightedSampler) -> np.ndarray:
     """Return each case's probability ``(n,)`` of a single draw, the host's where cases are not weighted."""
     n = len(sampler.table)
     return sampler.probabilities() if sampler.weighs_cases else np.full(n, 1 / n)
-
-
-def read_cases(folder: Path) -> list[dict[str, str]]:
-    """Return the rows of a fold's ``hardness.csv``, hardest first.
-
-    Raises:
-        FileNotFoundError: the folder has none.
-    """
-    path = Path(folder) / CASES_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no {CASES_FILE} in {folder}: expected a fold's folder of a HardnessWeightedTrainer, for instance "
-            "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
-        )
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _typed(value: float, kind: str) -> float | int | bool:

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings, find_settings
 from hws_nnunet.files import whole_file
+from hws_nnunet.record.board import Board
 from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
 from hws_nnunet.record.structures import write_structures
 from hws_nnunet.sampling import HardnessWeightedSampler
@@ -98,7 +100,9 @@ class Weighting:
         if ranks is not None:
             ranks.share_sweep(self.sampler.table)
         self.record = Record(self.sampler.table.names)
+        self._board = Board() if settings.tensorboard else None
         self._draw_again = -math.inf
+        self._epoch_ended: float | None = None  # of an epoch before, in this process
         self.start_epoch()
 
     def _tell_what_is_known(self) -> None:
@@ -115,6 +119,7 @@ class Weighting:
         """Start counting the epoch's visits and lags."""
         self._lags: list[int] = []
         self._visits_before = self.sampler.table.visits.copy()
+        self._began = time.monotonic() if self._epoch_ended is None else self._epoch_ended
 
     def after_step(self, loss: LossRecorder, drawn: dict) -> None:
         """Hand the step's losses to the sampler.
@@ -139,15 +144,24 @@ class Weighting:
             cases, values, version = self._ranks.gather(cases, values, version)
         self.sampler.update(cases, values[:, 0], structures=values[:, 1:], version=version)
 
-    def end_epoch(self, epoch: int) -> EpochSummary:
+    def end_epoch(self, epoch: int, planned: int = 0) -> EpochSummary:
         """Log what the sampler did, put it into the record, and return it.
+
+        Args:
+            epoch: its number, from 0.
+            planned: epochs that the training is to have, 0 where unknown.
 
         Raises:
             RuntimeError: the tables of several ranks differ.
         """
         if self._ranks is not None:
             self._ranks.check_equal(self.sampler.table)
-        summary = summarise(self.sampler, lags=self._lags, visits_before=self._visits_before)
+        self._epoch_ended = time.monotonic()
+        summary = replace(
+            summarise(self.sampler, lags=self._lags, visits_before=self._visits_before),
+            seconds=self._epoch_ended - self._began,
+            planned=planned,
+        )
         for line in summary.lines():
             self._log(line)
         self.record.append(epoch, self.sampler, summary, self._visits_before)
@@ -166,6 +180,8 @@ class Weighting:
         try:
             self.record.write(folder, self.sampler)
             write_structures(folder, *self._hardness_of_structures())
+            if self._board is not None and self.record.epochs:
+                self._board.add(folder, self.record.epochs[-1], self.record.summaries[-1].values())
             if figure:
                 self._draw(folder)
         except Exception as error:  # a full disk or a font that is missing must not end a training of days
@@ -193,7 +209,11 @@ class Weighting:
         return {**self.sampler.state_dict(), "record": self.record.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Restore :meth:`state_dict`, and tell the log."""
+        """Restore :meth:`state_dict`, and tell the log.
+
+        Raises:
+            ValueError: it is damaged, or of another version or measure.
+        """
         with logged_warnings(self._log):
             self.sampler.load_state_dict(state)
         if self._ranks is not None:

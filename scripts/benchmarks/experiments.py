@@ -28,6 +28,8 @@ PAPER = {
 UNIFORM, STATIC = "uniform", "static oversampling"
 TOPK, TOPK_OURS = "Dice + top-k loss", "ours, Dice + top-k loss"
 WEIGHTS, WEIGHTS_OURS, GROUPS_OURS = "case weights", "ours, case weights", "ours, groups told"
+FAILED, FAILED_OURS = "held-out Dice", "ours, held-out Dice"
+"""Case weights from the held-out Dice of a first cross-validation."""
 SPOILED = ", spoiled labels"
 """Ending of an arm's name where some of the training labels are wrong."""
 
@@ -55,6 +57,8 @@ NNUNET_ARMS = {
     TOPK_OURS: {},
     WEIGHTS: {"beta": 0.0},
     WEIGHTS_OURS: {},
+    FAILED: {"beta": 0.0},
+    FAILED_OURS: {},
     GROUPS_OURS: {},
 }
 """The same for experiments through nnU-Net, which has structures, losses to choose from and a lag."""

@@ -1,7 +1,7 @@
 """Hardness weighted sampling through nnU-Net v2 on ordinary real data: hippocampus in 200 MRI scans.
 
     python scripts/benchmarks/hippocampus.py --condition plain|scanner|labels --data DATA [--quick] [--show]
-        [--seeds N] [--arms ARM ...] [--scratch] [--out FOLDER]
+        [--seeds N] [--arms ARM ...] [--scratch] [--training CASES] [--longer TIMES] [--out FOLDER]
 
 DATA holds ``images/CASE.nii.gz`` and ``labels/CASE.nii.gz`` of 200 cases (Medical Segmentation Decathlon, Task04). Each
 seed trains on 140 cases and holds out 60, a split of its own that all conditions share. ``plain``: the data as they
@@ -11,7 +11,8 @@ wrong labels: shifted, both structures exchanged, or one removed; those held out
 
 All arms of a seed go on from one checkpoint, which stock nnU-Net trained uniformly, for the same number of steps of the
 same schedule; with ``--scratch`` they start from nothing. Held-out cases are predicted half-way and at the end. Writes
-one JSON file a run, and ``hippocampus-CONDITION.json`` with what counts; ``--show`` prints that as tables and runs
+one JSON file a run, and ``hippocampus-CONDITION.json`` with what counts (its name tells also how many cases, with
+``--training``, or steps, with ``--longer``, where there are more or fewer); ``--show`` prints that as tables and runs
 nothing. On one core the uniform training of a seed takes about five minutes, each arm then three, or seven from
 scratch. Changing images needs TorchIO.
 """
@@ -26,14 +27,25 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from experiments import GROUPS_OURS, STATIC, TOPK, TOPK_OURS, UNIFORM, WEIGHTS, WEIGHTS_OURS, settings_of
+from experiments import (
+    FAILED,
+    FAILED_OURS,
+    GROUPS_OURS,
+    STATIC,
+    TOPK,
+    TOPK_OURS,
+    UNIFORM,
+    WEIGHTS,
+    WEIGHTS_OURS,
+    settings_of,
+)
 from nnunet_runs import TIMES, Experiment, prepare_once
 
 from hws_nnunet import Settings
 from hws_nnunet.datasets import Case, Collection, write_raw_v2
 from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.raw_v2 import dataset_name
-from hws_nnunet.evaluation.case_weights import weights_by_group
+from hws_nnunet.evaluation.case_weights import weights_by_dice, weights_by_group
 from hws_nnunet.record.tables import write_table
 
 DATASET, NAME, CONFIGURATION = 993, "HippocampusBenchmark", "3d_small"
@@ -43,10 +55,23 @@ KINDS = ("shifted", "exchanged", "removed")
 SHIFT = 5  # voxels, along two axes; the hippocampus is about ten thick
 EDGE = 4  # slices, of which the thickest has as many voxels
 MAX_SEEDS = 10
+FEWER = (25, 50, 100)  # training cases
 NETWORK = {"coarser": 1.5, "patch_size": (24, 36, 24)}  # a patch shows nearly the whole image
 CONDITIONS = {
     "plain": (UNIFORM, "ours", "paper", TOPK, TOPK_OURS),
-    "scanner": (UNIFORM, "ours", GROUPS_OURS, WEIGHTS, WEIGHTS_OURS, STATIC, TOPK, TOPK_OURS, "paper"),
+    "scanner": (
+        UNIFORM,
+        "ours",
+        GROUPS_OURS,
+        WEIGHTS,
+        WEIGHTS_OURS,
+        FAILED,
+        FAILED_OURS,
+        STATIC,
+        TOPK,
+        TOPK_OURS,
+        "paper",
+    ),
     "labels": (UNIFORM, "ours", "ours, dice_ce", "paper", TOPK, TOPK_OURS),
 }
 """The arms of each condition."""
@@ -70,8 +95,12 @@ def wrong(names: list[str]) -> list[str]:
 
 
 def splits(condition: str, names: list[str]) -> list[dict]:
-    """Return nnU-Net's folds: one a seed, then, of another scanner, with the rare cases listed several times."""
-    folds, oversampled = [], []
+    """Return nnU-Net's folds: one a seed; of another scanner then one with the rare cases listed several times.
+
+    Then, of another scanner, those of the first cross-validation, two a seed, which halve its training cases; last
+    those of fewer training cases, of which one in twenty is rare as well.
+    """
+    folds, oversampled, halves, fewer = [], [], [], {count: [] for count in FEWER}
     for seed in range(MAX_SEEDS):
         training, held_out = split(names, seed)
         if condition == "scanner":
@@ -80,11 +109,14 @@ def splits(condition: str, names: list[str]) -> list[dict]:
             training = rare + others
             held_out = [scanned(name) for name in held_out[:half]] + held_out[half:]
             oversampled.append({"train": rare * TIMES + others, "val": held_out})
+            halves += [{"train": training[1 - half :: 2], "val": training[half::2]} for half in (0, 1)]
+            for count, of_them in fewer.items():
+                of_them.append({"train": rare[: count // 20] + others[: count - count // 20], "val": held_out})
         elif condition == "labels":
             few = len(training) // 14
             training = wrong(training[:few]) + training[few:]
         folds.append({"train": training, "val": held_out})
-    return folds + oversampled
+    return folds + oversampled + halves + [fold for of_them in fewer.values() for fold in of_them]
 
 
 class Changed:
@@ -185,22 +217,46 @@ def settings(arm: str, job: dict) -> Settings | None:
     """Return an arm's settings in a run, None where it does not draw by hardness.
 
     What people know of the cases is in files of the run's ``work`` folder: the scanner of each, and weights that bring
-    both scanners' shares of a fold's draws as near as the bounds of ``hws-nnunet weights`` allow.
+    both scanners' shares of a fold's draws as near as the bounds of ``hws-nnunet weights`` allow, or grow with how far
+    a first cross-validation failed on a case.
     """
     found, work = settings_of(arm), Path(job["work"])
+    if arm in (FAILED, FAILED_OURS):
+        file = work / f"failed-{job['seed']}.csv"
+        weights = weights_by_dice(_held_out(arm, job), beta=10.0, ess=0.5, cap=4.0)
+        write_table(file, ("case", "weight"), weights.items())
+        return found.model_copy(update={"case_weights": str(file)})
     if arm not in (GROUPS_OURS, WEIGHTS, WEIGHTS_OURS):
         return found
     folds = json.loads((work / "preprocessed" / dataset_name(DATASET, NAME) / "splits_final.json").read_text())
-    scanners = {name: "scanner" if name in Changed() else "others" for name in folds[job["seed"]]["train"]}
+    scanners = {name: "scanner" if name in Changed() else "others" for name in folds[job["fold"]]["train"]}
     rows = scanners if arm == GROUPS_OURS else weights_by_group(scanners, ess=0.5, cap=4.0)
     field, column = ("groups", "subgroup") if arm == GROUPS_OURS else ("case_weights", "weight")
-    file = work / f"{field}-{job['seed']}.csv"
+    file = work / f"{field}-{job['fold']}.csv"
     write_table(file, ("case", column), rows.items())
     return found.model_copy(update={field: str(file)})
 
 
-def experiment(condition: str, *, cases: int = CASES) -> Experiment:
-    """Return the experiment of a condition, on so many of the data's cases."""
+def first_folds(arm: str, base: dict) -> list[dict]:
+    """Return the runs of a seed's first cross-validation: uniform, as long as the training that all arms go on from."""
+    if arm not in (FAILED, FAILED_OURS):
+        return []
+    first = 2 * MAX_SEEDS + 2 * base["seed"]
+    return [{**base, "name": f"half-{first + half}", "fold": first + half, "keep": False} for half in (0, 1)]
+
+
+def _held_out(arm: str, base: dict) -> dict[str, float]:
+    """Return the Dice of each training case in the first cross-validation, mean of structures."""
+    files = [Path(base["work"]) / "runs" / f"{job['name']}.json" for job in first_folds(arm, base)]
+    found = [json.loads(file.read_text())["dice"].popitem()[1] for file in files]
+    return {case: float(np.mean(list(dice.values()))) for half in found for case, dice in half.items()}
+
+
+def experiment(condition: str, *, cases: int = CASES, training: int | None = None) -> Experiment:
+    """Return the experiment of a condition, on so many of the data's cases, or training cases (one of ``FEWER``)."""
+    fewer = {}
+    if training is not None:
+        fewer = {"first_fold": (4 + FEWER.index(training)) * MAX_SEEDS, "variant": f"-{training}-cases"}
     return Experiment(
         name=f"hippocampus-{condition}",
         dataset=DATASET,
@@ -211,8 +267,10 @@ def experiment(condition: str, *, cases: int = CASES) -> Experiment:
         epochs=48,
         steps=50,
         prepare=partial(prepare, condition=condition, cases=cases),
-        oversampled=condition == "scanner",
+        oversampled=condition == "scanner" and training is None,
         settings=settings,
+        before=first_folds,
+        **fewer,
     )
 
 
@@ -235,12 +293,15 @@ def main() -> None:
     parser.add_argument("--show", action="store_true")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--training", type=int, choices=FEWER)
     args, rest = parser.parse_known_args()
+    if args.training and args.condition != "scanner":
+        parser.error("--training: fewer training cases are for the condition scanner")
     out = args.out or Path("benchmark-results") / f"hippocampus-{args.condition}"
     if args.show:
         show(args.condition, out)
         return
-    made = experiment(args.condition, cases=QUICK_CASES if args.quick else CASES)
+    made = experiment(args.condition, cases=QUICK_CASES if args.quick else CASES, training=args.training)
     made.main(__doc__, CONDITIONS[args.condition], [*rest, "--out", str(out), *["--quick"] * args.quick])
 
 

@@ -48,8 +48,11 @@ class Experiment:
         spoiled: whether there are folds with wrong labels.
         oversampled: whether there are folds with the rare cases listed several times.
         device: PyTorch's name of where to train.
+        first_fold: nnU-Net's number of the first seed's fold.
+        variant: ending of the names of runs and results, where length or folds are not the usual ones.
         settings: returns an arm's settings in a run (the job, as :meth:`bases` makes it, with its seed and ``work``
             folder), or None where it does not draw by hardness.
+        before: returns the runs that an arm's settings need, of one of :meth:`bases`; their results are not summarised.
     """
 
     name: str
@@ -64,18 +67,21 @@ class Experiment:
     spoiled: bool = False
     oversampled: bool = True
     device: str = "cpu"
+    first_fold: int = 0
+    variant: str = ""
     settings: Callable[[str, dict], Settings | None] = lambda arm, job: settings_of(arm)
+    before: Callable[[str, dict], list[dict]] = lambda arm, base: []
 
     def bases(self, work: Path, seeds: int, *, quick: bool = False) -> list[dict]:
         """Return the uniform trainings that all arms of a seed go on from."""
         stop = 1 if quick else self.base_epochs
         return [
             {
-                "name": f"base-{seed}",
+                "name": f"base{self.variant}-{seed}",
                 "arm": "base",
                 "dataset": self.dataset,
                 "configuration": self.configuration,
-                "fold": seed,
+                "fold": self.first_fold + seed,
                 "seed": seed,
                 "trainer": "nnUNetTrainer",
                 "settings": None,
@@ -106,9 +112,9 @@ class Experiment:
                 made.append(
                     {
                         **base,
-                        "name": f"{name}{'-scratch' if scratch else ''}-{base['seed']}",
+                        "name": f"{name}{self.variant}{'-scratch' if scratch else ''}-{base['seed']}",
                         "arm": arm,
-                        "fold": base["seed"] + kind * self.max_seeds,
+                        "fold": base["fold"] + kind * self.max_seeds,
                         "seed": base["seed"] + 1000,
                         "trainer": TRAINERS.get(arm, "HardnessWeightedTrainer" if settings else "nnUNetTrainer"),
                         "settings": settings and settings.model_dump(),
@@ -161,9 +167,12 @@ class Experiment:
         parser.add_argument("--data", type=Path, help="where the experiment does not make its data")
         parser.add_argument("--processes", type=int, default=2)
         parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
-        parser.add_argument("--longer", type=int, default=1, metavar="TIMES", help="as many steps, times this")
+        parser.add_argument("--longer", type=float, default=1, metavar="TIMES", help="as many steps, times this")
         args = parser.parse_args(arguments)
-        replace(self, device=args.device, steps=self.steps * args.longer).run(args)
+        changed = {"device": args.device, "steps": round(self.steps * args.longer)}
+        if args.longer != 1:
+            changed["variant"] = f"{self.variant}-{changed['steps'] * self.epochs}-steps"
+        replace(self, **changed).run(args)
 
     def run(self, args: argparse.Namespace) -> None:
         """Run the experiment, and write what came of it."""
@@ -171,12 +180,14 @@ class Experiment:
         self.prepare(work, args.data)
         seeds, arms = (1, [UNIFORM, "ours"]) if args.quick else (args.seeds, args.arms)
         runs = work / "runs"  # beside the checkpoints that they go on from
-        results = []
+        bases, results = self.bases(work, seeds, quick=args.quick), []
         if not args.scratch:
-            results = run_all(run_job, self.bases(work, seeds, quick=args.quick), runs, processes=args.processes)
+            results = run_all(run_job, bases, runs, processes=args.processes)
+        before = {job["name"]: job for arm in arms for base in bases for job in self.before(arm, base)}
+        run_all(run_job, before.values(), runs, processes=args.processes)
         jobs = self.jobs(work, seeds, arms, scratch=args.scratch, quick=args.quick)
         results += run_all(run_job, jobs, runs, processes=args.processes)
-        name = f"{'quick' if args.quick else self.name}{'-scratch' if args.scratch else ''}.json"
+        name = f"{'quick' if args.quick else self.name}{self.variant}{'-scratch' if args.scratch else ''}.json"
         write_json(args.out / name, self.summarise(results))
         print(f"{len(results)} runs of {len(arms)} arms: {args.out / name}")
 

@@ -17,6 +17,7 @@ from report_digits import digits
 from report_feedback import feedback
 from report_gather import gather
 from report_groups import groups
+from report_growth import growth
 from report_hippocampus import hippocampus
 from report_loader import loader
 from report_scale import scale
@@ -81,6 +82,8 @@ COMMANDS = {
     "scale": "scale.py --other CHECKOUT --out docs/benchmarks/scale.json",
     "sampler": "sampler.py --reference CHECKOUT --out docs/benchmarks/sampler.json",
 }
+GROWS = "hippocampus-scanner"
+"""The part that was run with fewer cases and with other lengths, too."""
 
 OLDER = (
     "Measured with the core of d80fb92, whose bound on the effective sample size did not follow reliability, and not "
@@ -106,6 +109,8 @@ def main() -> None:
         new, lines = make(json.loads(file.read_text()), figure=figure, **options)
         bars += new
         sections += [command, "", *lines, f"![{title}]({args.results.name}/{figure.name})", ""]
+        if part == GROWS:
+            sections += _growth(args.results)
     new, lines = _overhead(args.results)
     bars += new
     sections += ["## Overhead: what a training pays", "", *lines]
@@ -125,6 +130,17 @@ def main() -> None:
     with whole_file(args.results.parent / "benchmarks.md") as partial:
         partial.write_text("\n".join([*head, *sections]).rstrip() + "\n", encoding="utf-8")
     print("\n".join(bars))
+
+
+def _growth(results: Path) -> list[str]:
+    """Return the section on fewer cases and other lengths, empty where none were run."""
+    figure = results / "growth.png"
+    lines = growth(results, GROWS, figure)
+    if not lines:
+        return []
+    command = f"`python scripts/benchmarks/{COMMANDS[GROWS]}` with `--training CASES` or `--longer TIMES`"
+    title = "How the gain grows: training cases, steps"
+    return [f"## {title}", "", command, "", *lines, f"![{title}]({results.name}/{figure.name})", ""]
 
 
 def _overhead(results: Path) -> tuple[list[str], list[str]]:

@@ -1,3 +1,6 @@
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -25,15 +28,16 @@ def made(monkeypatch):
 
 
 def test_the_figure_takes_at_most_a_thousandth_of_the_time(made, tmp_path):
-    for _ in range(500):
+    for _ in range(100):
         made.write_record(tmp_path, last=False)
-        made.clock[0] += 50.0
+        made.clock[0] += 250.0
     assert made.drawn[0] == 0.0
     assert len(made.drawn) == pytest.approx(made.clock[0] / 1001, abs=1)
     made.drawn.clear()
     made.write_record(tmp_path, last=True)
     assert len(made.drawn) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["hardness.csv", "hardness.png", "hardness_epochs.csv"]
+    tables = ["hardness.csv", "hardness.png", "hardness_epochs.csv", "hardness_history.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == tables
 
 
 def test_a_record_that_cannot_be_written_is_a_warning(made, monkeypatch, tmp_path, capsys):
@@ -93,3 +97,35 @@ def test_weights_alone_are_told_as_such(tmp_path, capsys):
     made.end_epoch(0)
     assert "Sampling: draws go by case weights alone" in capsys.readouterr().out
     assert made.sampler.probabilities() == pytest.approx([0.25, 0.75])
+
+
+def test_values_reach_tensorboard_if_asked(monkeypatch, tmp_path):
+    seen = []
+
+    class Writer:
+        def __init__(self, folder, purge_step):
+            seen.append((folder, purge_step))
+
+        def add_scalar(self, name, value, epoch):
+            seen.append((name, value, epoch))
+
+        def flush(self):
+            seen.append("flushed")
+
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
+    monkeypatch.setattr(weighting.Weighting, "_draw", lambda *_: None)
+    made = weighting.Weighting(["a", "b"], Settings(tensorboard=True), print)
+    made.sampler.update([0, 1], [0.25, 0.75])
+    for epoch in (4, 5):
+        made.end_epoch(epoch)
+        made.write_record(tmp_path, last=False)
+    assert seen[0] == (str(tmp_path / "tensorboard"), 4), "later values of a training that was resumed are hidden"
+    assert ("hardness/largest", 0.75, 4) in seen
+    assert ("hardness/largest", 0.75, 5) in seen
+    assert seen[-1] == "flushed"
+
+
+def test_tensorboard_that_is_not_there_ends_the_training_before_it_starts(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match=r"setting tensorboard: .*; pip install tensorboard"):
+        weighting.Weighting(["a", "b"], Settings(tensorboard=True), print)

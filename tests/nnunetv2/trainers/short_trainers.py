@@ -2,6 +2,7 @@
 
 import os
 
+import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
@@ -9,6 +10,7 @@ from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
 
 class _Short:
     def __init__(self, plans, configuration, fold, dataset_json, device=None):
+        torch.set_num_threads(1)  # nnU-Net takes all cores, and other tests run beside it
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = int(os.environ.get("SHORT_EPOCHS", "2"))
         self.num_iterations_per_epoch = int(os.environ.get("SHORT_STEPS", "10"))
@@ -28,13 +30,18 @@ class ShortHardnessWeighted(_Short, HardnessWeightedTrainer):
     pass
 
 
+class ShortCompiled(ShortHardnessWeighted):
+    """Has network and loss compiled on a CPU too, where nnU-Net leaves that."""
+
+    def _do_i_compile(self):
+        return True
+
+
 class ShortSlowToSave(ShortHardnessWeighted):
     """Stops in the middle of writing a checkpoint, as often as it takes to be killed there."""
 
     def save_checkpoint(self, filename):
         import time
-
-        import torch
 
         original = torch.save
 

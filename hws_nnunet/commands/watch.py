@@ -1,0 +1,190 @@
+"""The live view of ``hws-nnunet watch``: of the record's files alone, so that it may run on another machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hws_nnunet.record.reading import HISTORY_FILE, Reading, read_record
+
+_BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "_.,-=+*#"  # the latter where the terminal knows ASCII alone
+_LINES = 14  # that are not cases
+_WIDE = 100  # columns from which on there is room for more of everything
+_LATE = 5  # times an epoch, after which the record's silence is told
+
+
+def watch_fold(fold: Path, *, top: int, every: float, once: bool, console: Console | None = None) -> None:
+    """Show a fold's record, anew as it is rewritten, until the training is over or an interrupt.
+
+    Args:
+        fold: the folder.
+        top: how many cases; fewer where the terminal is low.
+        every: seconds between two looks.
+        once: show it once; so it is where the output is no terminal, too.
+        console: to print to, the standard output where None.
+
+    Raises:
+        FileNotFoundError: no training of ours has begun in the folder.
+        ValueError: a file of the record is not what it should be.
+    """
+    console = Console() if console is None else console
+    found = read_record(fold)
+    if once or not console.is_terminal or (found is not None and found.over):
+        if found is None:
+            raise FileNotFoundError(f"no epoch has ended in {fold} yet: the record appears with the first one's end")
+        console.print(view(fold, found, console, top=top))
+        return
+    try:
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+            while True:
+                shown = _waiting(fold) if found is None else view(fold, found, console, top=top, fits=True)
+                live.update(shown, refresh=True)
+                if found is not None and found.over:
+                    return
+                time.sleep(every)
+                found = read_record(fold)
+    except KeyboardInterrupt:
+        return  # the last view stays
+
+
+def view(fold: Path, found: Reading, console: Console, *, top: int, fits: bool = False) -> Group:
+    """Return a record as the terminal's width allows, and, if it has to fit, its height."""
+    blocks = _BLOCKS if console.encoding.startswith("utf") else _PLAIN
+    room = max(3, console.height - _LINES - len(_stalled(found))) if fits else top
+    parts = [_title(fold), _progress(found), Text(), _figures(found, console, blocks), Text()]
+    parts.append(_hardest(found, console, blocks, min(top, room)))
+    if not found.history:
+        parts.append(Text(f"no {HISTORY_FILE}: a record of an earlier version", style="dim"))
+    return Group(*parts, *_stalled(found))
+
+
+def sparkline(values: Sequence[float], low: float, high: float, *, width: int, blocks: str = _BLOCKS) -> str:
+    """Return values as a line of blocks.
+
+    Args:
+        values: NaN where unknown, which is left empty.
+        low: the value of the lowest block.
+        high: and of the highest.
+        width: at most so many; of more values, evenly spaced ones are shown, with the first and the last.
+        blocks: lowest first.
+    """
+    if len(values) > width:
+        values = [values[round(i * (len(values) - 1) / (width - 1))] for i in range(width)]
+    scale = (len(blocks) - 1) / (high - low) if high > low else 0.0
+    return "".join(" " if math.isnan(v) else blocks[round((v - low) * scale)] for v in values)
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people, in its two largest units."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    hours, days = minutes // 60, minutes // 1440
+    if hours < 1:
+        return f"{minutes} min"
+    return f"{hours} h {minutes % 60} min" if days < 2 else f"{days} d {hours % 24} h"
+
+
+def _title(fold: Path) -> Text:
+    parts = fold.resolve().parts
+    return Text(" / ".join(parts[-3:]), style="bold", overflow="ellipsis", no_wrap=True)
+
+
+def _waiting(fold: Path) -> Group:
+    return Group(_title(fold), Text("A training has begun; the record appears with its first epoch's end."))
+
+
+def _progress(found: Reading) -> Table:
+    silent = max(0.0, time.time() - found.written)
+    told = []
+    if not math.isnan(found.seconds):
+        told.append(f"{duration(found.seconds)} an epoch")
+        if found.planned and not found.over:
+            told.append(f"{duration(max(0.0, (found.planned - found.done) * found.seconds - silent))} left")
+    line = Text(", ".join(told))
+    if found.over:
+        line = Text("all epochs have ended", style="green")
+    elif silent > max(60.0, _LATE * (0 if math.isnan(found.seconds) else found.seconds)):
+        line = Text(f"no news for {duration(silent)}: has it ended?", style="yellow")
+    grid = Table.grid(padding=(0, 2))
+    head = f"Epoch {found.done}" + (f" of {found.planned}" if found.planned else "")
+    bar = [ProgressBar(total=found.planned, completed=found.done, width=20)] if found.planned else []
+    grid.add_row(Text(head, style="bold"), *bar, line)
+    return grid
+
+
+def _figures(found: Reading, console: Console, blocks: str) -> Table:
+    now, width = found.epochs[-1], 40 if console.width >= _WIDE else 20
+    cases, weighted = now.get("cases", math.nan), bool(now.get("weighted", 0))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(no_wrap=True, justify="right")
+    grid.add_column(no_wrap=True, width=min(width, len(found.epochs)))
+    grid.add_column(no_wrap=True, overflow="ellipsis", style="dim")
+
+    def add(name: str, key: str, text: str, meaning: str, low: float = 0.0, high: float | None = None) -> None:
+        values = [row.get(key, math.nan) for row in found.epochs]
+        known = [value for value in values if not math.isnan(value)]
+        top = max(known, default=1.0) if high is None else high
+        grid.add_row(name, text, sparkline(values, min([low, *known]), top, width=width, blocks=blocks), meaning)
+
+    bound = f", at least {now['smallest_ess']:.1f}" if "smallest_ess" in now else ""
+    drawn = f"of {cases:.0f} cases{bound}" if weighted else "draws are not weighted (first sweep, or beta 0)"
+    add("ESS", "ess", f"{now.get('ess', math.nan):.1f}", drawn, high=cases)
+    limit = f"limit {now['beta_limit']:g}" if "beta_limit" in now else ""
+    add("beta", "beta", f"{now.get('beta', 0.0):.3g}", limit)
+    if "reliability" in now:
+        add("reliability", "reliability", f"{now['reliability']:.2f}", "share of differences that is real", high=1.0)
+    if "mean" in now:
+        spread = f"{now['smallest']:.3f} to {now['largest']:.3f}, {now['seen']:.0f} of {cases:.0f} cases seen"
+        add("hardness", "mean", f"{now['mean']:.3f}", spread, low=math.inf)
+    if "median_lag" in now:
+        add("lag", "median_lag", f"{now['median_lag']:.0f}", f"steps, at most {now['largest_lag']:.0f}")
+    return grid
+
+
+def _hardest(found: Reading, console: Console, blocks: str, top: int) -> Table:
+    wide, rows = console.width >= _WIDE, found.cases[:top]
+    width = 40 if wide else 16
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    table.add_column("hardest cases", no_wrap=True, overflow="ellipsis", max_width=40 if wide else 20)
+    table.add_column("hardness", justify="right", no_wrap=True)
+    known = [value for row in rows for value in found.history.get(row["case"], ()) if not math.isnan(value)]
+    longest = max((len(values) for values in found.history.values()), default=0)
+    if longest:
+        table.add_column("over the epochs"[: min(width, max(longest, 6))], no_wrap=True, min_width=min(width, longest))
+    table.add_column("chance", justify="right", no_wrap=True)
+    table.add_column("visits", justify="right", no_wrap=True)
+    if any(found.structures.values()):
+        table.add_column("structure", no_wrap=True, overflow="ellipsis")
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    for row in rows:
+        cells = [row["case"], f"{float(row['hardness']):.4f}" if row["hardness"] else "-"]
+        if longest:
+            cells.append(sparkline(found.history.get(row["case"], ()), low, high, width=width, blocks=blocks))
+        cells += [f"{float(row['probability']) * len(found.cases):.1f}x", row["visits"]]
+        if any(found.structures.values()):
+            cells.append(found.structures.get(row["case"], ""))
+        table.add_row(*map(Text, cells), style="yellow" if _is_stalled(row) else "")
+    return table
+
+
+def _stalled(found: Reading) -> list[Text]:
+    names = [row["case"] for row in found.cases if _is_stalled(row)]
+    if not names:
+        return []
+    told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    text = f"Stalled: {told}: no easier for being drawn. Are the labels right? hws-nnunet gallery shows them"
+    return [Text(), Text(text, style="yellow")]
+
+
+def _is_stalled(row: Mapping[str, str]) -> bool:
+    return row.get("stalled") == "1"

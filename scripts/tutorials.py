@@ -1,0 +1,137 @@
+"""Run the commands of the tutorial pages on made-up scans, and put what they say, and their figures, into the pages.
+
+    python scripts/tutorials.py [fetal] [brats]
+
+A page's block of commands that follows ``<!-- run -->`` is run, in the page's order and in one shell; what it says takes
+the place of what stands between ``<!-- output -->`` and ``<!-- end -->``. ``<!-- run: PATTERN -->`` keeps the lines that
+match, ``<!-- run: last 5 -->`` the last ones. The scans lie where the pages say that yours do, below a home of their own.
+Figures are copied as ``FIGURES`` says. It needs nnU-Net v2 from 2.8 on and takes some minutes on two CPU cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from hws_nnunet.datasets.phantom import make_case  # noqa: E402
+from hws_nnunet.demo.commands import _BAR, _QUIET  # noqa: E402
+from hws_nnunet.registration import V2  # noqa: E402
+from tests.datasets import trees  # noqa: E402
+
+PAGES, HOME = ROOT / "docs" / "tutorials", "/home/you"
+SHAPE = (40, 48, 40)
+FETA = np.array([0, 3, 2, 4, 1, 5, 7], dtype=np.uint8)  # the phantom's labels in FeTA's numbers
+RESULTS = "nnunet/results/Dataset501_FetalBrain/HardnessWeightedTrainer_demo__nnUNetPlans__3d_small/fold_0"
+FIGURES = {
+    "fetal": {
+        f"{RESULTS}/hardness.png": "tutorial_hardness.png",
+        f"{RESULTS}/gallery/*.png": "tutorial_gallery.png",
+        "report/figures/*.png": "tutorial_report.png",
+    },
+    "brats": {},
+}
+_BLOCK = re.compile(
+    r"<!-- run(?:: (?P<keep>.*?))? -->\n```bash\n(?P<code>.*?)```\n(?P<rest>\n*<!-- output -->\n).*?<!-- end -->", re.S
+)
+_NOISE = re.compile(r"Warning|warnings\.warn|^\s*$|^\[W|triton|nnU-Net's|^using pin_memory|#####|Plotting|deprecated")
+
+
+def scans(count: int, rare: int):
+    """Yield a number, whether it is a rare brain, its image and its labels."""
+    for i in range(count):
+        yield i, i < rare, *make_case(np.random.default_rng([7, i]), rare=i < rare, shape=SHAPE)
+
+
+def make_fetal(home: Path) -> None:
+    """Make ten subjects in FeTA's layout, two of them pathological, and one more to predict."""
+    root, rows = home / "feta_2.2", []
+    for i, rare, image, labels in scans(11, 2):
+        subject, seg = f"sub-{i + 1:03d}", FETA[labels]
+        place = tuple(slice(size // 2 - 3, size // 2 + 3) for size in SHAPE)
+        seg[place][seg[place] == 3] = 6  # deep grey matter, which the phantom has not
+        name = f"{subject}_rec-mial"
+        if i == 10:
+            trees.save(image, home / "new_scans" / f"{name}_0000.nii.gz")
+            continue
+        trees.save(image, root / subject / "anat" / f"{name}_T2w.nii.gz")
+        trees.save(seg, root / subject / "anat" / f"{name}_dseg.nii.gz")
+        rows.append((subject, "Pathological" if rare else "Neurotypical", f"{24 + i}.0"))
+    trees.feta_table(root, rows)
+
+
+def make_brats(home: Path) -> None:
+    """Make eight subjects in the layout of BraTS 2023, one of them scanned twice."""
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
+    for i, rare, image, labels in scans(9, 2):
+        centre = np.array(SHAPE) / 2 + rng.uniform(-6, 6, 3)
+        far = np.linalg.norm(grid - centre, axis=-1) / (0.5 if rare else 1.0)
+        seg = np.select([far < 3, far < 6, far < 9], [1, 3, 2]).astype(np.uint8) * (labels > 0)
+        name = f"BraTS-GLI-{min(i, 7):05d}-{i // 8:03d}"
+        folder = home / "BraTS2023-GLI" / name
+        for kind, bright in zip(trees.NEW, ((0.5, 0.9, 0.8), (0.2, 0.8, 1.6), (1.2, 1.8, 1.2), (0.8, 1.8, 1.4)), strict=True):
+            scan = image * np.array([1.0, bright[0], bright[1], bright[2]], dtype=np.float32)[seg]
+            trees.save(scan.astype(np.float32), folder / f"{name}-{kind}.nii.gz")
+        trees.save(seg, folder / f"{name}-seg.nii.gz")
+
+
+def run(page: str, home: Path) -> list[str]:
+    """Run a page's blocks in one shell and return what each said, cleaned."""
+    blocks = list(_BLOCK.finditer(page))
+    lines = ["set -e", "cd"]
+    for i, block in enumerate(blocks):
+        lines.append(f"{{ {block['code']} }} > {home}/said{i} 2>&1; echo block {i + 1} of {len(blocks)}")
+    env = {**os.environ, "HOME": str(home), "nnUNet_extTrainer": str(V2.trainers_path()), "OMP_NUM_THREADS": "1"}
+    env |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
+    env |= {"PYTHONPATH": str(ROOT), "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1"}
+    done = subprocess.run(["bash", "-c", "\n".join(lines)], env=env, check=False)
+    if done.returncode:
+        said = sorted(home.glob("said*"), key=lambda path: path.stat().st_mtime)[-1]
+        raise SystemExit(f"a command failed; it said last:\n{said.read_text()[-3000:]}")
+    return [clean((home / f"said{i}").read_text(), block["keep"], home) for i, block in enumerate(blocks)]
+
+
+def clean(text: str, keep: str | None, home: Path) -> str:
+    """Return what people want to see of a command's output, with neutral paths."""
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.replace(str(home), HOME))
+    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines()]
+    if keep is None or keep.startswith("last "):
+        lines = [line for line in lines if line in ("",) or not (_BAR.search(line) or _NOISE.search(line) or _QUIET.search(line))]
+        lines = lines[-int(keep[5:]) :] if keep else lines
+    else:
+        lines = [line for line in lines if re.search(keep, line)]
+    return "\n".join(lines).strip("\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pages", nargs="*", choices=[*FIGURES, []], help="default: all")
+    for name in parser.parse_args().pages or FIGURES:
+        path = PAGES / f"{name}.md"
+        with tempfile.TemporaryDirectory() as folder:
+            home = Path(folder).resolve()
+            {"fetal": make_fetal, "brats": make_brats}[name](home)
+            page = path.read_text(encoding="utf-8")
+            said = iter(run(page, home))
+            fill = lambda block: (  # noqa: E731
+                block[0].split("<!-- output -->")[0] + f"<!-- output -->\n```text\n{next(said)}\n```\n<!-- end -->"
+            )
+            path.write_text(_BLOCK.sub(fill, page), encoding="utf-8")
+            for pattern, target in FIGURES[name].items():
+                shutil.copyfile(min(home.glob(pattern)), ROOT / "docs" / "images" / target)
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()
