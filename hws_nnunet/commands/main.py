@@ -388,7 +388,7 @@ def report(
     tolerance: Annotated[float, typer.Option("--tolerance", help="Of normalised surface Dice, in mm.")] = 1.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report.")] = False,
 ) -> None:
-    """Report how results fare on the worst cases and subgroups: HTML, Markdown, CSV and figures.
+    """Report how results fare on the worst cases and subgroups: HTML with figures, Markdown and CSV.
 
     A PATH is nnU-Net's summary.json (v1 or v2) or its folder or fold, a table (.csv with the columns case, label,
     Dice, and perhaps set, subgroup, HD95, NSD, n_ref and n_pred; --from tells other headings, dice% what is in
@@ -400,7 +400,6 @@ def report(
       hws-nnunet report uniform=nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/validation \\
         hws=HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0/validation --subgroups subgroups.csv
       hws-nnunet report hws=predictions --references labelsTs --dataset dataset.json --tolerance 2 --out report
-
       hws-nnunet report published.csv --from "Study=case,ROI=label,Methods=set,Condition=subgroup,dice=dice%"
     """
     from hws_nnunet.evaluation.command import run_report

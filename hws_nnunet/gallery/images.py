@@ -58,6 +58,11 @@ class Grid:
         place = np.where(self.orientation[:, 1] > 0, place, np.array(self.shape) - 1 - place)
         return tuple(int(v) for v in place)
 
+    def file_slice(self, voxel: Sequence[int], axis: int) -> int:
+        """Return which slice across a turned axis a voxel lies in, counted as in the file."""
+        place = axis if self.orientation is None else int(np.flatnonzero(self.orientation[:, 0] == axis)[0])
+        return self.file_voxel(voxel)[place]
+
 
 @dataclass(frozen=True)
 class Pictured:
