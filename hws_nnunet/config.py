@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import reprlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 VARIABLE = "HWS_CONFIG"
 _FILES = ("case_weights", "groups")
+_SHORT = reprlib.Repr()  # a few lines of YAML can stand for gigabytes
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 200, 200
 
 
 class SettingsError(ValueError):
@@ -115,7 +118,7 @@ def parse_settings(values: Mapping[str, object], source: str) -> Settings:
     for name in [name for name in given if name not in known]:
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-        faults.append(f"unknown setting {name!r}{hint}")
+        faults.append(f"unknown setting {_SHORT.repr(name)}{hint}")
         del given[name]
     try:
         settings = Settings.model_validate(given)
@@ -145,7 +148,7 @@ def read_settings(path: str | os.PathLike) -> Settings:
         values = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(str(path), [f"cannot be read: {error}"]) from error
-    except yaml.YAMLError as error:
+    except Exception as error:  # a value that does not fit its tag makes the loader raise what it comes upon
         raise SettingsError(str(path), ["is no valid YAML: " + " ".join(str(error).split())]) from error
     if values is None:
         values = {}
@@ -190,7 +193,7 @@ def _explain(detail: dict) -> str:
     hint = ""
     if isinstance(given, str) and detail["type"] in ("float_type", "int_type"):
         hint = " (YAML reads 1e3 as text: write 1.0e+3)" if _is_number(given) else ""
-    return f"{name}: {message}, given: {given!r}{hint}"
+    return f"{name}: {message}, given: {_SHORT.repr(given)}{hint}"
 
 
 def _is_number(text: str) -> bool:

@@ -1,13 +1,15 @@
 """Set up what is needed and run the demonstration or the tests: one command on a fresh machine with Python and git.
 
     python3 scripts/run.py demo [options of hws-nnunet demo]
-    python3 scripts/run.py test [options of pytest]
+    python3 scripts/run.py test [--quick] [options of pytest]
     python3 scripts/run.py lint
     python3 scripts/run.py docs [options of mkdocs build]
     python3 scripts/run.py setup
 
 Outside a virtual environment, one is made in .venv; inside one, that is used. Installing is skipped while
 pyproject.toml and the environment stay what they were.
+
+--quick: no more than a minute of tests, none of which runs a command of nnU-Net's.
 """
 
 from __future__ import annotations
@@ -57,8 +59,8 @@ def main() -> int:
     commands = {
         "setup": [],
         "demo": [["-m", "hws_nnunet.commands.main", "demo", *sys.argv[2:]]],
-        # Two processes: the trainings through nnU-Net's commands in one, most of the others beside them.
-        "test": [["-m", "pytest", "-n", "2", "--dist", "loadfile", *sys.argv[2:]]],
+        # Two processes, which take whole files, in the order of tests/conftest.py: the longest first.
+        "test": [["-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *sys.argv[2:]]],
         "docs": [["-m", "mkdocs", "build", "--strict", *sys.argv[2:]]],
         "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."], ["-m", "mypy"]],
     }

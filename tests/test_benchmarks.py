@@ -2,7 +2,6 @@
 
 import json
 import math
-import subprocess
 import sys
 from collections import deque
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from hws_nnunet import HardnessWeightedSampler, Settings
+from tests import forks
 
 SCRIPTS = Path(__file__).parents[1] / "scripts" / "benchmarks"
 
@@ -138,7 +138,7 @@ def test_jobs_of_an_experiment(experiments, tmp_path):
     assert scratch["name"] not in jobs
 
 
-def test_report_of_an_experiment_with_groups(experiments, tmp_path):
+def test_report_of_an_experiment_with_groups(experiments, script, tmp_path):
     rng = np.random.default_rng(0)
     rare = [True] * 8 + [False] * 8
     cases = [f"case{i}" for i in range(16)]
@@ -165,7 +165,7 @@ def test_report_of_an_experiment_with_groups(experiments, tmp_path):
     }
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "phantom.json").write_text(json.dumps({"rare": rare, "arms": arms}))
-    subprocess.run([sys.executable, SCRIPTS / "report.py", "--results", tmp_path / "docs"], check=True)
+    script(SCRIPTS / "report.py", "--results", tmp_path / "docs")
     report = (tmp_path / "benchmarks.md").read_text()
     assert "- phantom, rare group: +10.0 points, interval from +10.0 (bar: +8): reached" in report
     assert "- phantom, spoiled labels, mean: -2.5 points, interval from -3.8 (bar: -1): NOT reached" in report
@@ -181,7 +181,8 @@ def test_digits_in_short_and_their_report(tmp_path):
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
     def run(script, *options):
-        subprocess.run([sys.executable, SCRIPTS / script, *options], check=True, capture_output=True, timeout=300)
+        done = forks.run([sys.executable, SCRIPTS / script, *options])
+        assert done.returncode == 0, done.stdout[-3000:]
 
     digits = ("digits.py", "--quick", "--arms", "uniform", "paper", "ours", "--out", tmp_path)
     run(*digits)

@@ -26,6 +26,7 @@ def run(name, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are in a checkout alone")
 @pytest.mark.parametrize(
     ("name", "needs", "steps"),
@@ -35,14 +36,17 @@ def run(name, *arguments):
         ("monai_unet.py", ["monai"], "18"),
     ],
 )
-def test_example(name, needs, steps):
+def test_example(script, capsys, name, needs, steps):
     for module in needs:
         pytest.importorskip(module, reason=f"{module} is not installed")
-    said = run(name, "--steps", steps)
+    script(EXAMPLES / name, "--steps", steps)
+    said = capsys.readouterr().out
     assert said.splitlines()[0].startswith("uniform")
     assert said.splitlines()[1].startswith("by hardness")
     assert "effective sample size" in said
-    assert "--steps" in run(name, "--help")
+    with pytest.raises(SystemExit, match="0"):
+        script(EXAMPLES / name, "--help")
+    assert "--steps" in capsys.readouterr().out
 
 
 @pytest.fixture

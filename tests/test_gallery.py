@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -132,6 +130,25 @@ def test_the_hardest_training_cases(tmp_path, version):
     assert "hardness 0.5000, drawn 0.9x, visits 10, last epoch seen 4, subgroup rare, age 0" in parsed.text
     assert "Slices through the voxel whose slices show the most structures" in parsed.text
     assert sorted(p.name for p in fold.iterdir()) == ["gallery", "hardness.csv"], "nothing else is left"
+
+
+def test_a_fold_and_its_report_and_gallery_link_to_each_other(tmp_path):
+    for library in ("jinja2", "plotly"):
+        pytest.importorskip(library, reason="the extra 'report' is not installed")
+    from hws_nnunet.evaluation.command import run_report
+
+    fold, raw = make_fold(tmp_path, names=("a & b", "c"), hardness=(0.5, 0.3))
+    write_validation(fold, "v2", {"a & b": 0.2, "c": 0.9})
+    page, link = make_gallery(fold, raw, worst=True, top=1), 'href="../robustness_report/report.html"'
+    assert link not in page.read_text(encoding="utf-8")
+    run_report([str(fold)], None)
+    report = (fold / "robustness_report" / "report.html").read_text(encoding="utf-8")
+    assert '"page": "../gallery_validation/index.html#case1"' in report
+    assert '"picture": "../gallery_validation/01_a%20%26%20b.png"' in report
+    assert link in page.read_text(encoding="utf-8"), "written into the gallery that was there"
+    make_gallery(fold, raw, worst=True, top=1, overwrite=True)
+    assert link in page.read_text(encoding="utf-8"), "found by the gallery that was made later"
+    assert "draws go by" not in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -336,7 +353,14 @@ def test_only_galleries_are_replaced(tmp_path):
     [
         ({"top": 0}, ValueError, "at least one case, given: 0"),
         ({"worst": True, "predictions": Path(".")}, ValueError, "either --worst or --predictions"),
-        ({"predictions": Path("nowhere")}, FileNotFoundError, "no folder of predictions: nowhere"),
+        (
+            {"channel": 5},
+            ValueError,
+            r"number 5 given, counted from 0; .* has 1 channel\(s\), number 0 \(T2w\)",
+        ),
+        ({"predictions": Path(__file__)}, NotADirectoryError, "folder of predictions is a file, expected a folder: "),
+        ({"out": Path(__file__) / "out"}, NotADirectoryError, "out cannot be written: .*test_gallery.py is a file"),
+        ({"predictions": Path("nowhere")}, FileNotFoundError, "folder of predictions does not exist: nowhere"),
         ({"window": (2.0, 2.0)}, ValueError, "from a smaller to a larger value, given: 2 to 2"),
         ({"worst": True}, FileNotFoundError, "summary.json: expected the validation that ends"),
     ],
@@ -351,15 +375,18 @@ def test_folders_that_cannot_be(tmp_path):
     fold, raw = make_fold(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no folder .*fold_9: expected a fold's folder"):
         find_layout(fold.with_name("fold_9"))
+    with pytest.raises(NotADirectoryError, match=r"hardness\.csv is a file: expected a fold's folder"):
+        find_layout(fold / "hardness.csv")
     with pytest.raises(ValueError, match="does not tell its data set: expected a fold's folder where nnU-Net left it"):
         find_layout(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no .*Dataset007_Made/dataset\.json: expected the raw data"):
         make_gallery(fold, tmp_path)
-    (fold / "hardness.csv").write_text("case,hardness\na,\n")
+    head = "case,hardness,probability,visits,last_epoch_seen\n"
+    (fold / "hardness.csv").write_text(f"{head}a,,1,0,\n")
     with pytest.raises(ValueError, match="no case with a hardness"):
         make_gallery(fold, raw)
-    (fold / "hardness.csv").write_text("case,hardness\na,0.1\n")
-    with pytest.raises(ValueError, match=r"hardness\.csv is no record of this package: KeyError"):
+    (fold / "hardness.csv").write_text(f"{head}a,0.1,1")
+    with pytest.raises(ValueError, match=r"hardness\.csv is no whole record .*: line 2 has 3 of 5 fields, was it cut"):
         make_gallery(fold, raw)
     (fold / "hardness.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"no hardness\.csv in"):
@@ -384,9 +411,3 @@ def test_the_command(tmp_path, monkeypatch):
     wrong = run(cli.app, ["gallery", str(fold), "--window", "3"])
     assert "--window expects two numbers with a comma between them, given: '3'" in str(wrong.exception)
     assert "hws-nnunet gallery $nnUNet_results" in run(cli.app, ["gallery", "--help"]).output
-
-
-def test_the_command_line_does_not_wait_for_matplotlib():
-    code = "import sys, hws_nnunet.commands.main; print('matplotlib' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from hws_nnunet.training.known import read_groups, read_weights
+from tests import forks
 
 SCRIPTS = Path(__file__).parents[1] / "scripts" / "benchmarks"
 DATA = Path(os.environ.get("HWS_HIPPOCAMPUS", Path(__file__).parents[2] / "shared/data/hippocampus"))
@@ -163,13 +163,13 @@ def results(ranks=None):
     return {"rare": [False] * 10, "arms": {"uniform": rows[0], "ours": rows[1]}}
 
 
-def test_report_of_what_has_been_run(experiment, tmp_path):
+def test_report_of_what_has_been_run(experiment, script, tmp_path):
     docs = tmp_path / "docs"
     docs.mkdir()
     ranks = {"a_shifted": 1, "b_exchanged": 4, "c_removed": 30, "d_shifted": 2}
     (docs / "hippocampus-labels.json").write_text(json.dumps(results(ranks)))
     (docs / "hippocampus-plain.json").write_text(json.dumps(results()))
-    subprocess.run([sys.executable, SCRIPTS / "report.py", "--results", docs], check=True, capture_output=True)
+    script(SCRIPTS / "report.py", "--results", docs)
     report = (tmp_path / "benchmarks.md").read_text()
     assert "- hippocampus, wrong labels, share in the hardest tenth: 0.75 (bar: 0.80): NOT reached" in report
     gained = "+2.0 points, interval from +2.0"
@@ -217,7 +217,8 @@ def test_rare_scanner_in_short(tmp_path):
     pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
     pytest.importorskip("torchio", reason="torchio is not installed")
     script = [sys.executable, SCRIPTS / "hippocampus.py", "--condition", "scanner", "--out", tmp_path]
-    subprocess.run([*script, "--quick", "--data", DATA], check=True, capture_output=True, timeout=900)
+    done = forks.run([*script, "--quick", "--data", DATA])
+    assert done.returncode == 0, done.stdout[-3000:]
     found = json.loads((tmp_path / "quick.json").read_text())
     assert sum(found["rare"]) == len(found["rare"]) / 2 == 9
     assert set(found["arms"]) == {"base", "uniform", "ours"}
@@ -226,6 +227,7 @@ def test_rare_scanner_in_short(tmp_path):
     assert len(row["ranks"]) == 2
     assert all(1 <= rank <= row["trained"] == 42 for rank in row["ranks"].values())
     (tmp_path / "quick.json").rename(tmp_path / "hippocampus-scanner.json")
-    shown = subprocess.run([*script, "--show"], check=True, capture_output=True, text=True, timeout=300)
+    shown = forks.run([*script, "--show"])
+    assert shown.returncode == 0, shown.stdout[-3000:]
     assert "| uniform | 1 |" in shown.stdout
     assert "median rank, scanner" in shown.stdout

@@ -1,5 +1,6 @@
 """What the tests through nnU-Net's commands share: folders, commands, made-up images, comparisons."""
 
+import contextlib
 import math
 import os
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from tests import forks
 
 
 class Workspace:
@@ -32,23 +35,23 @@ class Workspace:
         }
         self.env.pop("HWS_CONFIG", None)
 
-    def run(self, *command, check=True, timeout=900, **env):
-        done = subprocess.run(
-            [str(part) for part in command],
-            env={**self.env, **env},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
-        )
+    def run(self, *command, check=True, timeout=900, real=False, **env):
+        """Run a command; unless it is to be a ``real`` process, in a fork of one that has imported nnU-Net."""
+        command = [str(part) for part in command]
+        env = {**self.env, **env}
+        if real or not forks.forkable(command):
+            pipes = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            done = subprocess.run(command, env=env, timeout=timeout, check=False, **pipes)
+        else:
+            done = forks.run(command, env, timeout=timeout)
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done
 
     def kill_when(self, said, command, which=None, **env):
-        """Run a command until it says something, then end it and its workers without warning; return what it said.
+        """Run a command until it says something, then end it without warning; return what it said.
 
-        ``which`` returns the processes to kill in their place, from the command's; the command is then to fail.
+        ``which`` returns the processes to kill in its place, from its own; the command is then to fail. All else that
+        it has started has to end by itself.
         """
         log = self.root / "killed.log"
         with open(log, "w") as file:
@@ -64,13 +67,30 @@ class Workspace:
             running = process.poll() is None and time.monotonic() < end
             assert running, log.read_text()[-3000:]
             time.sleep(0.1)
-        if which is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            for one in which(process.pid):
+        for one in [process.pid] if which is None else which(process.pid):
+            os.kill(one, signal.SIGKILL)
+        try:
+            assert process.wait(120)
+            assert not left_of_session(process.pid, patience=20), "processes stayed behind"
+        finally:
+            for one in left_of_session(process.pid):
                 os.kill(one, signal.SIGKILL)
-        assert process.wait(120)
         return log.read_text()
+
+
+def left_of_session(session, patience=0.0):
+    """Return the processes of a session that are there still, after so many seconds at most; none but on Linux."""
+    end = time.monotonic() + patience
+    while True:
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                state, _, _, of, *_ = stat.read_text().rpartition(")")[2].split()
+                if int(of) == session and state != "Z":
+                    found.append(int(stat.parent.name))
+        if not found or time.monotonic() > end:
+            return found
+        time.sleep(0.05)
 
 
 def ball(shape, centre, radius):

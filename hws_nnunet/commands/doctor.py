@@ -5,9 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import platform
+import shlex
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -39,15 +40,25 @@ class Check:
         return f"{mark}  {self.name}: {self.found}{mend}"
 
 
-def examine() -> list[Check]:
-    """Run all checks; none of them raises."""
-    hosts = registration.installed()
+def examine(version: str | None = None) -> list[Check]:
+    """Run all checks; none of them raises.
+
+    Args:
+        version: of nnU-Net, ``v1`` or ``v2``, to check for; None: both. Then nothing is required of a version none of
+            whose own folders is set, if the other's are.
+    """
+    asked = [host for host in registration.HOSTS.values() if version in (None, host.version)]
+    hosts = [host for host in registration.installed() if host in asked]
+    used = [host for host in hosts if any(map(os.environ.get, _own_folders(host)))] or hosts
     checks = [_python(), _torch()]
     if not hosts:
-        checks.append(Check("nnU-Net", False, "neither v2 nor v1 is installed", "pip install 'hws-nnunet[v2]'"))
-    for host in registration.HOSTS.values():
-        checks += _host(host) if host in hosts else [_absent(host)]
-    checks += [_folder(name) for name in dict.fromkeys(name for host in hosts for name in FOLDERS[host.version])]
+        found = "neither v2 nor v1 is installed" if version is None else f"{version} is not installed"
+        checks.append(Check("nnU-Net", False, found, f"pip install 'hws-nnunet[{version or 'v2'}]'"))
+    for host in asked if version is None else hosts:
+        found = _host(host) if host in hosts else [_absent(host)]
+        checks += found if host in used else [replace(check, required=False) for check in found]
+    checks += [_folder(name) for name in dict.fromkeys(name for host in used for name in FOLDERS[host.version])]
+    checks += [_unused(host) for host in hosts if host not in used]
     return [
         *checks,
         _device(),
@@ -55,6 +66,12 @@ def examine() -> list[Check]:
         _start_method(),
         _guarded("settings", _settings),
     ]
+
+
+def _own_folders(host: registration.Host) -> list[str]:
+    """Return the variables of a version that the other has not."""
+    others = {name for version, names in FOLDERS.items() if version != host.version for name in names}
+    return [name for name in FOLDERS[host.version] if name not in others]
 
 
 def _guarded(name: str, check: Callable[[], Check], mend: str | None = None) -> Check:
@@ -96,13 +113,22 @@ def _absent(host: registration.Host) -> Check:
     return Check(f"nnU-Net {host.version}", True, "not installed; either version will do", required=False)
 
 
+def _unused(host: registration.Host) -> Check:
+    names = _own_folders(host)
+    found = f"neither {' nor '.join(names)} is set, so nnU-Net {host.version} is not in use"
+    mend = f"to use it: {' '.join(f'export {name}=FOLDER;' for name in names)}"
+    return Check(f"folders {host.version}", False, found, mend, required=False)
+
+
 def _folder(name: str) -> Check:
     value = os.environ.get(name)
     if not value:
         return Check(name, False, "is not set", f"export {name}=FOLDER")
     path = Path(value)
+    if path.exists() and not path.is_dir():
+        return Check(name, False, f"{path} is a file, expected a folder", f"export {name}=FOLDER")
     if not path.is_dir():
-        return Check(name, False, f"{path} does not exist", f"mkdir -p {path}")
+        return Check(name, False, f"{path} does not exist", f"mkdir -p {shlex.quote(value)}")
     try:
         with tempfile.TemporaryFile(dir=path):
             pass

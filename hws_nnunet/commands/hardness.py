@@ -14,7 +14,7 @@ def hardness_table(rows: Sequence[Mapping[str, str]], hardest: Mapping[str, Hard
     """Return a record's first cases in lines, and below them how to read these.
 
     Args:
-        rows: of all cases, as :func:`~hws_nnunet.record.history.read_cases` returns them.
+        rows: of all cases, as :func:`~hws_nnunet.record.cases.read_cases` returns them.
         hardest: case to hardest structure; there is no such column where it is empty.
         top: how many cases, at least 1.
     """

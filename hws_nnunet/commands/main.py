@@ -10,23 +10,18 @@ import sys
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hws_nnunet import __version__, registration
-from hws_nnunet.commands.cost import cost as measure_cost
-from hws_nnunet.commands.doctor import examine
-from hws_nnunet.commands.hardness import hardness_table
+from hws_nnunet import __version__
 from hws_nnunet.commands.prepare import NnUNet, Raw, numbers, prepare_app, raw_folder
 from hws_nnunet.commands.weights import weights
-from hws_nnunet.datasets import DatasetError
-from hws_nnunet.demo import run_demo
-from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
-from hws_nnunet.nnunetv2.export import export_model
-from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
-from hws_nnunet.record.history import read_cases
-from hws_nnunet.record.structures import read_hardest_structures
+
+if TYPE_CHECKING:
+    from hws_nnunet import registration
+
+# What a command alone needs it imports itself, so that the others, and all help, need not wait for it.
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=f"Hardness weighted sampling for nnU-Net, version {__version__}.\n\n"
     "First 'hws-nnunet register', then train with nnU-Net's own command:\n\n"
-    "  nnUNetv2_train 501 3d_fullres 0 -tr HardnessWeightedTrainer",
+    "\b\n  nnUNetv2_train 501 3d_fullres 0 -tr HardnessWeightedTrainer",
 )
 app.add_typer(prepare_app, name="prepare")
 
@@ -62,8 +57,12 @@ def register() -> None:
     Writes one small module into nnU-Net's trainer folder; 'hws-nnunet unregister' removes it. Run it again after
     nnU-Net was installed anew.
 
-    Example: hws-nnunet register
+    \b
+    Example:
+      hws-nnunet register
     """
+    from hws_nnunet import registration
+
     for host in _installed():
         print(f"wrote {registration.register(host)}")
         print(f"nnU-Net {host.version} finds {registration.find(host)}")
@@ -74,14 +73,20 @@ def register() -> None:
 def unregister() -> None:
     """Remove the module that 'hws-nnunet register' wrote into nnU-Net's trainer folder.
 
-    Example: hws-nnunet unregister
+    \b
+    Example:
+      hws-nnunet unregister
     """
+    from hws_nnunet import registration
+
     for host in _installed():
         path = registration.unregister(host)
         print(f"nothing was registered with nnU-Net {host.version}" if path is None else f"removed {path}")
 
 
 def _installed() -> list[registration.Host]:
+    from hws_nnunet import registration
+
     if not (found := registration.installed()):
         raise RuntimeError("no nnU-Net is installed: pip install 'hws-nnunet[v2]' (or [v1])")
     return found
@@ -91,8 +96,12 @@ def _installed() -> list[registration.Host]:
 def trainers_path(version: Annotated[NnUNet, typer.Argument(help="nnU-Net's version.")] = NnUNet.v2) -> None:
     """Print the folder of trainers for nnU-Net 2.8 and later, where nnU-Net's own folder cannot be written.
 
-    Example: export nnUNet_extTrainer=$(hws-nnunet trainers-path v2)
+    \b
+    Example:
+      export nnUNet_extTrainer=$(hws-nnunet trainers-path v2)
     """
+    from hws_nnunet import registration
+
     print(registration.HOSTS[version.value].trainers_path())
 
 
@@ -108,12 +117,13 @@ def small_configuration(
 ) -> None:
     """Add a small configuration to nnU-Net's plans, to try things out in minutes, on a CPU too.
 
+    \b
     Example:
-
       hws-nnunet small-configuration $nnUNet_preprocessed/Dataset501_FetalBrain/nnUNetPlans.json
-
       nnUNetv2_preprocess -d 501 -c 3d_small
     """
+    from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
+
     add_small_configuration(
         plans_file,
         name=name,
@@ -141,12 +151,13 @@ def small_plans(
 ) -> None:
     """Derive small plans from nnU-Net v1's, to try things out in minutes, on a CPU too.
 
+    \b
     Example:
-
       nnUNet_plan_and_preprocess -t 501 -no_pp
-
       hws-nnunet small-plans $nnUNet_preprocessed/Task501_FetalBrain/nnUNetPlansv2.1_plans_3D.pkl
     """
+    from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
+
     out = make_small_plans(
         plans_file,
         name=name,
@@ -176,8 +187,12 @@ def demo(
 
     Every command is printed, so that you can repeat it.
 
-    Example: hws-nnunet demo --out ~/hws-demo --compare
+    \b
+    Example:
+      hws-nnunet demo --out ~/hws-demo --compare
     """
+    from hws_nnunet.demo import run_demo
+
     run_demo(out, version=nnunet.value, device=device.value, seed=seed, compare=compare, overwrite=overwrite)
 
 
@@ -194,8 +209,14 @@ def hardness(
     no case twice, what comes of it is less uneven. Drawn: what came of it in the whole training, the case's visits in
     times of all cases' mean.
 
-    Example: hws-nnunet hardness $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0 --top 10
+    \b
+    Example:
+      hws-nnunet hardness $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0 --top 10
     """
+    from hws_nnunet.commands.hardness import hardness_table
+    from hws_nnunet.record.cases import read_cases
+    from hws_nnunet.record.structures import read_hardest_structures
+
     rows = read_cases(fold)
     if as_csv:
         writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
@@ -217,7 +238,9 @@ def watch(
     Reads the record's files alone. Ctrl-C ends it, and nothing else. Where the output is no terminal, or the training
     is over, it prints one view and ends.
 
-    Example: hws-nnunet watch $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0
+    \b
+    Example:
+      hws-nnunet watch $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0
     """
     from hws_nnunet.commands.watch import watch_fold
 
@@ -231,8 +254,12 @@ def cost(
 ) -> None:
     """Tell what draws and updates cost on this machine, for a data set of that size: time and memory, in seconds.
 
-    Example: hws-nnunet cost --cases 1251 --batch-size 2
+    \b
+    Example:
+      hws-nnunet cost --cases 1251 --batch-size 2
     """
+    from hws_nnunet.commands.cost import cost as measure_cost
+
     print("\n".join(measure_cost(cases, batch_size)))
 
 
@@ -266,15 +293,13 @@ def gallery(
     and index.html, which tells how to read them. Slices go through the prediction's error, else through the case's
     hardest structure, where the record tells it. Works for the folders of nnU-Net v2 and v1.
 
+    \b
     Examples:
-
       hws-nnunet gallery $nnUNet_results/Dataset501_Fetal/.../fold_0
-
       hws-nnunet gallery .../fold_0 --worst --top 5 --out worst
-
       hws-nnunet gallery .../fold_0 --window=-160,240   # CT, soft tissue
     """
-    from hws_nnunet.gallery import find_layout, make_gallery  # matplotlib is slow to import, and needed here alone
+    from hws_nnunet.gallery import find_layout, make_gallery
 
     layout = find_layout(fold)
     page = make_gallery(
@@ -302,15 +327,22 @@ def _window(text: str) -> tuple[float, float]:
 
 @app.command()
 def doctor(
+    nnunet: Annotated[NnUNet | None, typer.Option("--nnunet", help="Check for this one alone; default: both.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check the installation: one line a check, each failure with its mend.
 
-    Ends with exit code 0 only if all that is required holds.
+    Ends with exit code 0 only if all that is required holds. Where both versions of nnU-Net are installed and the
+    folders of one alone are set, nothing of the other is required.
 
-    Example: hws-nnunet doctor
+    \b
+    Examples:
+      hws-nnunet doctor
+      hws-nnunet doctor --nnunet v2
     """
-    checks = examine()
+    from hws_nnunet.commands.doctor import examine
+
+    checks = examine(nnunet.value if nnunet else None)
     failed = sum(check.required and not check.ok for check in checks)
     if as_json:
         print(json.dumps([asdict(check) for check in checks], indent=2))
@@ -328,12 +360,13 @@ def export(
 ) -> None:
     """Copy a trained model so that people with nnU-Net alone predict with it.
 
+    \b
     Example:
-
       hws-nnunet export $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__nnUNetPlans__3d_fullres model
-
       nnUNetv2_predict_from_modelfolder -i IN -o OUT -m model -f 0
     """
+    from hws_nnunet.nnunetv2.export import export_model
+
     for checkpoint in export_model(model_folder, out, overwrite=overwrite):
         print(f"wrote {checkpoint}")
     print(f"next, anywhere: nnUNetv2_predict_from_modelfolder -i IN -o OUT -m {out} -f FOLD")
@@ -341,29 +374,35 @@ def export(
 
 @app.command()
 def report(
-    results: Annotated[list[str], typer.Argument(metavar="NAME=PATH...", help="Result sets, the baseline first.")],
-    out: Annotated[Path, typer.Option("--out", help="The folder to make.")] = Path("robustness_report"),
+    results: Annotated[list[str], typer.Argument(metavar="[NAME=]PATH...", help="Result sets, the baseline first.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to make; default: robustness_report, in a fold given alone.")
+    ] = None,
     subgroups: Annotated[Path | None, typer.Option("--subgroups", help="subgroups.csv: case, subgroup.")] = None,
     references: Annotated[Path | None, typer.Option("--references", help="Folder of reference label maps.")] = None,
     dataset: Annotated[Path | None, typer.Option("--dataset", help="dataset.json, for the names of labels.")] = None,
+    columns: Annotated[
+        str | None, typer.Option("--from", metavar="THEIRS=OURS,...", help="What a table's columns are.")
+    ] = None,
     threshold: Annotated[float, typer.Option("--threshold", help="A Dice below it is a failure.")] = 0.5,
     tolerance: Annotated[float, typer.Option("--tolerance", help="Of normalised surface Dice, in mm.")] = 1.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report.")] = False,
 ) -> None:
-    """Report how results fare on the worst cases and subgroups: HTML, Markdown, CSV and figures.
+    """Report how results fare on the worst cases and subgroups: HTML with figures, Markdown and CSV.
 
-    A PATH is nnU-Net's summary.json (v1 or v2) or a folder that holds one, a table (.csv with the columns case, label,
-    Dice, and perhaps HD95, NSD, n_ref and n_pred), or, with --references, a folder of predictions, of which Dice, HD95
-    and normalised surface Dice are computed. Further sets are compared with the first, case by case.
+    A PATH is nnU-Net's summary.json (v1 or v2) or its folder or fold, a table (.csv with the columns case, label,
+    Dice, and perhaps set, subgroup, HD95, NSD, n_ref and n_pred; --from tells other headings, dice% what is in
+    percent), or, with --references, a folder of predictions, of which Dice, HD95 and normalised surface Dice are
+    computed. Further sets are compared with the first, case by case. A fold or table needs no name.
 
+    \b
     Example:
-
-      hws-nnunet report uniform=nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/validation
-      hws=HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0/validation --subgroups subgroups.csv
-
+      hws-nnunet report uniform=nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/validation \\
+        hws=HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0/validation --subgroups subgroups.csv
       hws-nnunet report hws=predictions --references labelsTs --dataset dataset.json --tolerance 2 --out report
+      hws-nnunet report published.csv --from "Study=case,ROI=label,Methods=set,Condition=subgroup,dice=dice%"
     """
-    from hws_nnunet.evaluation.command import run_report  # scipy.stats is slow to import
+    from hws_nnunet.evaluation.command import run_report
 
     run_report(
         results,
@@ -371,6 +410,7 @@ def report(
         subgroups=subgroups,
         references=references,
         dataset=dataset,
+        columns=columns,
         threshold=threshold,
         tolerance=tolerance,
         overwrite=overwrite,
@@ -388,7 +428,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-    except (DatasetError, OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
 

@@ -10,30 +10,20 @@ from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from hws_nnunet.datasets import (
-    Collection,
-    check_target,
-    check_task_target,
-    make_phantom,
-    read_brats,
-    read_fetal_brain,
-    write_raw_v1,
-    write_raw_v2,
-)
 from hws_nnunet.datasets.brats_labels import SCHEMES
-from hws_nnunet.datasets.folds import check_folds_target, encoded_folds, repeated_subjects, subject_folds, write_folds
-from hws_nnunet.datasets.raw_v1 import SPLITS_FILE as SPLITS_V1
-from hws_nnunet.datasets.raw_v2 import SPLITS_FILE as SPLITS_V2
+
+if TYPE_CHECKING:
+    from hws_nnunet.datasets import Collection
 
 prepare_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Turn a downloaded data set into an nnU-Net raw data set.\n\n"
-    "Example: hws-nnunet prepare fetal ~/feta_2.2 --dataset-id 501 --dry-run",
+    "\b\nExample:\n  hws-nnunet prepare fetal ~/feta_2.2 --dataset-id 501 --dry-run",
 )
 
 
@@ -44,11 +34,13 @@ class NnUNet(str, Enum):
     v2 = "v2"
 
 
-class RawFormat(NamedTuple):
+_VARIABLES = {NnUNet.v1: "nnUNet_raw_data_base", NnUNet.v2: "nnUNet_raw"}
+"""Name the folder of raw data."""
+
+
+class _RawFormat(NamedTuple):
     """How a version of nnU-Net wants its raw data."""
 
-    variable: str
-    """Names the folder."""
     check: Callable[..., Path]
     write: Callable[..., Path]
     splits_file: str
@@ -57,24 +49,16 @@ class RawFormat(NamedTuple):
     next_command: str
 
 
-RAW_FORMATS = {
-    NnUNet.v1: RawFormat(
-        "nnUNet_raw_data_base",
-        check_task_target,
-        write_raw_v1,
-        SPLITS_V1,
-        False,
-        "nnUNet_plan_and_preprocess -t {} --verify_dataset_integrity",
-    ),
-    NnUNet.v2: RawFormat(
-        "nnUNet_raw",
-        check_target,
-        write_raw_v2,
-        SPLITS_V2,
-        True,
-        "nnUNetv2_plan_and_preprocess -d {} --verify_dataset_integrity",
-    ),
-}
+def _raw_format(nnunet: NnUNet) -> _RawFormat:
+    from hws_nnunet.datasets import raw_v1, raw_v2
+
+    if nnunet is NnUNet.v1:
+        command = "nnUNet_plan_and_preprocess -t {} --verify_dataset_integrity"
+        return _RawFormat(raw_v1.check_task_target, raw_v1.write_raw_v1, raw_v1.SPLITS_FILE, False, command)
+    command = "nnUNetv2_plan_and_preprocess -d {} --verify_dataset_integrity"
+    return _RawFormat(raw_v2.check_target, raw_v2.write_raw_v2, raw_v2.SPLITS_FILE, True, command)
+
+
 PREPROCESSED = "nnUNet_preprocessed"
 Scheme = Enum("Scheme", {name: name for name in SCHEMES}, type=str)
 
@@ -109,12 +93,13 @@ def prepare_fetal(
 
     Every problem of the sources is reported at once, and nothing is written then. The sources stay as they are.
 
+    \b
     Examples:
-
       hws-nnunet prepare fetal ~/feta_2.2 --dataset-id 501 --dry-run
-
       hws-nnunet prepare fetal ~/feta_2.2 ~/fetal_spina_bifida_atlas --dataset-id 502 --merge
     """
+    from hws_nnunet.datasets import read_fetal_brain
+
     target = _Target(nnunet, raw, dataset_id, name, overwrite)
     _write(read_fetal_brain(sources, merge=merge, progress=True), target, link=link, dry_run=dry_run)
 
@@ -125,7 +110,7 @@ def prepare_brats(
     dataset_id: DatasetId,
     name: Name = "BraTS",
     scheme: Annotated[
-        Scheme | None, typer.Option("--scheme", help="What label values mean, where they do not tell.")
+        Scheme | None, typer.Option("--scheme", help="What label values mean, where they do not tell; see above.")
     ] = None,
     nnunet: For = NnUNet.v2,
     raw: Raw = None,
@@ -141,12 +126,21 @@ def prepare_brats(
 
     Every problem of the sources is reported at once, and nothing is written then. The sources stay as they are.
 
+    --scheme says what label values mean where they do not tell, as with children's tumours:
+
+    \b
+      2018     1 necrotic core, 2 edema, 4 enhancing tumor (2018 to 2021)
+      2023     1 necrotic core, 2 edema, 3 enhancing tumor
+      2024     the same, and 4 resection cavity (2024 and 2025)
+      ped2024  1 enhancing, 2 non-enhancing, 3 cystic, 4 edema (children, 2024 and 2025)
+
+    \b
     Examples:
-
       hws-nnunet prepare brats ~/MICCAI_BraTS2020_TrainingData --dataset-id 520 --dry-run
-
       hws-nnunet prepare brats ~/BraTS2024-GLI ~/BraTS2024-GLI-Additional --dataset-id 524 --name BraTS2024 --link
     """
+    from hws_nnunet.datasets import read_brats
+
     target = _Target(nnunet, raw, dataset_id, name, overwrite)
     collection = read_brats(sources, scheme=scheme.value if scheme else None, progress=True)
     _write(collection, target, link=link, dry_run=dry_run)
@@ -168,8 +162,12 @@ def prepare_phantom(
 ) -> None:
     """Make up brain scans with labels, a few of other anatomy and contrast, as a raw data set with subgroups.csv.
 
-    Example: hws-nnunet prepare phantom --dataset-id 990 --cases 40 --rare 4
+    \b
+    Example:
+      hws-nnunet prepare phantom --dataset-id 990 --cases 40 --rare 4
     """
+    from hws_nnunet.datasets import make_phantom
+
     target = _Target(nnunet, raw, dataset_id, name, overwrite)
     with tempfile.TemporaryDirectory() as folder:
         collection = make_phantom(
@@ -189,7 +187,7 @@ class _Target:
     """Where a data set goes; found to be free before the long reading."""
 
     def __init__(self, nnunet: NnUNet, raw: Path | None, dataset_id: int, name: str, overwrite: bool):
-        self.format = RAW_FORMATS[nnunet]
+        self.format = _raw_format(nnunet)
         self.raw = raw_folder(raw, nnunet)
         self.options = {"dataset_id": dataset_id, "name": name, "overwrite": overwrite}
         self.folder = self.format.check(self.raw, **self.options)
@@ -203,6 +201,8 @@ class _Target:
 
 def _write(collection: Collection, target: _Target, *, link: bool, dry_run: bool) -> None:
     """Write a collection, or say what would be, with a summary of what was found."""
+    from hws_nnunet.datasets import folds as folding
+
     for warning in collection.warnings:
         print(f"note: {warning}", file=sys.stderr)
     for line in collection.summary:
@@ -210,10 +210,12 @@ def _write(collection: Collection, target: _Target, *, link: bool, dry_run: bool
     if collection.regions and target.format.regions:
         regions = (f"{name} {'+'.join(map(str, values))}" for name, values in collection.regions.items())
         print(f"  trained as regions: {', '.join(regions)}")
-    folds = subject_folds(collection.cases)
-    content = encoded_folds(folds, target.format.splits_file)
+    folds = folding.subject_folds(collection.cases)
+    if few := folding.too_few(collection.cases, folds):
+        print(f"note: {few}", file=sys.stderr)
+    content = folding.encoded_folds(folds, target.format.splits_file)
     if folds and target.splits:
-        check_folds_target(target.splits, content, overwrite=target.options["overwrite"])
+        folding.check_folds_target(target.splits, content, overwrite=target.options["overwrite"])
     counts = _counts(collection)
     if dry_run:
         print(f"{counts}; would be written to {target.folder}")
@@ -221,24 +223,24 @@ def _write(collection: Collection, target: _Target, *, link: bool, dry_run: bool
         target.format.write(collection, target.raw, **target.options, link=link, progress=True)
         print(f"{counts} -> {target.folder}")
     if folds:
-        repeated = repeated_subjects(collection.cases)
+        repeated = folding.repeated_subjects(collection.cases)
         print(f"{repeated} subject(s) with several scans: {target.format.splits_file} keeps each within one fold")
         if target.splits and not dry_run:
-            write_folds(target.splits, content)
+            folding.write_folds(target.splits, content)
             print(f"wrote {target.splits}")
     if dry_run:
         print("dry run: nothing was written")
         return
     print(f"next: {target.format.next_command.format(target.options['dataset_id'])}")
-    if folds and not target.splits and target.format.splits_file == SPLITS_V1:  # v2 takes it from the raw folder
-        source = shlex.quote(str(target.folder / SPLITS_V1))
+    if folds and not target.splits and target.format.splits_file.endswith(".pkl"):  # v2 has it from the raw folder
+        source = shlex.quote(str(target.folder / target.format.splits_file))
         print(f'then, before training: cp {source} "${PREPROCESSED}/{target.folder.name}/"')
 
 
 def _counts(collection: Collection) -> str:
     groups = Counter(case.subgroup["subgroup"] for case in collection.cases)
-    subjects = {case.subject for case in collection.cases if case.subject}
-    of_subjects = f" of {len(subjects)} subjects" if subjects else ""
+    told = any(case.subject for case in collection.cases)  # a case without one shows nobody else's
+    of_subjects = f" of {len({case.subject or case.name for case in collection.cases})} subjects" if told else ""
     by_group = ", ".join(f"{count} {group}" for group, count in sorted(groups.items()))
     return f"{len(collection.cases)} cases{of_subjects} ({by_group})"
 
@@ -263,7 +265,7 @@ def raw_folder(given: Path | None, nnunet: NnUNet) -> Path:
     """
     if given is not None:
         return given
-    variable = RAW_FORMATS[nnunet].variable
+    variable = _VARIABLES[nnunet]
     if not (folder := os.environ.get(variable)):
         raise ValueError(f"{variable} is not set: export {variable}=FOLDER, or give --raw FOLDER")
     return Path(folder)

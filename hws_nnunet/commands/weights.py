@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-
-from hws_nnunet.record.tables import aligned, number, write_table
 
 _SHOWN = 10
 
@@ -45,13 +44,13 @@ def weights(
     Then name the file in the settings: 'case_weights: weights.csv', with 'beta: 0' for the weights alone, or without
     it for hardness on top of them.
 
+    \b
     Examples:
-
       hws-nnunet weights --balance $nnUNet_raw/Dataset501_FetalBrain/subgroups.csv
-
       hws-nnunet weights --validation .../fold_0 --validation .../fold_1 --validation .../fold_2
     """
-    from hws_nnunet.evaluation import case_weights  # scipy is slow to import
+    from hws_nnunet.evaluation import case_weights
+    from hws_nnunet.record.tables import aligned, number, write_table
 
     if (not validation) == (balance is None):
         raise ValueError("expected either --validation FOLD, once for each fold, or --balance TABLE")
@@ -61,31 +60,36 @@ def weights(
         dice = case_weights.held_out_dice(validation)
         found = case_weights.weights_by_dice(dice, beta=beta, ess=ess, cap=cap)
         told, header = {case: number(value) for case, value in dice.items()}, "dice"
-        lines = _by_dice(found, dice)
+        tables = _by_dice(found, dice)
     else:
         told, header = case_weights.groups_of_cases(balance, column), column
         found = case_weights.weights_by_group(told, ess=ess, cap=cap)
-        lines = _by_group(found, told)
+        tables = _by_group(found, told)
     write_table(out, ("case", "weight", header), [(case, number(found[case]), told[case]) for case in found])
-    print("\n".join(lines))
+    for rows in tables:
+        print("\n".join(aligned(rows)), end="\n\n" if len(tables) > 1 else "\n")
     values = list(found.values())
     print(
         f"{len(found)} cases, weights {min(values):.2f} to {max(values):.2f} (mean 1, at most {cap:g}); draws by them "
         f"are as uneven as uniform ones of {case_weights.spread(found):.0%} of the cases (at least {ess:.0%})"
     )
-    print(f"wrote {out}; next, in a settings file beside it: 'case_weights: {out.name}'")
+    print(f"wrote {out}; next, in a settings file beside it: 'case_weights: {_in_yaml(out.name)}'")
 
 
-def _by_group(weights: Mapping[str, float], groups: Mapping[str, str]) -> list[str]:
+def _in_yaml(text: str) -> str:
+    return text if re.fullmatch(r"[\w./-]*[^\W\d][\w./-]*", text) else json.dumps(text, ensure_ascii=False)
+
+
+def _by_group(weights: Mapping[str, float], groups: Mapping[str, str]) -> list[list[tuple[str, ...]]]:
     n = len(weights)
     rows = [("group", "cases", "of all", "of draws", "weight")]
     for group in sorted(set(groups.values()), key=lambda group: sum(g == group for g in groups.values())):
         of = [weights[case] for case in weights if groups[case] == group]
         rows.append((group, str(len(of)), f"{len(of) / n:.1%}", f"{sum(of) / n:.1%}", f"{of[0]:.2f}"))
-    return aligned(rows)
+    return [rows]
 
 
-def _by_dice(weights: Mapping[str, float], dice: Mapping[str, float]) -> list[str]:
+def _by_dice(weights: Mapping[str, float], dice: Mapping[str, float]) -> list[list[tuple[str, ...]]]:
     n = len(weights)
     ranked = sorted(weights, key=lambda case: (-weights[case], case))
     rows = [("cases by held-out Dice", "cases", "Dice", "of draws")]
@@ -93,8 +97,8 @@ def _by_dice(weights: Mapping[str, float], dice: Mapping[str, float]) -> list[st
     for begin, end in itertools.pairwise(edges):
         of = ranked[begin:end]
         low, high = min(dice[case] for case in of), max(dice[case] for case in of)
-        share = np.sum([weights[case] for case in of]) / n
+        share = sum(weights[case] for case in of) / n
         name = f"{'worst' if begin == 0 else 'next'} {len(of) / n:.0%}"
         rows.append((name, str(len(of)), f"{low:.3f} to {high:.3f}", f"{share:.1%}"))
     hardest = [(case, f"{dice[case]:.3f}", f"{weights[case]:.2f}") for case in ranked[:_SHOWN]]
-    return [*aligned(rows), "", *aligned([("worst cases", "Dice", "weight"), *hardest]), ""]
+    return [rows, [("worst cases", "Dice", "weight"), *hardest]]

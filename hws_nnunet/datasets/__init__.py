@@ -5,14 +5,19 @@ A reader (``fetal.py``, ``feta.py``, ``brats.py``) turns a folder on disk into
 A new layout is a new reader, a new format a new writer.
 """
 
-from hws_nnunet.datasets.brats import read_brats
-from hws_nnunet.datasets.cases import Case, Collection, DatasetError
-from hws_nnunet.datasets.feta import read_feta
-from hws_nnunet.datasets.fetal import read_fetal
-from hws_nnunet.datasets.fetal_brain import read_fetal_brain
-from hws_nnunet.datasets.phantom import make_phantom
-from hws_nnunet.datasets.raw_v1 import check_task_target, write_raw_v1
-from hws_nnunet.datasets.raw_v2 import check_target, write_raw_v2
+from typing import TYPE_CHECKING
+
+from hws_nnunet._lazy import lazy
+
+if TYPE_CHECKING:
+    from hws_nnunet.datasets.brats import read_brats
+    from hws_nnunet.datasets.cases import Case, Collection, DatasetError
+    from hws_nnunet.datasets.feta import read_feta
+    from hws_nnunet.datasets.fetal import read_fetal
+    from hws_nnunet.datasets.fetal_brain import read_fetal_brain
+    from hws_nnunet.datasets.phantom import make_phantom
+    from hws_nnunet.datasets.raw_v1 import check_task_target, write_raw_v1
+    from hws_nnunet.datasets.raw_v2 import check_target, write_raw_v2
 
 __all__ = [
     "Case",
@@ -28,3 +33,17 @@ __all__ = [
     "write_raw_v1",
     "write_raw_v2",
 ]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "read_brats": "hws_nnunet.datasets.brats",
+        **dict.fromkeys(("Case", "Collection", "DatasetError"), "hws_nnunet.datasets.cases"),
+        "read_feta": "hws_nnunet.datasets.feta",
+        "read_fetal": "hws_nnunet.datasets.fetal",
+        "read_fetal_brain": "hws_nnunet.datasets.fetal_brain",
+        "make_phantom": "hws_nnunet.datasets.phantom",
+        **dict.fromkeys(("check_task_target", "write_raw_v1"), "hws_nnunet.datasets.raw_v1"),
+        **dict.fromkeys(("check_target", "write_raw_v2"), "hws_nnunet.datasets.raw_v2"),
+    },
+)

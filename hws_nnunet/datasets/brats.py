@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hws_nnunet.datasets.brats_labels import BY_KIND, OLD, choose_scheme
+from hws_nnunet.datasets.brats_labels import BY_KIND, OLD, choose_scheme, old_values
 from hws_nnunet.datasets.cases import Case, Collection, DatasetError
 from hws_nnunet.datasets.checks import (
     all_files,
@@ -95,6 +95,8 @@ def read_brats(sources: Sequence[Path], *, scheme: str | None = None, progress: 
         raise DatasetError(shown, problems)
     if empty := sorted(name for name, held in values.items() if held == {0}):
         warnings.append(f"{len(empty)} segmentation(s) without a tumour: {few(empty)}")
+    if scheme is None and (odd := old_values(values, chosen)):
+        warnings.append(odd)
     return Collection(
         Path(sources[0]),
         tuple(

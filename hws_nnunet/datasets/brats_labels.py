@@ -104,6 +104,27 @@ def choose_scheme(
     return (None, problems) if problems else (SCHEMES[found.pop()], [])
 
 
+def old_values(values: Mapping[str, frozenset[int]], chosen: Scheme) -> str:
+    """Return a note on cases that alone hold a resection cavity and lack enhancing tumour, as those of old values do.
+
+    Up to 2021 enhancing tumour was 4, and no value was 3: one such case makes a set of 2023 look like one of 2024.
+
+    Args:
+        values: for each case, those that its segmentation holds.
+        chosen: the scheme that they were found to follow.
+    """
+    with_4 = [case for case, held in values.items() if 4 in held]
+    odd = sorted(case for case in with_4 if 3 not in values[case])
+    if chosen is not SCHEMES["2024"] or not odd or 2 * len(with_4) > len(values):
+        return ""
+    more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+    return (
+        f"label value 4 is in {len(with_4)} of {len(values)} cases only, and without 3 in {', '.join(odd[:5])}{more}: "
+        "a resection cavity, as is taken here, or enhancing tumor by the values of 2018 to 2021? --scheme 2024 says "
+        "the former; those of other years have to be prepared alone"
+    )
+
+
 def _misfit(kind: str, values: Mapping[str, frozenset[int]], allowed: list[str]) -> list[str]:
     """Return one problem for each set of values that no scheme has, with the cases that hold it."""
     known = {name: set(SCHEMES[name].label_map) for name in allowed}

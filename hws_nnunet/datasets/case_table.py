@@ -24,7 +24,7 @@ def read_column(path: str | Path, column: str) -> dict[str, str]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CaseTableError: it is no text, lacks one of the columns, or has a case twice.
+        CaseTableError: it is no text, lacks one of the columns or a field, or has a case twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,10 +39,14 @@ def read_column(path: str | Path, column: str) -> dict[str, str]:
                 text = f"expected a column {' and '.join(missing)} in the first line, found: {there}"
                 raise CaseTableError(path, [text])
             for row in rows:
-                case = (row["case"] or "").strip()
+                if None in row or None in row.values():
+                    fields = sum(value is not None for key, value in row.items() if key) + len(row.get(None, ()))
+                    problems.append(f"line {rows.line_num}: {fields} fields, expected {len(rows.fieldnames)}")
+                    continue
+                case = row["case"].strip()
                 if case in found:
                     problems.append(f"line {rows.line_num}: case {case!r} is there twice, expected once")
-                found[case] = (row[column] or "").strip()
+                found[case] = row[column].strip()
     except (UnicodeDecodeError, csv.Error) as error:
         raise CaseTableError(path, [f"is no table: {error}"]) from None
     if problems:

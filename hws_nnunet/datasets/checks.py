@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from hws_nnunet.datasets.cases import Case, DatasetError
+from hws_nnunet.datasets.images import ImageFileError, open_image, read_voxels
+from hws_nnunet.processes import on_all_cores
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,12 @@ def same_geometry(one: nib.Nifti1Image, other: nib.Nifti1Image, *, tolerance: fl
 
 
 def label_values(image: nib.Nifti1Image) -> np.ndarray:
-    """Return the label image's voxels as integers; raise ``ValueError`` where they are none."""
-    voxels = np.asanyarray(image.dataobj)
+    """Return the label image's voxels as integers.
+
+    Raises:
+        ValueError: they are none, or cannot be read.
+    """
+    voxels = read_voxels(image)
     if voxels.dtype.kind == "f":
         rounded = np.round(voxels)
         if not np.array_equal(rounded, voxels):
@@ -60,46 +64,55 @@ def check_case(case: Case, *, mask: Path | None = None) -> Checked:
         case: its files exist.
         mask: of the brain; labels outside of it are told as a warning.
     """
-    first = case.images[0].name
-    try:
-        images = [nib.load(path) for path in case.images]
-        label, inside = nib.load(case.label), None if mask is None else nib.load(mask)
-        others = {path.name: image for path, image in zip(case.images[1:], images[1:], strict=True)}
-        others |= {} if mask is None else {mask.name: inside}
-        others[case.label.name] = label
-        problems = [
-            f"{case.name}: {first} and {name} are not on one grid: {difference}"
-            for name, other in others.items()
-            if (difference := same_geometry(images[0], other))
-        ]
-        voxels = label_values(label)
-        for path, image in zip(case.images, images, strict=True):
-            if not _finite(image):
+    paths = [*case.images, *([] if mask is None else [mask]), case.label]
+    opened: dict[Path, nib.Nifti1Image] = {}
+    problems: list[str] = []
+    for path in paths:
+        try:
+            opened[path] = open_image(path)
+        except (OSError, ValueError) as error:
+            problems.append(f"{case.name}: {error}")
+    if problems:
+        return Checked(tuple(problems))
+    first = case.images[0]
+    problems += [
+        f"{case.name}: {first.name} and {path.name} are not on one grid: {difference}"
+        for path in paths[1:]
+        if (difference := same_geometry(opened[first], opened[path]))
+    ]
+    warnings, voxels = [], None
+    for path in paths:
+        try:
+            if path == case.label:
+                voxels = label_values(opened[path])
+            elif path == mask:
+                outside = ~(read_voxels(opened[path]) > 0)
+            elif not _finite(opened[path]):
                 problems.append(f"{case.name}: {path.name} holds values that are not finite")
-        warnings = []
-        if mask is not None and not problems:
-            outside = int((voxels[~(np.asanyarray(inside.dataobj) > 0)] > 0).sum())
-            warnings += [f"{case.name}: {outside} labelled voxels lie outside {mask.name}"] if outside else []
-    except Exception as error:  # nibabel, zlib and the file system each raise their own
-        return Checked((f"{case.name}: {error}",))
-    return Checked(tuple(problems), tuple(warnings), frozenset(np.unique(voxels).tolist()))
+        except ImageFileError as error:
+            problems.append(f"{case.name}: {error}")
+        except ValueError as error:
+            problems.append(f"{case.name}: {path.name}: {error}")
+    if mask is not None and not problems:
+        count = int((voxels[outside] > 0).sum())
+        warnings += [f"{case.name}: {count} labelled voxels lie outside {mask.name}"] if count else []
+    values = frozenset() if voxels is None else frozenset(np.unique(voxels).tolist())
+    return Checked(tuple(problems), tuple(warnings), values)
 
 
 def _finite(image: nib.Nifti1Image) -> bool:
-    voxels = np.asanyarray(image.dataobj)
+    voxels = read_voxels(image)
     return voxels.dtype.kind != "f" or bool(np.isfinite(voxels).all())
 
 
 def check_cases(cases: Sequence[Case], *, masks: Sequence[Path] | None = None, progress: bool = False) -> list[Checked]:
     """Return what :func:`check_case` finds, for each case; ``progress`` shows a bar on standard error."""
     masks = [None] * len(cases) if masks is None else masks
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # unpacking gzip leaves the interpreter free
-        found = pool.map(lambda case, mask: check_case(case, mask=mask), cases, masks)
-        try:
-            return list(tqdm(found, desc="checking", unit="case", total=len(cases), disable=not progress))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    return on_all_cores(_check, cases, masks, desc="checking", progress=progress)
+
+
+def _check(case: Case, mask: Path | None) -> Checked:
+    return check_case(case, mask=mask)
 
 
 def counted_values(checked: Iterable[Checked]) -> str:

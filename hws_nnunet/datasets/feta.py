@@ -71,8 +71,10 @@ def read_feta(source: Path, *, progress: bool = False) -> Collection:
     if not scans:
         raise DatasetError(source, [f"expected {LAYOUT}; found none"])
     problems, warnings = [], empty_folders(source)
-    people, faults = _participants([path for path in files if path.name == TABLE])
+    tables = [path for path in files if path.name == TABLE]
+    people, faults, notes = _participants(tables)
     problems += faults
+    warnings += notes
     cases = []
     for (folder, scan), kinds in scans.items():
         problems += [f"{scan}: missing {scan}_{kind}.nii.gz in {folder}" for kind, found in kinds.items() if not found]
@@ -86,7 +88,9 @@ def read_feta(source: Path, *, progress: bool = False) -> Collection:
             )
     problems += repeated_names(cases)
     subjects = {scan.split("_")[0] for _, scan in scans}
-    if unlisted := sorted(subjects - set(people)):
+    if not tables:
+        warnings.append(f"no {TABLE} in {source}, which names each subject's pathology: all are of subgroup 'unknown'")
+    elif unlisted := sorted(subjects - set(people)):
         warnings.append(f"not in {TABLE}, so of subgroup 'unknown': {few(unlisted)}")
     if absent := sorted(set(people) - subjects):
         warnings.append(f"in {TABLE}, but without a scan: {few(absent)}")
@@ -105,17 +109,24 @@ def read_feta(source: Path, *, progress: bool = False) -> Collection:
     )
 
 
-def _participants(tables: Sequence[Path]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Return each subject's columns, and the tables' problems."""
+def _participants(tables: Sequence[Path]) -> tuple[dict[str, dict[str, str]], list[str], list[str]]:
+    """Return each subject's columns, the tables' problems, and their oddities."""
     people: dict[str, dict[str, str]] = {}
-    problems = []
+    problems, warnings = [], []
     for table in tables:
         try:
             with open(table, newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file, delimiter="\t"))
+                read = csv.DictReader(file, delimiter="\t")
+                rows, columns = list(read), [name for name in read.fieldnames or [] if name.strip()]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             problems.append(f"{table} cannot be read: {error}")
             continue
+        there = f"; its columns, parted by tabs: {', '.join(columns) or 'none'}"
+        if "participant_id" not in map(_column, columns):
+            problems.append(f"{table}: expected a column participant_id{there}")
+            continue
+        if "pathology" not in map(_column, columns):
+            warnings.append(f"{table} has no column pathology, so all are of subgroup 'unknown'{there}")
         for row in rows:
             # A last column without a name holds a list of what overflows, or nothing.
             named = {_column(key): (value or "").strip() for key, value in row.items() if key and key.strip()}
@@ -126,7 +137,7 @@ def _participants(tables: Sequence[Path]) -> tuple[dict[str, dict[str, str]], li
             subject = subject if subject.startswith("sub-") else f"sub-{subject}"
             if people.setdefault(subject, named) != named:
                 problems.append(f"{table}: {subject} is described twice: {people[subject]} and {named}")
-    return people, problems
+    return people, problems, warnings
 
 
 def _column(name: str) -> str:

@@ -55,6 +55,28 @@ def repeated_subjects(cases: Sequence[Case]) -> int:
     return sum(count > 1 for count in Counter(case.subject or case.name for case in cases if not case.test).values())
 
 
+def too_few(cases: Sequence[Case], folds: Sequence[dict]) -> str:
+    """Return a note where nnU-Net's five folds will not work, or part a subject's scans; empty where they work.
+
+    Args:
+        cases: all.
+        folds: what :func:`subject_folds` gave for them.
+    """
+    training = [case for case in cases if not case.test]
+    subjects = len({case.subject or case.name for case in training})
+    if subjects >= FOLDS:
+        return ""
+    all_cases = "train on all cases, with 'all' in the place of the fold's number"
+    if folds:
+        return (
+            f"{subjects} subjects for training, so the splits file has folds 0 to {len(folds) - 1} only; for any other "
+            "fold nnU-Net makes a random split, which may part a subject's scans"
+        )
+    if subjects == 1 < len(training):
+        return f"all {len(training)} scans are of one subject, which no folds can hold out: {all_cases}"
+    return f"{subjects} case(s) for training, but nnU-Net makes five folds, which fails below five: {all_cases}"
+
+
 def encoded_folds(folds: list[dict[str, list[str]]], file_name: str) -> bytes:
     """Return the content of a file of folds: JSON, or a pickle where its name says so: nnU-Net v1 reads no other."""
     if file_name.endswith(".pkl"):

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from hws_nnunet.datasets.cases import Case, Collection, DatasetError
 from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.folds import encoded_folds, subject_folds
-from hws_nnunet.files import whole_folder
+from hws_nnunet.datasets.images import open_image
+from hws_nnunet.files import check_room, whole_folder
+from hws_nnunet.processes import on_all_cores
 
 FILE_ENDING = ".nii.gz"
 ENDINGS = (".nii.gz", ".nii")
@@ -42,6 +43,7 @@ def free_target(parent: Path, folder_name: str, *, overwrite: bool) -> Path:
 
     Raises:
         FileExistsError: it exists and ``overwrite`` is off, or another data set has its number.
+        OSError: it cannot be written.
     """
     target = parent / folder_name
     prefix = folder_name.split("_")[0]
@@ -50,6 +52,7 @@ def free_target(parent: Path, folder_name: str, *, overwrite: bool) -> Path:
         raise FileExistsError(f"data set number {int(prefix[-3:])} is taken by {', '.join(others)} in {parent}")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; --overwrite replaces it")
+    check_room(target, folder=True)
     return target
 
 
@@ -69,15 +72,19 @@ def written_cases(
     if wrong:
         raise DatasetError(collection.source, [f"expected {' or '.join(ENDINGS)}: {f}" for f in wrong])
     with whole_folder(target) as folder:
-        for case in tqdm(collection.cases, desc="writing", unit="case", disable=not progress):
-            part = "Ts" if case.test else "Tr"
-            for channel, image in enumerate(case.images):
-                _place(image, folder / f"images{part}" / f"{case.name}_{channel:04d}{FILE_ENDING}", link)
-            _place_label(case, folder / f"labels{part}" / f"{case.name}{FILE_ENDING}", link)
+        others = [folder] * len(collection.cases), [link] * len(collection.cases)
+        on_all_cores(_place_case, collection.cases, *others, desc="writing", progress=progress)
         _write_subgroups(collection, folder / "subgroups.csv")
         if folds := subject_folds(collection.cases):
             (folder / splits_file).write_bytes(encoded_folds(folds, splits_file))
         yield folder
+
+
+def _place_case(case: Case, folder: Path, link: bool) -> None:
+    part = "Ts" if case.test else "Tr"
+    for channel, image in enumerate(case.images):
+        _place(image, folder / f"images{part}" / f"{case.name}_{channel:04d}{FILE_ENDING}", link)
+    _place_label(case, folder / f"labels{part}" / f"{case.name}{FILE_ENDING}", link)
 
 
 def _place(source: Path, target: Path, link: bool) -> None:
@@ -93,7 +100,7 @@ def _place(source: Path, target: Path, link: bool) -> None:
 
 
 def _place_label(case: Case, target: Path, link: bool) -> None:
-    label, image = nib.load(case.label), nib.load(case.images[0])
+    label, image = open_image(case.label), open_image(case.images[0])
     # What rounding leaves between two files' grids is too much for nnU-Net v1: such a label goes on the image's own.
     if np.array_equal(label.affine, image.affine) and all(old == new for old, new in case.label_map.items()):
         _place(case.label, target, link)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hws_nnunet.datasets.cases import Collection
 from hws_nnunet.datasets.raw import FILE_ENDING, free_target, numbered_name, written_cases
+from hws_nnunet.files import needed_folder
 
 SPLITS_FILE = "splits_final.pkl"
 
@@ -24,8 +25,7 @@ def check_task_target(raw_base: Path, *, dataset_id: int, name: str, overwrite: 
     """Return the folder that :func:`write_raw_v1` would write, after its checks of it; arguments and errors are its."""
     raw_base = Path(raw_base)
     folder_name = task_name(dataset_id, name)
-    if not raw_base.is_dir():
-        raise FileNotFoundError(f"nnUNet_raw_data_base does not exist: {raw_base}")
+    needed_folder(raw_base, "nnUNet_raw_data_base")
     return free_target(raw_base / "nnUNet_raw_data", folder_name, overwrite=overwrite)
 
 
@@ -60,7 +60,6 @@ def write_raw_v1(
         DatasetError: the files are no NIfTI files.
     """
     target = check_task_target(raw_base, dataset_id=dataset_id, name=name, overwrite=overwrite)
-    target.parent.mkdir(exist_ok=True)
     names = {part: sorted(c.name for c in collection.cases if c.test == (part == "Ts")) for part in ("Tr", "Ts")}
     with written_cases(collection, target, splits_file=SPLITS_FILE, link=link, progress=progress) as folder:
         description = {

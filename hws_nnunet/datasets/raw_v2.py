@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hws_nnunet.datasets.cases import Collection
 from hws_nnunet.datasets.raw import FILE_ENDING, free_target, numbered_name, written_cases
+from hws_nnunet.files import needed_folder
 
 SPLITS_FILE = "splits_final.json"
 
@@ -24,8 +25,7 @@ def check_target(raw_folder: Path, *, dataset_id: int, name: str, overwrite: boo
     """Return the folder that :func:`write_raw_v2` would write, after its checks of it; arguments and errors are its."""
     raw_folder = Path(raw_folder)
     folder_name = dataset_name(dataset_id, name)
-    if not raw_folder.is_dir():
-        raise FileNotFoundError(f"nnUNet_raw does not exist: {raw_folder}")
+    needed_folder(raw_folder, "nnUNet_raw")
     return free_target(raw_folder, folder_name, overwrite=overwrite)
 
 

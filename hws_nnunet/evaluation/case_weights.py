@@ -13,8 +13,6 @@ from hws_nnunet.evaluation.readers import read_results
 from hws_nnunet.evaluation.results import ResultError
 from hws_nnunet.sampling import case_distribution, effective_sample_size, solve_beta
 
-_VALIDATIONS = ("validation", "validation_raw", ".")  # where a fold's folder has its summary.json: v2, v1, or it is one
-
 
 def held_out_dice(folds: Sequence[Path]) -> dict[str, float]:
     """Return the mean Dice of each case's structures, 0 to 1, in the validations of several folds, cases sorted.
@@ -31,10 +29,11 @@ def held_out_dice(folds: Sequence[Path]) -> dict[str, float]:
     found: dict[str, float] = {}
     of: dict[str, Path] = {}
     for fold in folds:
-        path = next((fold / name for name in _VALIDATIONS if (fold / name / "summary.json").is_file()), fold)
-        results = read_results(str(fold), path)
+        results = read_results(str(fold), fold)
         if twice := sorted(of.keys() & set(results.cases)):
-            raise ResultError(path, [f"case {twice[0]!r} was held out in {of[twice[0]]}, too: expected one fold each"])
+            raise ResultError(
+                results.source, [f"case {twice[0]!r} was held out in {of[twice[0]]}, too: expected one fold each"]
+            )
         with np.errstate(invalid="ignore"):
             counted = (~np.isnan(results.dice)).sum(axis=1)
             means = np.nansum(results.dice, axis=1) / counted

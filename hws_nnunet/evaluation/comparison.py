@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -15,7 +15,7 @@ from hws_nnunet.evaluation.statistics import tail, tail_names
 
 RESAMPLES, PERMUTATIONS, SEED = 2000, 9999, 0
 EXACT = 12  # most cases of which all 2^n signs are tried
-CONFIDENCE = 0.95
+CONFIDENCE, LEVEL = 0.95, 0.05
 _SAME = 1e-9  # what two programs' rounding may do to one number
 
 
@@ -47,21 +47,42 @@ class Paired:
     figures: Mapping[str, Difference]
     wilcoxon: float
     permutation: float
-    wilcoxon_holm: float = field(default=float("nan"))
-    permutation_holm: float = field(default=float("nan"))
+    wilcoxon_holm: float = float("nan")
+    permutation_holm: float = float("nan")
 
     @property
     def better(self) -> int:
         """Return in how many cases the other set is better."""
-        return int((self._gain() > _SAME).sum())
+        return int((self._sign * self.differences > _SAME).sum())
 
     @property
     def worse(self) -> int:
         """Return in how many cases the other set is worse."""
-        return int((self._gain() < -_SAME).sum())
+        return int((self._sign * self.differences < -_SAME).sum())
 
-    def _gain(self) -> np.ndarray:
-        return self.differences if self.metric.higher_is_better else -self.differences
+    @property
+    def gain(self) -> float:
+        """Return by how much the other set's mean is better."""
+        return self._sign * self.figures["mean"].difference
+
+    @property
+    def sure(self) -> bool:
+        """Return whether the permutation test finds the means to differ, after Holm's correction."""
+        return self.permutation_holm < LEVEL
+
+    @property
+    def _sign(self) -> int:
+        return 1 if self.metric.higher_is_better else -1
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return a row a figure, as a table has them."""
+        about = {"subgroup": self.subgroup, "label": self.label, "cases": len(self.cases), "left_out": self.left_out}
+        about |= {"better": self.better, "worse": self.worse}
+        tests = {"wilcoxon_p": self.wilcoxon, "wilcoxon_p_holm": self.wilcoxon_holm}
+        tests |= {"permutation_p": self.permutation, "permutation_p_holm": self.permutation_holm}
+        keys = ("baseline_value", "value", "difference", "low", "high")
+        figures = {name: dict(zip(keys, vars(found).values(), strict=True)) for name, found in self.figures.items()}
+        return [{**about, "statistic": name, **found, **tests} for name, found in figures.items()]
 
 
 def common_cases(baseline: ResultSet, other: ResultSet) -> tuple[str, ...]:
@@ -70,24 +91,27 @@ def common_cases(baseline: ResultSet, other: ResultSet) -> tuple[str, ...]:
     Raises:
         ResultError: the sets share no case, or differ in their labels.
     """
-    if set(baseline.labels) != set(other.labels):
-        raise ResultError(
-            other.source,
-            [
-                f"has the labels {short_list(other.labels)}, while {baseline.source} has "
-                f"{short_list(baseline.labels)}; expected the same, as averages over different labels do not compare"
-            ],
-        )
+    check_match(other.source, other.cases, other.labels, baseline=(baseline.source, baseline.cases, baseline.labels))
     there = set(other.cases)
-    if not (both := tuple(case for case in baseline.cases if case in there)):
-        raise ResultError(
-            other.source,
-            [
-                f"has no case in common with {baseline.source}: {short_list(other.cases)} against "
-                f"{short_list(baseline.cases)}"
-            ],
-        )
-    return both
+    return tuple(case for case in baseline.cases if case in there)
+
+
+def check_match(
+    name: str, cases: Sequence[str], labels: Sequence[str], *, baseline: tuple[str, Sequence[str], Sequence[str]]
+) -> None:
+    """Check that two sets can be compared, each told by its name, cases and labels.
+
+    Raises:
+        ResultError: they share no case, or differ in their labels.
+    """
+    first, known, expected = baseline
+    if set(labels) != set(expected):
+        text = f"has the labels {short_list(labels)}, while {first} has {short_list(expected)}; expected the same, as "
+        text += "averages over different labels do not compare (--dataset dataset.json names them)"
+        raise ResultError(name, [text])
+    if not set(cases) & set(known):
+        text = f"has no case in common with {first}: {short_list(cases)} against {short_list(known)}"
+        raise ResultError(name, [text])
 
 
 def compare(
@@ -96,6 +120,7 @@ def compare(
     groups: Mapping[str, Sequence[str]],
     metric: Metric,
     *,
+    parts: bool = False,
     progress: bool = False,
 ) -> list[Paired]:
     """Compare two sets over the cases that both have.
@@ -108,26 +133,27 @@ def compare(
         other: of the same labels.
         groups: cases of each subgroup; empty without subgroups.
         metric: that both sets have.
+        parts: compare each label in each subgroup instead.
         progress: show a bar on standard error.
 
     Raises:
         ResultError: the sets share no case, or differ in their labels.
     """
     both = common_cases(baseline, other)
-    one, two = (set_.values(metric.key)[set_.chosen(both)] for set_ in (baseline, other))
     order = [other.columns.index(label) for label in baseline.columns]
-    two = two[:, order]
-    wanted = [(label, "", np.arange(len(both))) for label in baseline.columns]
-    for group, cases in groups.items():
-        members = set(cases)
-        places = np.flatnonzero([case in members for case in both])
-        if places.size:
-            wanted.append((AVERAGE, group, places))
+    one = baseline.values(metric.key)[baseline.chosen(both)]
+    two = other.values(metric.key)[other.chosen(both)][:, order]
+    members_of = {group: np.isin(both, list(cases)) for group, cases in groups.items()}
+    wanted = [] if parts else [(label, "", np.ones(len(both), bool)) for label in baseline.columns]
+    labels = baseline.labels if parts else (AVERAGE,)
+    wanted += [(label, group, members) for group, members in members_of.items() for label in labels]
+    bar = tqdm(wanted, desc=f"comparing {metric.title}", unit="row", disable=not (progress and wanted))
     rows = []
-    bar = tqdm(wanted, desc=f"comparing {metric.title}", unit="row", disable=not progress)
-    for label, group, places in bar:
+    for label, group, members in bar:
         column = baseline.columns.index(label)
-        rows.append(_row(metric, label, group, np.array(both)[places], one[places, column], two[places, column]))
+        if members.any():
+            values = one[members, column], two[members, column]
+            rows.append(_row(metric, label, group, np.array(both)[members], *values))
     return _corrected(rows)
 
 
@@ -136,18 +162,8 @@ def _row(metric: Metric, label: str, group: str, cases: np.ndarray, one: np.ndar
     one, two, names = one[known], two[known], tuple(map(str, cases[known]))
     differences = two - one
     differences[np.abs(differences) <= _SAME] = 0
-    wilcoxon, permutation = _tests(differences)
-    return Paired(
-        metric,
-        label,
-        group,
-        names,
-        int((~known).sum()),
-        differences,
-        _figures(one, two, metric.higher_is_better),
-        wilcoxon,
-        permutation,
-    )
+    figures = _figures(one, two, metric.higher_is_better)
+    return Paired(metric, label, group, names, int((~known).sum()), differences, figures, *_tests(differences))
 
 
 def _figures(one: np.ndarray, two: np.ndarray, higher_is_better: bool) -> dict[str, Difference]:
@@ -205,15 +221,10 @@ def _sign_flips(differences: np.ndarray) -> float:
 
 def _corrected(rows: list[Paired]) -> list[Paired]:
     multipletests = needed("statsmodels.stats.multitest").multipletests
-    corrected = {}
     for test in ("wilcoxon", "permutation"):
         p = np.array([getattr(row, test) for row in rows])
         known = np.isfinite(p)
-        holm = np.full(len(p), np.nan)
         if known.any():
-            holm[known] = multipletests(p[known], method="holm")[1]
-        corrected[f"{test}_holm"] = holm
-    return [
-        Paired(**{**vars(row), **{key: float(holm[i]) for key, holm in corrected.items()}})
-        for i, row in enumerate(rows)
-    ]
+            p[known] = multipletests(p[known], method="holm")[1]
+        rows = [replace(row, **{f"{test}_holm": float(holm)}) for row, holm in zip(rows, p, strict=True)]
+    return rows

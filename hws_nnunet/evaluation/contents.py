@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hws_nnunet.evaluation.analysis import ALL_CASES, Analysis, Row, difference_rows, worst_cases
+from hws_nnunet.evaluation import figures
+from hws_nnunet.evaluation.analysis import Analysis, Row, difference_table, where, worst_cases
+from hws_nnunet.evaluation.answers import Answer, answers, disagreeing, piece_name, pieces
 from hws_nnunet.evaluation.comparison import Paired
-from hws_nnunet.evaluation.plots import plot_distributions, plot_sorted, plot_worst
 from hws_nnunet.evaluation.results import AVERAGE, METRICS, Metric
 from hws_nnunet.evaluation.rules import rules
 
 _MOST_CHANGED = 10
-_ORDINAL = {5: "5th", 10: "10th", 25: "25th", 75: "75th", 90: "90th", 95: "95th"}
+_ORDINAL = {"p5": "5th", "p10": "10th", "p25": "25th", "p75": "75th", "p90": "90th", "p95": "95th"}
+_TITLES = {"sd": "SD", "iqr": "IQR", "cvar_10": "CVaR 10 %", "left_out": "left out"}
+_TITLES |= {key: f"{ordinal} perc." for key, ordinal in _ORDINAL.items()}
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; the first ``names`` columns are text, the others numbers. ``folded`` tables open on a click."""
+    """Rows of text; the first ``names`` columns are text, the others numbers. ``folded`` tables open on a click.
+
+    A table ``on_page`` is too long for the Markdown.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     names: int
     title: str = ""
     folded: bool = False
+    on_page: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file, what it is called, and what it shows."""
+    """A figure for Plotly, what it shows, and where its numbers are to be read."""
 
-    file: str
-    png: bytes
+    plot: figures.Figure
     caption: str
+    numbers: str
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,10 @@ class Section:
     """A heading and what stands below it, in the order of the fields."""
 
     title: str
+    answers: tuple[Answer, ...] = ()
     text: tuple[str, ...] = ()
-    tables: tuple[Table, ...] = ()
     pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
 
 
 def number(value: object, digits: int = 3) -> str:
@@ -55,20 +63,54 @@ def number(value: object, digits: int = 3) -> str:
 
 def p_value(value: float) -> str:
     """Return a p value as a table shows it."""
-    return "–" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "< 0.001" if value < 0.001 else number(value)
+
+
+def signed(value: float, metric: Metric) -> str:
+    """Return a difference as a table shows it."""
+    return number(value) if math.isnan(value) else f"{value:+.{metric.digits}f}"
+
+
+def _table(
+    rows: Sequence[Row], keys: Sequence[str] | Mapping[str, str], names: int, title: str, **more: object
+) -> Table:
+    """Lay rows out: ``keys`` of the columns, perhaps with headings; ``digits`` and ``folded`` may be given."""
+    digits = more.pop("digits", 3)
+    headings = keys.values() if isinstance(keys, Mapping) else (_TITLES.get(key, key) for key in keys)
+    cells = [
+        tuple("all cases" if (key, row[key]) == ("subgroup", "") else number(row[key], digits) for key in keys)
+        for row in rows
+    ]
+    return Table(tuple(headings), tuple(cells), names, title, **more)
 
 
 def sections(analysis: Analysis, *, tolerance: float) -> list[Section]:
-    """Return the report's sections, figures drawn.
+    """Return the report's sections, figures drawn, what it answers first.
 
     Args:
         analysis: all that is to be said.
         tolerance: of the normalised surface Dice where it was computed, in millimetres.
     """
     metrics = [m for m in METRICS if any(m in one.metrics for one in analysis.sets)]
-    found = [_sources(analysis), *(_metric(analysis, metric) for metric in metrics), _worst(analysis)]
-    found += [_comparison(analysis, other.name) for other in analysis.sets[1:]]
-    return [*found, Section("How the figures are made", rules(analysis, tolerance=tolerance))]
+    found = [_answers(analysis)]
+    found += [_comparison(analysis, place) for place in range(1, len(analysis.sets))]
+    found += [*(_metric(analysis, metric) for metric in metrics), _worst(analysis), _cases(analysis)]
+    return [*found, _sources(analysis), Section("How the figures are made", text=rules(analysis, tolerance=tolerance))]
+
+
+def _answers(analysis: Analysis) -> Section:
+    dice = METRICS[0]
+    picture = _distributions(analysis, dice)
+    if len(analysis.sets) > 1:
+        what = "structure and subgroup" if analysis.groups else "structure"
+        picture = Picture(
+            figures.changes(analysis, dice),
+            f"Who gains and who loses: difference of mean Dice by {what}, largest loss first, "
+            "with 95 % intervals; left of 0 is worse",
+            "the first table of each comparison",
+        )
+    text = (f"{len(analysis.notes)} note(s) on the input stand under Result sets.",) if analysis.notes else ()
+    return Section("Answers", answers=tuple(answers(analysis)), pictures=(picture,), text=text)
 
 
 def _sources(analysis: Analysis) -> Section:
@@ -76,176 +118,142 @@ def _sources(analysis: Analysis) -> Section:
         (one.name, one.source, one.surface_tool or "–", str(len(one.cases)), str(len(one.labels)))
         for one in analysis.sets
     ]
-    notes = tuple(f"Note: {note}." for note in analysis.notes)
     table = Table(("set", "source", "HD95 and surface Dice by", "cases", "labels"), tuple(rows), 3)
-    return Section("Result sets", notes, (table,))
+    return Section("Result sets", text=tuple(f"Note: {note}." for note in analysis.notes), tables=(table,))
+
+
+def _distributions(analysis: Analysis, metric: Metric) -> Picture:
+    caption = (
+        f"{metric.title} of each case, by subgroup: a point a case, moved sideways to be seen; boxes: quartiles and "
+    )
+    caption += "median, whiskers: 5th to 95th percentile, all interpolated, so that they need not end at a case"
+    return Picture(figures.distributions(analysis, metric), caption, f"the tables of {metric.title}, and Cases")
+
+
+def _cases(analysis: Analysis) -> Section:
+    values = where(analysis.values, metric="dice").replace({"subgroup": {"": "–"}})
+    missed = values[(values.missed == 1) & (values.label != AVERAGE)].groupby(["set", "case"])["label"].agg(", ".join)
+    wide = values.pivot(index=["case", "set", "subgroup"], columns="label", values="value").reset_index()
+    rows = wide.merge(missed.rename("missed"), how="left", on=["set", "case"]).to_dict("records")
+    columns = ("case", "set", "subgroup", "missed", AVERAGE, *analysis.sets[0].labels)
+    table = _table(rows, columns, 4, "Dice of every case and structure", on_page=True, folded=True)
+    text = "A click on a point of a figure, or on a case's name, shows the case here."
+    return Section("Cases", text=(text,), tables=(table,))
 
 
 def _metric(analysis: Analysis, metric: Metric) -> Section:
-    tables = [_table(analysis, metric, AVERAGE, f"{metric.title}, average of a case's labels")]
-    for label in analysis.sets[0].labels:
-        tables.append(_table(analysis, metric, label, f"{metric.title}, {label}", folded=len(analysis.groups) > 0))
-    pictures = []
-    sets = [one for one in analysis.sets if metric in one.metrics]
-    png = plot_distributions(sets, analysis.groups, metric)
-    pictures.append(Picture(f"{metric.key}_cases.png", png, f"{metric.title} of each case, by subgroup"))
-    text = [
-        f"{'Higher' if metric.higher_is_better else 'Lower'} is better. CVaR: the mean of the worst 10 % of the cases."
-    ]
-    for one in sets:
-        for row in (analysis.gap(set=one.name, metric=metric.key, label=AVERAGE, statistic="mean"),):
-            if row is not None:
-                text.append(
-                    f"{one.name}: worst subgroup {row['worst']} (mean {number(row['worst_value'], metric.digits)}, "
-                    f"{row['worst_cases']} cases), {number(row['gap'], metric.digits)} from the best, {row['best']} "
-                    f"({number(row['best_value'], metric.digits)}, {row['best_cases']} cases)."
-                )
-    tables = [tables[0], *([_gap_table(analysis, metric)] if analysis.gaps else []), *tables[1:]]
-    return Section(metric.axis, tuple(text), tuple(tables), tuple(pictures))
-
-
-def _table(analysis: Analysis, metric: Metric, label: str, title: str, *, folded: bool = False) -> Table:
     tail = ("p25", "p10", "p5", "min") if metric.higher_is_better else ("p75", "p90", "p95", "max")
-    keys = ("mean", "sd", "median", "iqr", *tail, "cvar_10")
-    names = [_tail_name(key) for key in keys]
-    counted = ("failed", "missed", "invented") if metric.key == "dice" else ()
-    columns = ("set", "subgroup", "cases", *names, *counted, "left out")
-    rows = [
-        (
-            str(row["set"]),
-            "all cases" if row["subgroup"] == ALL_CASES else str(row["subgroup"]),
-            str(row["cases"]),
-            *(number(row[key], metric.digits) for key in keys),
-            *(number(row[key]) for key in counted),
-            str(row["left_out"]),
-        )
-        for row in analysis.find(metric=metric.key, label=label)
-    ]
-    return Table(columns, tuple(rows), 2, title, folded)
-
-
-def _tail_name(key: str) -> str:
-    if key.startswith("p"):
-        return f"{_ORDINAL[int(key[1:])]} perc."
-    return {"sd": "SD", "iqr": "IQR", "cvar_10": "CVaR 10 %"}.get(key, key)
-
-
-def _gap_table(analysis: Analysis, metric: Metric) -> Table:
-    rows = [
-        (
-            str(row["set"]),
-            str(row["label"]),
-            _tail_name(str(row["statistic"])),
-            f"{row['worst']} ({row['worst_cases']})",
-            f"{row['best']} ({row['best_cases']})",
-            number(row["worst_value"], metric.digits),
-            number(row["best_value"], metric.digits),
-            number(row["gap"], metric.digits),
-        )
-        for row in analysis.gaps
-        if row["metric"] == metric.key
-    ]
-    columns = ("set", "label", "figure", "worst subgroup (cases)", "best subgroup (cases)", "worst", "best", "gap")
-    return Table(columns, tuple(rows), 5, f"{metric.title}: gaps between subgroups", folded=True)
+    keys = ("cases", "mean", "sd", "median", "iqr", *tail, "cvar_10")
+    keys += (("failed", "missed", "invented") if metric.key == "dice" else ()) + ("left_out",)
+    rows = where(analysis.statistics, metric=metric.key)
+    average, labels = (rows[flags].to_dict("records") for flags in (rows.label == AVERAGE, rows.label != AVERAGE))
+    better, title, digits = ("Higher" if metric.higher_is_better else "Lower"), metric.title, metric.digits
+    text = [f"{better} is better. CVaR: the mean of the worst 10 % of the cases."]
+    tables = [_table(average, ("set", "subgroup", *keys), 2, f"{title}, average of a case's labels", digits=digits)]
+    if len(analysis.gaps):
+        gaps = where(analysis.gaps, metric=metric.key)
+        for row in where(gaps, label=AVERAGE, statistic="mean").to_dict("records"):
+            text.append(
+                f"{row['set']}: worst subgroup {row['worst']} (mean {number(row['worst_value'], digits)}, "
+                f"{row['worst_cases']} cases), {number(row['gap'], digits)} from the best, {row['best']} "
+                f"({number(row['best_value'], digits)}, {row['best_cases']} cases)."
+            )
+        columns = {key: key for key in ("set", "label")} | {"statistic": "figure", "worst": "worst subgroup"}
+        columns |= {"best": "best subgroup", "worst_cases": "cases", "worst_value": "worst", "best_cases": "cases "}
+        columns |= {"best_value": "best", "gap": "gap"}
+        found = gaps.replace({"statistic": _TITLES}).to_dict("records")
+        tables.append(_table(found, columns, 5, f"{title}: gaps between subgroups", digits=digits, folded=True))
+    about = ("label", "set", "subgroup", *keys)
+    tables.append(_table(labels, about, 3, f"{title} of each label", digits=digits, folded=len(analysis.groups) > 0))
+    return Section(metric.axis, text=tuple(text), tables=tuple(tables), pictures=(_distributions(analysis, metric),))
 
 
 def _worst(analysis: Analysis) -> Section:
-    metric = METRICS[0]
+    metric, group_of = METRICS[0], analysis.group_of
+    columns = {"case": "case", "subgroup": "subgroup", "label": "worst label", "missed": "missed"}
+    columns |= {"value": "average Dice", "label_value": "Dice of the worst label"}
     tables, pictures = [], []
-    group_of = {case: group for group, cases in analysis.groups.items() for case in cases}
-    for place, one in enumerate(analysis.sets):
-        rows = [
-            (
-                str(row["case"]),
-                group_of.get(str(row["case"]), "–"),
-                str(row["label"]),
-                ", ".join(row["missed"]) or "–",
-                number(row["value"]),
-                number(row["label_value"]),
-            )
-            for row in worst_cases(one, metric)
-        ]
-        columns = ("case", "subgroup", "worst label", "missed", "average Dice", "Dice of the worst label")
-        tables.append(Table(columns, tuple(rows), 4, one.name))
+    for one in analysis.sets:
+        rows = [row | {"subgroup": group_of.get(row["case"], "–")} for row in worst_cases(one, metric)]
+        tables.append(_table(rows, columns, 4, one.name))
+        caption = f"Worst cases of {one.name}: bars: averages, their pattern the subgroup; marks: structures"
         pictures.append(
-            Picture(f"worst_{place + 1}.png", plot_worst(one, group_of, metric), f"Worst cases of {one.name}")
+            Picture(figures.worst(analysis, one, metric), caption, f"the table {one.name} below, and Cases")
         )
-    return Section("Worst cases", (), tuple(tables), tuple(pictures))
+    return Section("Worst cases", pictures=tuple(pictures), tables=tuple(tables))
 
 
-def _comparison(analysis: Analysis, name: str) -> Section:
-    baseline = analysis.sets[0]
-    (other,) = (one for one in analysis.sets if one.name == name)
-    tables, pictures = [], []
+def _comparison(analysis: Analysis, place: int) -> Section:
+    baseline, other = analysis.sets[0], analysis.sets[place]
+    tables, split = [], []
     for metric in METRICS:
-        if (paired := analysis.comparisons.get((name, metric.key))) is not None:
+        if (other.name, metric.key) in analysis.comparisons:
+            paired = analysis.comparisons[other.name, metric.key]
+            fine = pieces(analysis, other.name, metric.key) if analysis.groups else []
+            tables += [_fine_table(analysis, fine, other.name, metric)] if fine else []
             tables += _paired_tables(paired, metric)
-    tables += _changed_tables([row for row in difference_rows(analysis) if row["set"] == name], baseline.name, name)
-    place = analysis.sets.index(other) + 1
-    png = plot_sorted(baseline, other, METRICS[0])
-    pictures.append(Picture(f"sorted_{place}.png", png, f"Sorted cases of {other.name} and {baseline.name}"))
-    whole = analysis.comparisons[name, "dice"][len(baseline.labels)]
-    same = len(whole.cases) - whole.better - whole.worse
-    text = (
-        f"Differences are {name} less {baseline.name}, case by case, over the cases of both; in brackets 95 % "
-        f"bootstrap intervals. Average Dice is higher in {whole.better}, lower in {whole.worse} and the same in "
-        f"{same} of {len(whole.cases)} cases.",
+            split += [f"{metric.title} of {piece_name(row)}" for row in disagreeing([*paired, *fine])]
+    changed = where(difference_table(analysis), set=other.name)
+    columns = {"case": "case", "subgroup": "subgroup", "baseline_dice": baseline.name, "dice": other.name}
+    columns |= {"change": "difference"}
+    changed = changed.assign(change=[signed(value, METRICS[0]) for value in changed.difference])
+    changed = changed.replace({"subgroup": {"": "–"}})
+    for title, rows in (
+        ("Cases that got worse most", changed[changed.difference < 0]),
+        ("Cases that got better most", changed[changed.difference > 0][::-1]),
+    ):
+        if len(rows):
+            tables.append(_table(rows.head(_MOST_CHANGED).to_dict("records"), columns, 2, title))
+    better, worse = (changed.difference > 0).sum(), (changed.difference < 0).sum()
+    text = [
+        f"Differences are {other.name} less {baseline.name}, case by case, over the cases of both; in brackets 95 % "
+        f"bootstrap intervals. Average Dice is higher in {better}, lower in {worse} and the same in "
+        f"{len(changed) - better - worse} of {len(changed)} cases.",
+        "The two tests ask different things: Wilcoxon's whether cases tend to be better or worse, by the ranks of "
+        "their differences, the permutation test whether their mean differs, so that many small gains beside a few "
+        "large losses can pass the one and not the other. "
+        + (f"Here they disagree, at 0.05 after Holm's correction, on {', '.join(split)}." if split else ""),
+    ]
+    caption = (
+        f"Sorted cases of {other.name} and {baseline.name}: each set by itself, worst first; grey: the worst tenth"
     )
-    return Section(f"{name} against {baseline.name}", text, tuple(tables), tuple(pictures))
+    picture = Picture(figures.sorted_cases(analysis, other, METRICS[0]), caption, "the table of Dice, and Cases")
+    return Section(f"{other.name} against {baseline.name}", text=tuple(text), pictures=(picture,), tables=tuple(tables))
+
+
+def _fine_table(analysis: Analysis, fine: Sequence[Paired], name: str, metric: Metric) -> Table:
+    both = analysis.sets[0].name, name
+    values = where(analysis.values, metric="dice").query("failed == 1")
+    rows = []
+    for one in fine:
+        found, failed = one.figures["mean"], values[(values.label == one.label) & values.case.isin(one.cases)]
+        row: Row = {"label": one.label, "subgroup": one.subgroup, "difference": _interval(one, "mean")}
+        row |= {f"mean, {each}": value for each, value in zip(both, (found.baseline, found.other), strict=True)}
+        row |= {f"failed, {each}": len(where(failed, set=each)) for each in both} if metric.key == "dice" else {}
+        row |= {"cases": len(one.cases), "better": one.better, "worse": one.worse}
+        row |= {"Wilcoxon, Holm": p_value(one.wilcoxon_holm), "permutation, Holm": p_value(one.permutation_holm)}
+        rows.append(row)
+    title = f"Differences in mean {metric.axis} by label and subgroup, largest loss first"
+    return _table(rows, list(rows[0]), 2, title, digits=metric.digits)
+
+
+def _interval(one: Paired, name: str) -> str:
+    found, metric = one.figures[name], one.metric
+    ends = f" [{signed(found.low, metric)}, {signed(found.high, metric)}]"
+    return signed(found.difference, metric) + ("" if math.isnan(found.low) else ends)
 
 
 def _paired_tables(paired: Sequence[Paired], metric: Metric) -> list[Table]:
     """Return the differences with their intervals, and the tests; together they would not fit a page's width."""
-    figures = tuple(paired[0].figures)
-    differences, tests = [], []
+    rows = []
     for one in paired:
-        about = (one.label, one.subgroup or "all cases", str(len(one.cases)))
-        cells = []
-        for found in one.figures.values():
-            interval = (
-                "" if math.isnan(found.low) else f" [{_signed(found.low, metric)}, {_signed(found.high, metric)}]"
-            )
-            cells.append(_signed(found.difference, metric) + interval)
-        differences.append((*about, *cells))
-        p = (one.wilcoxon, one.wilcoxon_holm, one.permutation, one.permutation_holm)
-        counts = map(str, (one.left_out, one.better, one.worse))
-        tests.append((*about, *counts, *(p_value(value) for value in p)))
-    about = ("label", "subgroup", "cases")
+        row: Row = {"label": one.label, "subgroup": one.subgroup, "cases": len(one.cases), "left_out": one.left_out}
+        row |= {name: _interval(one, name) for name in one.figures}
+        row |= {"better": one.better, "worse": one.worse, "Wilcoxon p": p_value(one.wilcoxon)}
+        row |= {"Holm": p_value(one.wilcoxon_holm), "permutation p": p_value(one.permutation)}
+        rows.append(row | {"Holm ": p_value(one.permutation_holm)})
+    about, tests = ("label", "subgroup", "cases"), ("left_out", *list(rows[0])[-6:])
     return [
-        Table((*about, *map(_tail_name, figures)), tuple(differences), 2, f"Differences in {metric.axis}"),
-        Table(
-            (*about, "left out", "better", "worse", "Wilcoxon p", "Holm", "permutation p", "Holm "),
-            tuple(tests),
-            2,
-            f"Tests of differences in {metric.axis}",
-        ),
-    ]
-
-
-def _signed(value: float, metric: Metric) -> str:
-    return "–" if math.isnan(value) else f"{value:+.{metric.digits}f}"
-
-
-def _changed_tables(rows: Sequence[Row], baseline: str, name: str) -> list[Table]:
-    columns = ("case", "subgroup", baseline, name, "difference")
-    worse = [row for row in rows if row["difference"] < 0][:_MOST_CHANGED]
-    better = [row for row in reversed(rows) if row["difference"] > 0][:_MOST_CHANGED]
-    return [
-        Table(
-            columns,
-            tuple(
-                (
-                    str(row["case"]),
-                    str(row["subgroup"]) or "–",
-                    number(row["baseline_dice"]),
-                    number(row["dice"]),
-                    _signed(float(row["difference"]), METRICS[0]),
-                )
-                for row in chosen
-            ),
-            2,
-            title,
-        )
-        for title, chosen in (("Cases that got worse most", worse), ("Cases that got better most", better))
-        if chosen
+        _table(rows, (*about, *paired[0].figures), 2, f"Differences in {metric.axis}"),
+        _table(rows, (*about, *tests), 2, f"Tests of differences in {metric.axis}", folded=True),
     ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hws_nnunet.datasets.case_table import CaseTableError, read_case_groups
+from hws_nnunet.datasets.case_table import UNNAMED, CaseTableError, read_case_groups
 from hws_nnunet.evaluation.results import ResultError, short_list
 
 
@@ -27,7 +27,12 @@ def read_groups(path: Path, cases: Iterable[str]) -> dict[str, tuple[str, ...]]:
     wanted = sorted(set(cases))
     if unknown := [case for case in wanted if case not in group_of]:
         raise ResultError(path, [f"lacks {len(unknown)} of {len(wanted)} cases of the results: {short_list(unknown)}"])
+    return cases_by_group(group_of, wanted)
+
+
+def cases_by_group(group_of: Mapping[str, str], cases: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the cases of each subgroup, subgroups and cases sorted; ``(none)`` are those that have none."""
     groups: dict[str, list[str]] = {}
-    for case in wanted:
-        groups.setdefault(group_of[case], []).append(case)
+    for case in sorted(set(cases)):
+        groups.setdefault(group_of.get(case) or UNNAMED, []).append(case)
     return {group: tuple(groups[group]) for group in sorted(groups)}

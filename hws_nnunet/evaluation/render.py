@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import base64
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hws_nnunet.evaluation.contents import Section, Table
 from hws_nnunet.evaluation.extra import needed
 
-_TEMPLATE = Path(__file__).with_name("report.html.j2")
+_FILES = {key: Path(__file__).with_name(f"report.{key}") for key in ("html.j2", "css", "js")}
 
 
-def to_markdown(title: str, sections: Sequence[Section], *, figures: str) -> str:
-    """Return a report as Markdown.
+def to_markdown(title: str, sections: Sequence[Section], *, page: str) -> str:
+    """Return a report as Markdown, without figures and without the tables that are for the page alone.
 
     Args:
         title: its heading.
         sections: what it says.
-        figures: the folder of the pictures, as seen from the report.
+        page: name of the HTML file, which has the figures.
     """
-    blocks = [f"# {plain(title)}"]
+    blocks = [f"# {plain(title)}", f"Figures, and tables that sort, are in [{page}]({page})."]
     for section in sections:
+        tables = [table for table in section.tables if not table.on_page]
+        if section.tables and not tables:
+            continue
         blocks.append(f"## {plain(section.title)}")
+        for answer in section.answers:
+            blocks.append(f"### {plain(answer.title)}")
+            blocks.append(" ".join(f"**{plain(lead)}** {plain(text)}" for lead, text in answer.points))
         blocks += [plain(text) for text in section.text]
-        for table in section.tables:
+        for table in tables:
             if table.title:
                 blocks.append(f"### {plain(table.title)}")
             blocks.append(_table(table))
-        blocks += [f"![{plain(p.caption)}]({figures}/{p.file})" for p in section.pictures]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -44,16 +49,40 @@ def _table(table: Table) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def to_html(title: str, sections: Sequence[Section]) -> str:
-    """Return a report as one HTML file that needs no other: figures are inside.
+def to_html(
+    title: str,
+    sections: Sequence[Section],
+    *,
+    sets: Sequence[str] = (),
+    subgroups: Sequence[str] = (),
+    galleries: Mapping[str, Sequence[Mapping[str, str]]] | None = None,
+) -> str:
+    """Return a report as one HTML file that needs no other and no network: styles, figures and scripts are inside.
+
+    Args:
+        title: its heading.
+        sections: what it says.
+        sets: names that people can hide.
+        subgroups: names that people can hide.
+        galleries: pictures of cases: by case ``title``, ``page`` and ``picture``, addresses as seen from the file.
 
     Raises:
-        RuntimeError: Jinja2 is not installed.
+        RuntimeError: Jinja2 or Plotly is not installed.
     """
-    jinja2 = needed("jinja2")
+    jinja2, offline = needed("jinja2"), needed("plotly.offline")
+    style, script = (_FILES[key].read_text(encoding="utf-8") for key in ("css", "js"))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(title=title, sections=sections)
+    plots = [picture.plot for section in sections for picture in section.pictures]
+    template = environment.from_string(_FILES["html.j2"].read_text(encoding="utf-8"))
+    return template.render(
+        title=title,
+        sections=sections,
+        sets=sets,
+        subgroups=subgroups,
+        style=style,
+        # A script ends at the first </script>, in texts, too.
+        data=json.dumps({"plots": plots, "galleries": galleries or {}}).replace("<", "\\u003c"),
+        scripts=(offline.get_plotlyjs(), script),
+    )

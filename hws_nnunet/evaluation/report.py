@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from tqdm import tqdm
 
-from hws_nnunet.evaluation.analysis import Row, analyse, case_rows, comparison_rows, difference_rows
+from hws_nnunet.evaluation.analysis import analyse, case_table, comparison_table, difference_table
+from hws_nnunet.evaluation.comparison import check_match
 from hws_nnunet.evaluation.contents import sections
 from hws_nnunet.evaluation.extra import needed
-from hws_nnunet.evaluation.groups import read_groups
-from hws_nnunet.evaluation.labels import LabelTable, read_labels
+from hws_nnunet.evaluation.galleries import find_galleries, link_back, pictures
+from hws_nnunet.evaluation.groups import cases_by_group, read_groups
+from hws_nnunet.evaluation.labels import read_labels
 from hws_nnunet.evaluation.readers import read_results
 from hws_nnunet.evaluation.render import to_html, to_markdown
-from hws_nnunet.evaluation.results import ResultError, ResultSet, short_list
+from hws_nnunet.evaluation.results import ResultSet, short_list
 from hws_nnunet.evaluation.segmentations import Pairs, evaluate, find_labels, find_pairs
 from hws_nnunet.files import whole_folder
 
-HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+HTML, MARKDOWN = "report.html", "report.md"
 TABLES = ("cases.csv", "statistics.csv", "gaps.csv", "comparison.csv", "differences.csv")
 TITLE = "Robustness report"
 
@@ -32,6 +33,7 @@ def write_report(
     subgroups: Path | None = None,
     references: Path | None = None,
     dataset: Path | None = None,
+    columns: Mapping[str, str] | None = None,
     threshold: float = 0.5,
     tolerance: float = 1.0,
     overwrite: bool = False,
@@ -42,10 +44,11 @@ def write_report(
     Args:
         results: the sets by their names, the first one the baseline: files as for
             :func:`~hws_nnunet.evaluation.readers.read_results`, or, with ``references``, folders of predictions.
-        out: the folder; gets ``report.html``, ``report.md``, ``figures`` and those of :data:`TABLES` that have rows.
-        subgroups: table with the columns ``case`` and ``subgroup``.
+        out: the folder; gets ``report.html``, ``report.md`` and those of :data:`TABLES` that have rows.
+        subgroups: table with the columns ``case`` and ``subgroup``; without it they are as the results tell them.
         references: folder of reference label maps, for sets that are folders.
         dataset: ``dataset.json``, for the names of labels and for regions.
+        columns: what the columns of tables are, by their headings.
         threshold: a case fails with a Dice below it, above 0 and at most 1.
         tolerance: of the normalised surface Dice, in millimetres, above 0.
         overwrite: replace an earlier report at ``out``.
@@ -70,25 +73,29 @@ def write_report(
     if not (tolerance > 0 and math.isfinite(tolerance)):
         raise ValueError(f"the tolerance has to be above 0 mm, given: {tolerance}")
     _check_target(out, overwrite=overwrite)
-    for module in ("jinja2", "statsmodels.stats.multitest"):
+    for module in ("jinja2", "pandas", "plotly", "statsmodels.stats.multitest"):
         needed(module)
-    sets, groups, notes = _read(results, subgroups, references, dataset, tolerance, progress)
+    sets, groups, notes = _read(results, subgroups, references, dataset, columns, tolerance, progress)
     analysis = analyse(sets, groups, threshold=threshold, notes=notes, progress=progress)
     with tqdm(total=3, desc="writing", disable=not progress) as bar:
         found = sections(analysis, tolerance=tolerance)
         bar.update()
         with whole_folder(out) as folder:
-            rows = (case_rows(analysis), analysis.statistics, analysis.gaps)
-            rows += (comparison_rows(analysis), difference_rows(analysis))
-            for name, table in zip(TABLES, rows, strict=True):
-                _write_table(folder / name, table)
+            tables = (case_table(analysis), analysis.statistics, analysis.gaps)
+            tables += (comparison_table(analysis), difference_table(analysis))
+            for name, table in zip(TABLES, tables, strict=True):
+                if len(table):
+                    # Numbers in full, so that a report made from them has the same figures.
+                    table.to_csv(folder / name, index=False, lineterminator="\n")
             bar.update()
-            (folder / FIGURES).mkdir()
-            for picture in (picture for section in found for picture in section.pictures):
-                (folder / FIGURES / picture.file).write_bytes(picture.png)
-            (folder / MARKDOWN).write_text(to_markdown(TITLE, found, figures=FIGURES), encoding="utf-8")
-            (folder / HTML).write_text(to_html(TITLE, found), encoding="utf-8")
+            (folder / MARKDOWN).write_text(to_markdown(TITLE, found, page=HTML), encoding="utf-8")
+            galleries = find_galleries(sets)
+            names = {"sets": list(results), "subgroups": list(groups)}
+            page = to_html(TITLE, found, galleries=pictures(galleries, out), **names)
+            (folder / HTML).write_text(page, encoding="utf-8")
             bar.update()
+    for gallery in galleries:
+        link_back(gallery, out / HTML)
     return out
 
 
@@ -97,6 +104,7 @@ def _read(
     subgroups: Path | None,
     references: Path | None,
     dataset: Path | None,
+    columns: Mapping[str, str] | None,
     tolerance: float,
     progress: bool,
 ) -> tuple[list[ResultSet], dict[str, tuple[str, ...]], list[str]]:
@@ -108,31 +116,27 @@ def _read(
         if references is not None and path.is_dir():
             found[name] = find_pairs(name, path, Path(references), progress=progress)
         else:
-            found[name] = read_results(name, path, label_names=names)
+            found[name] = read_results(name, path, label_names=names, columns=columns)
     folders = [one for one in found.values() if isinstance(one, Pairs)]
     if references is not None and not folders:
         raise ValueError(f"--references {references} is given, but none of the result sets is a folder of predictions")
     cases = {case for one in found.values() for case in one.cases}
-    groups = read_groups(subgroups, cases) if subgroups is not None else {}
-    baseline = next(iter(found.values()))
-    for one in found.values():
-        if not set(one.cases) & set(baseline.cases):
-            raise ResultError(
-                one.name,
-                [
-                    f"has no case in common with {baseline.name}: {short_list(one.cases)} against "
-                    f"{short_list(baseline.cases)}"
-                ],
-            )
+    told = {case: group for one in found.values() for case, group in getattr(one, "group_of", {}).items() if group}
+    groups = cases_by_group(told, cases) if told else {}
+    if subgroups is not None:
+        groups = read_groups(subgroups, cases)
     if folders:
         needed("monai.metrics")
         labels = labels or find_labels(folders, progress=progress)
-    _check_labels(found, labels)
+    named = [(one.name, one.cases, tuple(labels.regions) if one in folders else one.labels) for one in found.values()]
+    for other in named[1:]:
+        check_match(*other, baseline=named[0])
     missing: dict[tuple, list[str]] = {}
     for one in folders:
         if one.without_prediction:
             missing.setdefault(tuple(one.without_prediction), []).append(one.name)
-    notes = [
+    notes = [note for one in found.values() for note in getattr(one, "notes", ())]
+    notes = list(dict.fromkeys(notes)) + [
         f"{', '.join(names)}: {len(cases)} reference(s) have no prediction, and count for nothing: {short_list(cases)}"
         for cases, names in missing.items()
     ]
@@ -143,43 +147,14 @@ def _read(
     return sets, groups, notes
 
 
-def _check_labels(found: Mapping[str, ResultSet | Pairs], labels: LabelTable | None) -> None:
-    by_set = {name: tuple(labels.regions) if isinstance(one, Pairs) else one.labels for name, one in found.items()}
-    (first, expected), *others = by_set.items()
-    for name, given in others:
-        if set(given) != set(expected):
-            raise ResultError(
-                name,
-                [
-                    f"has the labels {short_list(given)}, while {first} has {short_list(expected)}; expected the same, "
-                    "as averages over different labels do not compare (--dataset dataset.json names them)"
-                ],
-            )
-
-
 def _check_target(out: Path, *, overwrite: bool) -> None:
     if not out.exists():
         return
     if not overwrite:
         raise FileExistsError(f"{out} exists; --overwrite replaces it")
-    ours = {HTML, MARKDOWN, FIGURES, *TABLES}
+    ours = {HTML, MARKDOWN, "figures", *TABLES}  # earlier versions had a folder of figures
     foreign = [path.name for path in out.iterdir() if path.name not in ours] if out.is_dir() else [out.name]
     if foreign:
         raise FileExistsError(
             f"{out} is no report, as it holds {short_list(foreign)}: --overwrite replaces reports only"
         )
-
-
-def _write_table(path: Path, rows: Iterable[Row]) -> None:
-    rows = list(rows)
-    if not rows:
-        return
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
-
-
-def _cell(value: object) -> object:
-    """Numbers in full, so that a report made from them has the same figures; nothing is an empty field."""
-    return "" if isinstance(value, float) and math.isnan(value) else value

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,13 @@ _MOST_NAMED = 10
 
 
 class ResultError(ValueError):
-    """Results that cannot be used; the message lists every problem found, one a line."""
+    """Results that cannot be used; the message counts all problems and lists those found, one a line."""
 
     def __init__(self, source: str | Path, problems: Sequence[str]):
         self.problems = list(problems)
+        count = sum(int(text.split()[2]) if text.startswith("... and ") else 1 for text in self.problems)
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        super().__init__(f"{source}: {len(self.problems)} problem(s), nothing was written:\n{lines}")
+        super().__init__(f"{source}: {count} problem(s), nothing was written:\n{lines}")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,12 @@ METRICS = (
     Metric("hd95", "HD95", "mm", False, 2),
     Metric("nsd", "normalised surface Dice", "", True, 3),
 )
+_UNIT = "0 to 1, or nothing where reference and prediction are empty"
+_RANGES = (
+    ("dice", "Dice", 1.0, _UNIT),
+    ("nsd", "NSD", 1.0, _UNIT),
+    ("hd95", "HD95", 1e300, "millimetres from 0 on; for a missed structure the diagonal of the image, say"),
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ class ResultSet:
         reference_size: voxels of the structure in the reference; NaN where unknown.
         predicted_size: voxels of the structure in the prediction; NaN where unknown.
         surface_tool: what computed ``hd95`` and ``nsd``; empty without them.
+        group_of: subgroups of cases, where the source tells them.
+        notes: what people should know of the source.
     """
 
     name: str
@@ -72,6 +81,8 @@ class ResultSet:
     hd95: np.ndarray | None = None
     nsd: np.ndarray | None = None
     surface_tool: str = ""
+    group_of: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if problems := self._problems():
@@ -86,6 +97,11 @@ class ResultSet:
     def columns(self) -> tuple[str, ...]:
         """Return the names of the columns of :meth:`values`: the labels, then their average."""
         return (*self.labels, AVERAGE)
+
+    @property
+    def sizes_known(self) -> bool:
+        """Return whether the sizes of all structures are told, so that missed and invented ones can be counted."""
+        return bool(np.isfinite([self.reference_size, self.predicted_size]).all())
 
     @property
     def missed(self) -> np.ndarray:
@@ -104,12 +120,14 @@ class ResultSet:
             key: of one of :attr:`metrics`.
         """
         values = getattr(self, key)
-        return np.column_stack([values, average(values)])
+        known = np.isfinite(values)
+        count = known.sum(axis=1)
+        sums = np.where(known, values, 0).sum(axis=1)
+        return np.column_stack([values, np.where(count > 0, sums / np.maximum(count, 1), np.nan)])
 
     def failures(self, threshold: float) -> np.ndarray:
         """Return ``(cases, labels + 1)``, bool: Dice below ``threshold``, or a structure missed (in the last: any)."""
-        missed = np.column_stack([self.missed, self.missed.any(axis=1)])
-        return missed | (self.values("dice") < threshold)
+        return with_any(self.missed) | (self.values("dice") < threshold)
 
     def chosen(self, cases: Sequence[str]) -> np.ndarray:
         """Return the places of some of the cases."""
@@ -127,40 +145,32 @@ class ResultSet:
         ]
         if AVERAGE in self.labels:
             problems.append(f"a label is called {AVERAGE!r}, which is what the report calls the average of all")
-        unit, length = (lambda v: (v >= 0) & (v <= 1)), (lambda v: (v >= 0) & np.isfinite(v))
-        problems += self._outside("dice", "Dice", unit, "0 to 1, or nothing where reference and prediction are empty")
-        problems += self._outside("nsd", "NSD", unit, "0 to 1, or nothing where reference and prediction are empty")
-        problems += self._outside(
-            "hd95", "HD95", length, "millimetres from 0 on; for a missed structure the diagonal of the image, say"
+        for key, title, most, expected in _RANGES:
+            if (values := getattr(self, key)) is not None:
+                wrong = ~(((values >= 0) & (values <= most)) | np.isnan(values))
+                problems += self._places(wrong, f"{title} is {{}}, expected {expected}", values)
+        unexplained = np.isnan(self.dice) & ((self.reference_size > 0) | (self.predicted_size > 0))
+        text = "has no Dice, though reference or prediction is not empty: expected 0 for a missed structure"
+        return problems + self._places(unexplained, text, self.dice)
+
+    def _places(self, wrong: np.ndarray, text: str, values: np.ndarray) -> list[str]:
+        return first_ten(
+            [
+                f"case {self.cases[i]!r}, label {self.labels[j]!r}: {text.format(values[i, j])}"
+                for i, j in np.argwhere(wrong)
+            ]
         )
-        with np.errstate(invalid="ignore"):
-            unexplained = np.isnan(self.dice) & ((self.reference_size > 0) | (self.predicted_size > 0))
-        problems += self._named(
-            unexplained, "has no Dice, though reference or prediction is not empty: expected 0 for a missed structure"
-        )
-        return problems
-
-    def _outside(self, key: str, title: str, inside, expected: str) -> list[str]:
-        values = getattr(self, key)
-        if values is None:
-            return []
-        return self._named(~(inside(values) | np.isnan(values)), f"{title} is {{}}, expected {expected}", values)
-
-    def _named(self, wrong: np.ndarray, text: str, values: np.ndarray | None = None) -> list[str]:
-        places = np.argwhere(wrong)
-        lines = [
-            f"case {self.cases[i]!r}, label {self.labels[j]!r}: "
-            + (text if values is None else text.format(values[i, j]))
-            for i, j in places[:_MOST_NAMED]
-        ]
-        return [*lines, f"... and {len(places) - _MOST_NAMED} more"] if len(places) > _MOST_NAMED else lines
 
 
-def average(values: np.ndarray) -> np.ndarray:
-    """Return ``(n,)``: the mean of each row of ``(n, k)`` over what is not NaN; NaN where all of it is."""
-    known = np.isfinite(values)
-    count = known.sum(axis=1)
-    return np.where(count > 0, np.where(known, values, 0).sum(axis=1) / np.maximum(count, 1), np.nan)
+def with_any(flags: np.ndarray) -> np.ndarray:
+    """Return ``(n, k)`` flags with one more column: whether any of the row is set."""
+    return np.column_stack([flags, flags.any(axis=1)])
+
+
+def first_ten(problems: list[str]) -> list[str]:
+    """Return problems of one kind for a message, no more than ten and how many more there are."""
+    rest = len(problems) - _MOST_NAMED
+    return [*problems[:_MOST_NAMED], f"... and {rest} more"] if rest > 0 else problems
 
 
 def short_list(names: Sequence[str]) -> str:

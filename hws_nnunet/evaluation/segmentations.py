@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from scipy import ndimage
 from tqdm import tqdm
 
 from hws_nnunet.datasets.checks import label_values, same_geometry
+from hws_nnunet.datasets.images import open_image
 from hws_nnunet.evaluation.extra import needed
 from hws_nnunet.evaluation.labels import LabelTable
 from hws_nnunet.evaluation.readers import case_name
@@ -62,7 +62,7 @@ def find_pairs(name: str, folder: Path, references: Path, *, progress: bool = Fa
     files = {case: (path, known[case]) for case, path in predicted.items() if case in known}
     for case, pair in tqdm(files.items(), desc=f"checking {name}", unit="case", disable=not progress):
         try:
-            if different := same_geometry(*(nib.load(path) for path in pair)):
+            if different := same_geometry(*map(open_image, pair)):
                 problems.append(f"case {case!r}: prediction and reference are not on one grid: {different}")
         except Exception as error:  # nibabel, zlib and the file system each raise their own
             problems.append(f"case {case!r}: {error}")
@@ -163,7 +163,7 @@ def measure(
 
 def _load(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
     try:
-        image = nib.load(path)
+        image = open_image(path)
         return label_values(image), image.header.get_zooms()[:3]
     except Exception as error:
         raise ResultError(path, [str(error)]) from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hws_nnunet.gallery.layout import Layout, RawData
-from hws_nnunet.record.history import CASES_FILE, read_cases
+from hws_nnunet.record.cases import CASES_FILE, read_cases
 from hws_nnunet.record.structures import Hardest, read_hardest_structures
 
 
@@ -46,12 +46,8 @@ def hardest_in_training(layout: Layout, data: RawData, *, top: int, predictions:
         ValueError: no case of it has been seen, or it, or the table of structures, is not a record.
     """
     rows = read_cases(layout.fold)
-    try:
-        seen = [row for row in rows if row["hardness"]]
-        chosen = [_from_record(row, layout, data, predictions) for row in seen[:top]]
-    except (KeyError, TypeError, ValueError) as error:
-        file = layout.fold / CASES_FILE
-        raise ValueError(f"{file} is no record of this package: {type(error).__name__}: {error}") from error
+    seen = [row for row in rows if row["hardness"]]
+    chosen = [_from_record(row, layout, data, predictions) for row in seen[:top]]
     if not chosen:
         raise ValueError(f"{layout.fold / CASES_FILE} has no case with a hardness: train at least one epoch")
     hardest = read_hardest_structures(layout.fold)
@@ -100,7 +96,7 @@ def worst_in_validation(layout: Layout, data: RawData, *, top: int) -> tuple[lis
         )
     try:
         dice = _mean_dice(json.loads(file.read_text(encoding="utf-8")), data.file_ending)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is no summary of nnU-Net's: {type(error).__name__}: {error}") from error
     if not dice:
         raise ValueError(f"{file} lists no case")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from hws_nnunet.datasets.checks import label_values
+from hws_nnunet.datasets.images import ImageFileError, open_image, read_voxels
 
 NIFTI = (".nii.gz", ".nii")
 FLAT = (".png", ".bmp", ".tif", ".tiff")
@@ -58,6 +58,11 @@ class Grid:
         place = np.where(self.orientation[:, 1] > 0, place, np.array(self.shape) - 1 - place)
         return tuple(int(v) for v in place)
 
+    def file_slice(self, voxel: Sequence[int], axis: int) -> int:
+        """Return which slice across a turned axis a voxel lies in, counted as in the file."""
+        place = axis if self.orientation is None else int(np.flatnonzero(self.orientation[:, 0] == axis)[0])
+        return self.file_voxel(voxel)[place]
+
 
 @dataclass(frozen=True)
 class Pictured:
@@ -90,10 +95,7 @@ def read_grid(file: Path) -> Grid:
         return Grid((*_read_flat(file).shape[:2], 1), None)
     if not file.name.lower().endswith(NIFTI):
         raise ValueError(f"{file} cannot be read: expected one of {', '.join(NIFTI + FLAT)}")
-    try:
-        image = nib.load(file)
-    except (nib.filebasedimages.ImageFileError, EOFError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
+    image = open_image(file)
     if len(image.shape) < 2 or any(size != 1 for size in image.shape[3:]):
         raise ValueError(f"{file} has shape {image.shape}: expected 2 or 3 dimensions")
     return Grid(_three(image.shape), image.affine)
@@ -138,7 +140,7 @@ def _read_channel(images: Sequence[Path], channel: int) -> np.ndarray:
     for file in images:
         if file.name.lower().endswith(NIFTI):
             if before == channel:
-                return _read_nifti(file, lambda image: np.asanyarray(image.dataobj))
+                return _read_nifti(file, read_voxels)
             before += 1
             continue
         voxels = _read_flat(file)
@@ -155,11 +157,13 @@ def _read_labels(file: Path) -> np.ndarray:
 
 
 def _read_nifti(file: Path, read: Callable[[nib.Nifti1Image], np.ndarray]) -> np.ndarray:
+    image = open_image(file)
     try:
-        image = nib.load(file)
         return read(image).reshape(_three(image.shape))
-    except (EOFError, OSError, ValueError, zlib.error) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
+    except ImageFileError:
+        raise
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
 
 
 def _read_flat(file: Path) -> np.ndarray:
@@ -168,8 +172,8 @@ def _read_flat(file: Path) -> np.ndarray:
 
     try:
         voxels = np.asarray(Image.open(file))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
+    except (Image.DecompressionBombError, OSError, SyntaxError, UnidentifiedImageError, ValueError) as error:
+        raise ImageFileError(f"{file} is truncated or damaged: {error}") from error
     return np.atleast_3d(voxels).transpose(1, 0, 2)[:, ::-1]
 
 

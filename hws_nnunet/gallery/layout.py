@@ -51,11 +51,15 @@ def find_layout(fold: Path) -> Layout:
 
     Raises:
         FileNotFoundError: there is no such folder.
+        NotADirectoryError: it is a file.
         ValueError: the path is neither.
     """
     path = Path(os.path.abspath(fold))  # a link's own name counts, not that of where it points to
+    expected = "expected a fold's folder, .../TRAINER__PLANS__CONFIGURATION/fold_0"
+    if path.is_file():
+        raise NotADirectoryError(f"{fold} is a file: {expected}")
     if not path.is_dir():
-        raise FileNotFoundError(f"no folder {fold}: expected a fold's folder, .../TRAINER__PLANS__CONFIGURATION/fold_0")
+        raise FileNotFoundError(f"no folder {fold}: {expected}")
     model, data = path.parent, path.parent.parent
     if re.fullmatch(r"Dataset\d{3}_.+", data.name):
         return Layout(path, "v2", data.name, model.name.split("__")[-1])
@@ -130,20 +134,24 @@ def read_raw_data(folder: Path) -> RawData:
         )
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
+        ending, listed = described.get("file_ending", ".nii.gz"), described.get("dataset", {})
+        if not isinstance(ending, str) or not isinstance(listed, dict):
+            raise TypeError("file_ending is no text, or dataset no list of files")
         channels = described.get("channel_names") or described["modality"]
+        channels = tuple(str(channels[key]) for key in sorted(channels, key=int))
         named = {}
         for key, value in described["labels"].items():
             name, values = (value, key) if isinstance(value, str) else (key, value)  # v1 has them the other way round
             named[name] = tuple(int(v) for v in (values if isinstance(values, list) else [values]))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is no nnU-Net dataset.json: {type(error).__name__}: {error}") from error
     return RawData(
         folder=folder,
-        channels=tuple(channels[key] for key in sorted(channels, key=int)),
+        channels=channels,
         structures={name: values for name, values in named.items() if name not in _IGNORED and values != (0,)},
         ignore=named["ignore"][0] if "ignore" in named else None,
-        file_ending=described.get("file_ending", ".nii.gz"),
-        listed=described.get("dataset", {}),
+        file_ending=ending,
+        listed=listed,
         subgroups=_read_subgroups(folder / "subgroups.csv"),
     )
 
@@ -151,11 +159,14 @@ def read_raw_data(folder: Path) -> RawData:
 def _read_subgroups(file: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
-    with open(file, newline="", encoding="utf-8-sig") as opened:
-        rows = csv.DictReader(opened)
-        if "case" not in (rows.fieldnames or []):
-            raise ValueError(f"{file} has no column 'case'; its columns: {', '.join(rows.fieldnames or ['none'])}")
-        return {row["case"]: _in_words(row) for row in rows}
+    try:
+        with open(file, newline="", encoding="utf-8-sig") as opened:
+            rows = csv.DictReader(opened)
+            if "case" not in (rows.fieldnames or []):
+                raise ValueError(f"{file} has no column 'case'; its columns: {', '.join(rows.fieldnames or ['none'])}")
+            return {row["case"]: _in_words(row) for row in rows}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file} is no table: {error}") from error
 
 
 def _in_words(row: dict[str, str]) -> str:

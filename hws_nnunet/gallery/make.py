@@ -9,13 +9,15 @@ import numpy as np
 from tqdm import tqdm
 
 from hws_nnunet.datasets import DatasetError
-from hws_nnunet.files import whole_folder
+from hws_nnunet.files import check_room, needed_folder, whole_folder
 from hws_nnunet.gallery.choice import Chosen, hardest_in_training, worst_in_validation
 from hws_nnunet.gallery.images import Pictured, read_case, read_grid
 from hws_nnunet.gallery.layout import RawData, find_layout, read_raw_data
 from hws_nnunet.gallery.page import Entry, write_page
 from hws_nnunet.gallery.picture import Looks, draw_case, short
 from hws_nnunet.gallery.slices import RULE, choose_place, wrong_voxels
+from hws_nnunet.record.links import GALLERIES, REPORT, report_link
+from hws_nnunet.record.links import PAGE as REPORT_PAGE
 
 PAGE = "index.html"
 """Name of a gallery's page."""
@@ -59,12 +61,15 @@ def make_gallery(
     """
     _check_options(top, worst, predictions, window)
     layout = find_layout(fold)
-    out = layout.fold / ("gallery_validation" if worst else "gallery") if out is None else Path(out)
+    out = layout.fold / GALLERIES[worst] if out is None else Path(out)
     _check_out(out, overwrite=overwrite)
     data = read_raw_data(layout.raw_data(raw_folder))
     if not 0 <= channel < len(data.channels):
-        given = ", ".join(f"{i} {name}" for i, name in enumerate(data.channels))
-        raise ValueError(f"channel {channel} given; {data.folder} has {given}")
+        there = ", ".join(f"{i} ({name})" for i, name in enumerate(data.channels))
+        raise ValueError(
+            f"channel number {channel} given, counted from 0; {data.folder} has {len(data.channels)} channel(s), "
+            f"number {there}"
+        )
     if worst:
         chosen, of = worst_in_validation(layout, data, top=top)
     else:
@@ -83,7 +88,9 @@ def make_gallery(
         what += f"{len(chosen)} of {of} validation cases" if worst else f"{len(chosen)} of {of} training cases seen"
         title = "Worst validation cases" if worst else "Hardest training cases"
         reading = _how_to_read(worst=worst, channel=data.channels[channel])
-        (folder / PAGE).write_text(write_page(title, what, columns, entries, reading), encoding="utf-8")
+        link = report_link(out, layout.fold / REPORT / REPORT_PAGE)
+        page = write_page(title, what, columns, entries, reading, link=link)
+        (folder / PAGE).write_text(page, encoding="utf-8")
     return out / PAGE
 
 
@@ -92,14 +99,15 @@ def _check_options(top: int, worst: bool, predictions: Path | None, window: tupl
         raise ValueError(f"a gallery has at least one case, given: {top}")
     if worst and predictions is not None:
         raise ValueError("the worst of a validation have its own predictions: give either --worst or --predictions")
-    if predictions is not None and not Path(predictions).is_dir():
-        raise FileNotFoundError(f"no folder of predictions: {predictions}")
+    if predictions is not None:
+        needed_folder(predictions, "the folder of predictions")
     if window is not None and not (np.isfinite(window).all() and window[0] < window[1]):
         raise ValueError(f"a window goes from a smaller to a larger value, given: {window[0]:g} to {window[1]:g}")
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:
     if not out.exists():
+        check_room(out, folder=True)
         return
     if not overwrite:
         raise FileExistsError(f"{out} exists; --overwrite replaces it")
@@ -222,7 +230,7 @@ def _how_to_read(*, worst: bool, channel: str) -> list[str]:
         return [*lines, "Cases are in the order of nnU-Net's summary of the validation, lowest mean Dice first."]
     return [
         *lines,
-        "Hardness is the smoothed training loss that draws go by, that of a structure its smoothed soft Dice loss, 0 "
+        "Hardness is the smoothed loss that the training tracked, that of a structure its smoothed soft Dice loss, 0 "
         "to 1; drawn 2.0x is twice as often as the mean of all training cases. A case stays hard because it is rare, "
         "or because its labels are wrong: contours that are shifted against the image, colours of two structures "
         "exchanged, a structure that is there but has no contour.",

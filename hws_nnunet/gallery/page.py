@@ -28,7 +28,7 @@ class Entry:
 
 
 def write_page(
-    title: str, what: str, columns: Sequence[str], entries: Sequence[Entry], how_to_read: Sequence[str]
+    title: str, what: str, columns: Sequence[str], entries: Sequence[Entry], how_to_read: Sequence[str], *, link: str
 ) -> str:
     """Return the page as HTML; all texts are escaped.
 
@@ -38,6 +38,7 @@ def write_page(
         columns: of the table, after rank and case; one without any value is left out.
         entries: the cases in order.
         how_to_read: paragraphs.
+        link: HTML that links to a report.
     """
     shown = [i for i in range(len(columns)) if any(entry.values[i] for entry in entries)]
     heads = "".join(f"<th>{escape(columns[i])}</th>" for i in shown)
@@ -60,6 +61,7 @@ def write_page(
 <body>
 <h1>{escape(title)}</h1>
 <p class="what">{escape(what)}</p>
+{link}
 <table>
 <tr><th class="number">rank</th><th>case</th>{heads}</tr>
 {lines}
@@ -75,7 +77,7 @@ def write_page(
 def _section(rank: int, entry: Entry, columns: Sequence[str]) -> str:
     facts = ", ".join(f"{column} {value}" for column, value in zip(columns, entry.values, strict=True) if value)
     remarks = "".join(f"<p>{escape(remark)}</p>\n" for remark in entry.remarks)
-    link = escape(quote(entry.picture))
-    return f"""<h2 id="case{rank}">{rank}. {escape(entry.name)}</h2>
+    link, name = escape(quote(entry.picture)), escape(entry.name)
+    return f"""<h2 id="case{rank}" data-case="{name}" data-picture="{link}">{rank}. {name}</h2>
 <p class="what">{escape(facts)}</p>
-{remarks}<a href="{link}"><img src="{link}" alt="slices of {escape(entry.name)}" loading="lazy"></a>"""
+{remarks}<a href="{link}"><img src="{link}" alt="slices of {name}" loading="lazy"></a>"""

@@ -23,8 +23,8 @@ from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     HardnessWeightedDataLoader2D,
     HardnessWeightedDataLoader3D,
 )
+from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
 from hws_nnunet.training.augmenters import replaced_names, stop  # noqa: E402
-from hws_nnunet.training.checkpoints import without_numpy_scalars  # noqa: E402
 from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
 
@@ -61,7 +61,9 @@ class HardnessWeightingMixin(WeightingMixin):
         self._check_loader(self.tr_gen, self.val_gen, "DataLoader3D and DataLoader2D")
         self._record_losses()
 
-    def _structures(self) -> dict[str, int]:
+    def _structures(self) -> dict[str, int | tuple[int, ...]]:
+        if getattr(self, "regions", None):  # nnU-Net's BraTS trainers; patches are centred on labels all the same
+            return {name: tuple(labels) for name, labels in self.regions.items()}
         file = Path(self.dataset_directory, "dataset.json")
         told = json.loads(file.read_text(encoding="utf-8"))["labels"] if file.is_file() else {}
         names = [str(told.get(str(label), label)) for label in self.classes]
@@ -69,6 +71,10 @@ class HardnessWeightingMixin(WeightingMixin):
             name if names.count(name) == 1 else f"{name} {label}": int(label)
             for name, label in zip(names, self.classes, strict=True)
         }
+
+    def _made_by(self) -> dict[str, str]:
+        patch = " x ".join(map(str, self.patch_size))
+        return {"nnU-Net": str(registration.V1.check_version()), "fold": str(self.fold), "patch size": patch}
 
     def get_basic_generators(self) -> tuple:
         """Return the host's loaders, the training one drawing by hardness."""
@@ -88,7 +94,8 @@ class HardnessWeightingMixin(WeightingMixin):
         """Train as the host does, from an epoch's start; then end the workers, for which the process would wait."""
         self.weighting.start_epoch()
         try:
-            return super().run_training()
+            with forks_end_with_this_process():  # the host starts its workers here
+                return super().run_training()
         finally:
             stop(self.tr_gen, self.val_gen)
 
@@ -112,15 +119,9 @@ class HardnessWeightingMixin(WeightingMixin):
         self.weighting.start_epoch()
         return go_on
 
-    def _clean(self, checkpoint: dict) -> dict:
-        """Return a checkpoint that torch loads."""
-        return {
-            key: value if key == self._weights else without_numpy_scalars(value) for key, value in checkpoint.items()
-        }
-
     def load_checkpoint(self, fname: str, train: bool = True) -> None:
         """Load the host's checkpoint, and the sampler's state to train on."""
-        with self._restored_sampler() if train else nullcontext():
+        with self._restored_sampler(fname) if train else nullcontext():
             super().load_checkpoint(fname, train)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from hws_nnunet.files import whole_folder
+from hws_nnunet.files import check_room, needed_folder, whole_folder
 from hws_nnunet.nnunetv2.host import find_trainer
 from hws_nnunet.registration import V2
 
@@ -31,10 +31,11 @@ def export_model(model_folder: Path, out: Path, *, overwrite: bool = False) -> l
     Raises:
         FileNotFoundError: no model folder, or one without plans or checkpoints.
         FileExistsError: ``out`` exists.
-        ValueError: a checkpoint's trainer builds on none of nnU-Net's own.
+        ValueError: a checkpoint is none, or its trainer builds on none of nnU-Net's own.
     """
     V2.check_version()
     model_folder, out = Path(model_folder), Path(out)
+    needed_folder(model_folder, "the model folder")
     missing = [name for name in _NEEDED if not (model_folder / name).is_file()]
     checkpoints = sorted(model_folder.glob("fold_*/checkpoint_*.pth"))
     if missing or not checkpoints:
@@ -42,15 +43,21 @@ def export_model(model_folder: Path, out: Path, *, overwrite: bool = False) -> l
         raise FileNotFoundError(f"{model_folder} is no trained nnU-Net v2 model: it has no {lacks}")
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists; --overwrite replaces it")
+    check_room(out, folder=True)
     with whole_folder(out) as partial:
         for name in (*_NEEDED, *_WELCOME):
             if (model_folder / name).is_file():
                 shutil.copyfile(model_folder / name, partial / name)
         for file in checkpoints:
             # The host's own format, which holds more than plain tensors: load what you trust, as nnU-Net does itself.
-            checkpoint = torch.load(file, map_location="cpu", weights_only=False)
+            try:
+                checkpoint = torch.load(file, map_location="cpu", weights_only=False)
+                trainer = checkpoint["trainer_name"]
+            except Exception as error:  # torch, pickle and zip each raise their own
+                told = f"{type(error).__name__}: {error}"
+                raise ValueError(f"{file} is no checkpoint of nnU-Net v2, or truncated or damaged: {told}") from error
             checkpoint = {key: value for key, value in checkpoint.items() if key != "hardness_weighted_sampling"}
-            checkpoint["trainer_name"] = stock_name(checkpoint["trainer_name"])
+            checkpoint["trainer_name"] = stock_name(trainer)
             target = partial / file.relative_to(model_folder)
             target.parent.mkdir(exist_ok=True)
             torch.save(checkpoint, target)

@@ -44,8 +44,11 @@ def add_small_configuration(
     plans_file = Path(plans_file)
     if not plans_file.is_file():
         raise FileNotFoundError(f"no plans at {plans_file}: run nnUNetv2_plan_experiment first")
-    plans = json.loads(plans_file.read_text(encoding="utf-8"))
-    configurations = plans["configurations"]
+    try:
+        plans = json.loads(plans_file.read_text(encoding="utf-8"))
+        configurations = plans["configurations"]
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"{plans_file} is no plans file of nnU-Net v2's: {type(error).__name__}: {error}") from error
     planned = configurations.get(base)
     if planned is None or "architecture" not in planned:
         raise ValueError(

@@ -9,7 +9,6 @@ gloo with ``-device cpu``.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import signal
 import sys
@@ -26,6 +25,7 @@ registration.V2.check_version()
 
 from nnunetv2.run import run_training  # noqa: E402
 
+from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
 from hws_nnunet.training.augmenters import replaced_names  # noqa: E402
 
 
@@ -48,24 +48,12 @@ def main() -> None:
         raise SystemExit(f"not started by torchrun; expected: {__doc__.splitlines()[2].strip()}")
     # torchrun ends the others when a rank has died: an exit, not a sudden death, ends their data-loading workers too.
     signal.signal(signal.SIGTERM, lambda *given: sys.exit(128 + signal.SIGTERM))
-    end_forks_with_this_process()
     device = join(known.device)
     try:
-        with trainers_on(device):
+        with forks_end_with_this_process(), trainers_on(device):
             run_training.run_training_entry()
     finally:
         dist.destroy_process_group()
-
-
-def end_forks_with_this_process() -> None:
-    """Have processes that this one forks from now on end when it does, even by SIGKILL; on Linux alone.
-
-    Data-loading workers that stay behind hold its connections open, and the ranks on other machines wait for an answer
-    on them.
-    """
-    if sys.platform == "linux":
-        prctl, when_parent_ends = ctypes.CDLL(None).prctl, 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-        os.register_at_fork(after_in_child=lambda: prctl(when_parent_ends, signal.SIGKILL))
 
 
 def join(kind: str) -> torch.device:

@@ -18,6 +18,7 @@ from nnunetv2.utilities.helpers import softmax_helper_dim1  # noqa: E402
 
 from hws_nnunet.nnunetv2 import host  # noqa: E402
 from hws_nnunet.nnunetv2.loader import HardnessWeightedDataLoader  # noqa: E402
+from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
 from hws_nnunet.training.augmenters import replaced_names  # noqa: E402
 from hws_nnunet.training.distributed import Ranks  # noqa: E402
 from hws_nnunet.training.loaders import DRAWN  # noqa: E402
@@ -46,6 +47,10 @@ class HardnessWeightingMixin(WeightingMixin):
         names = {_key(value): name for name, value in self.dataset_json["labels"].items()}
         return {names.get(key, str(key)): key for key in map(_key, keys)}
 
+    def _made_by(self) -> dict[str, str]:
+        patch = " x ".join(map(str, self.configuration_manager.patch_size))
+        return {"nnU-Net": str(registration.V2.check_version()), "fold": str(self.fold), "patch size": patch}
+
     def _ranks(self, values: int) -> Ranks | None:
         return Ranks(self.batch_size, values) if self.is_ddp else None
 
@@ -58,7 +63,8 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def get_dataloaders(self) -> tuple:
         """Return the host's augmenters, the training one over a loader that draws by hardness."""
-        with replaced_names(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader):
+        names = replaced_names(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader)
+        with forks_end_with_this_process(), names:  # the host starts its workers here
             training, validation = super().get_dataloaders()
         self._check_loader(training, validation, "nnUNetDataLoader")
         return training, validation
@@ -99,7 +105,7 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """Load the host's checkpoint; the sampler's state waits until there is a table to take it."""
-        with self._restored_sampler():
+        with self._restored_sampler(filename_or_checkpoint):
             super().load_checkpoint(filename_or_checkpoint)
 
 

@@ -79,9 +79,7 @@ def _plot_hardness(axes: Axes, record: Record, hardness: np.ndarray, hardest: np
         axes.fill_between(epochs, levels[1], levels[3], color=_CROWD, alpha=0.45, label="25 to 75 %")
         axes.plot(epochs, levels[2], color=INK, label="median", marker=marker)
     for case, colour in zip(hardest, _COLOURS, strict=False):
-        axes.plot(
-            epochs, hardness[:, case], color=colour, linewidth=2, marker=marker, label=short(record.names[case], 28)
-        )
+        axes.plot(epochs, hardness[:, case], color=colour, linewidth=2, marker=marker, label=_label(record.names[case]))
     axes.set(title="Hardness over epochs, the hardest now in colour", xlabel="epoch", ylabel="hardness (smoothed loss)")
     _whole_epochs(axes)
     if axes.get_legend_handles_labels()[0]:
@@ -93,7 +91,7 @@ def _plot_hardest(axes: Axes, record: Record, last: np.ndarray, hardest: np.ndar
     low = np.nanmin(last) if len(hardest) else 0.0  # losses can be negative: bars start at the easiest case
     colours = [_COLOURS[i] if i < _NAMED else _CROWD for i in places]
     axes.barh(places, last[hardest] - low, left=low, color=colours)
-    axes.set_yticks(places, [short(record.names[case], 28) for case in hardest], fontsize=8)
+    axes.set_yticks(places, [short(record.names[case], 28) for case in hardest], fontsize=8, parse_math=False)
     axes.invert_yaxis()
     axes.margins(x=0.14)
     for place, case in zip(places, hardest, strict=True):
@@ -163,7 +161,7 @@ def _plot_groups(
     hardest = np.argsort(-np.nan_to_num(means[:, -1], nan=-np.inf), kind="stable")[:_MOST_BARS]
     colours = [_COLOURS[place] if place < _NAMED else _CROWD for place in range(len(hardest))]
     for place, (i, colour) in enumerate(zip(hardest, colours, strict=True)):
-        label = short(groups.names[i], 28) if place < _NAMED else None
+        label = _label(groups.names[i]) if place < _NAMED else None
         over_epochs.plot(record.epochs, means[i], color=colour, marker=marker, label=label)
     over_epochs.set(title="Mean hardness of each group", xlabel="epoch", ylabel="hardness (smoothed loss)")
     over_epochs.legend(fontsize=8, loc="upper right")
@@ -171,7 +169,7 @@ def _plot_groups(
     times = [probabilities[masks[i]].sum() * len(record.names) / masks[i].sum() for i in hardest]
     shares.barh(range(len(hardest)), times, color=colours)
     names = [f"{short(groups.names[i], 24)} ({masks[i].sum()})" for i in hardest]
-    shares.set_yticks(range(len(hardest)), names, fontsize=8)
+    shares.set_yticks(range(len(hardest)), names, fontsize=8, parse_math=False)
     shares.invert_yaxis()
     shares.axvline(1, color=INK, linewidth=1, linestyle=":")
     shares.set(title="How often a group is drawn now (cases)", xlabel="times as often as under uniform sampling")
@@ -179,6 +177,11 @@ def _plot_groups(
 
 def _whole_epochs(axes: Axes) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _label(name: str) -> str:
+    """Return a name as a legend shows it: matplotlib leaves out what begins with ``_``, and reads formulas in ``$``."""
+    return (" " if name.startswith("_") else "") + short(name, 28).replace("$", r"\$")
 
 
 def short(name: str, most: int) -> str:

@@ -6,7 +6,6 @@ are written anew each time.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -16,14 +15,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from hws_nnunet.record.cases import CASES_FILE
 from hws_nnunet.record.reading import EPOCHS_FILE, HISTORY_FILE
 from hws_nnunet.record.structures import hardest_structure
 from hws_nnunet.record.tables import hardest_first, number, write_table
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.sampling.table import some_of
 
-CASES_FILE, FIGURE_FILE = "hardness.csv", "hardness.png"
-GROUPS_FILE = "hardness_groups.csv"
+GROUPS_FILE, FIGURE_FILE = "hardness_groups.csv", "hardness.png"
 
 
 class GroupSummary(NamedTuple):
@@ -233,7 +232,17 @@ class Record:
         }
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Restore a record; cases are matched by name, those that are gone are left out."""
+        """Restore a record; cases are matched by name, those that are gone are left out.
+
+        Raises:
+            ValueError: the state is damaged.
+        """
+        try:
+            self._load(state)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"the saved record is damaged: {type(error).__name__}: {error}") from error
+
+    def _load(self, state: dict[str, object]) -> None:
         state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
         old = {name: i for i, name in enumerate(state["names"])}
         here = [i for i, name in enumerate(self.names) if name in old]
@@ -304,22 +313,6 @@ def draw_probabilities(sampler: HardnessWeightedSampler) -> np.ndarray:
     """Return each case's probability ``(n,)`` of a single draw, the host's where cases are not weighted."""
     n = len(sampler.table)
     return sampler.probabilities() if sampler.weighs_cases else np.full(n, 1 / n)
-
-
-def read_cases(folder: Path) -> list[dict[str, str]]:
-    """Return the rows of a fold's ``hardness.csv``, hardest first.
-
-    Raises:
-        FileNotFoundError: the folder has none.
-    """
-    path = Path(folder) / CASES_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no {CASES_FILE} in {folder}: expected a fold's folder of a HardnessWeightedTrainer, for instance "
-            "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
-        )
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _typed(value: float, kind: str) -> float | int | bool:

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hws_nnunet.record.cases import CASES_FILE, read_cases
+
 EPOCHS_FILE, HISTORY_FILE = "hardness_epochs.csv", "hardness_history.csv"
-_CASES_FILE, _STRUCTURES_FILE = "hardness.csv", "hardness_structures.csv"
+_STRUCTURES_FILE = "hardness_structures.csv"
 _RECENT = 10  # epochs, whose median time tells what is left
 
 
@@ -65,11 +67,11 @@ def read_record(folder: Path) -> Reading | None:
         ValueError: a file is not what it should be.
     """
     folder = Path(folder)
-    epochs, cases = folder / EPOCHS_FILE, folder / _CASES_FILE
+    epochs, cases = folder / EPOCHS_FILE, folder / CASES_FILE
     if not (epochs.is_file() and cases.is_file()):
         if any(folder.glob("training_log_*.txt")):  # both versions of nnU-Net write one from the start on
             return None
-        found = "is no folder" if not folder.is_dir() else f"holds no {EPOCHS_FILE} and {_CASES_FILE}"
+        found = "is no folder" if not folder.is_dir() else f"holds no {EPOCHS_FILE} and {CASES_FILE}"
         raise FileNotFoundError(
             f"{folder} {found}: expected a fold's folder of a HardnessWeightedTrainer, for instance "
             "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
@@ -83,10 +85,9 @@ def read_record(folder: Path) -> Reading | None:
         history = {row.pop("case"): [float(text) if text else math.nan for text in row.values()] for row in _rows(path)}
         path = folder / _STRUCTURES_FILE
         structures = {row["case"]: row["hardest_structure"] for row in _rows(path)}
-        path = cases
-        return Reading(numbers, _rows(path), history, structures, written)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
+    return Reading(numbers, read_cases(folder), history, structures, written)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

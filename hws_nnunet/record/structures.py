@@ -7,6 +7,7 @@ the table, where no patch of the case has shown the structure yet.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -74,12 +75,20 @@ def read_hardest_structures(folder: Path) -> dict[str, Hardest]:
     path = Path(folder) / STRUCTURES_FILE
     if not path.is_file():
         return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            text = file.read()
+        header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row] or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no table: {error}") from error
     if tuple(header[: len(_HEADER)]) != _HEADER:
         raise ValueError(f"{path} starts with {', '.join(header) or 'nothing'}; expected {', '.join(_HEADER)}, ...")
+    if not text.endswith("\n"):
+        raise ValueError(f"{path}: its last line has no end, it was cut off")
     structures, found = header[len(_HEADER) :], {}
     for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"{path}: {len(row)} of {len(header)} fields at {row[0]!r}, was it cut off?")
         try:  # by place: a structure may be called "case"
             case, _, structure, *values = row
             if structure:

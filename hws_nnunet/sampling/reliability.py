@@ -57,9 +57,17 @@ class Reliability:
         return {name: getattr(self, name) for name in self.__slots__}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Restore :meth:`state_dict`."""
-        for name in self.__slots__:
-            setattr(self, name, state[name])
+        """Restore :meth:`state_dict`.
+
+        Raises:
+            ValueError: it is none; nothing is changed then.
+        """
+        try:
+            values = [float(state[name]) for name in self.__slots__]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"saved reliability is damaged: {type(error).__name__}: {error}") from error
+        for name, value in zip(self.__slots__, values, strict=True):
+            setattr(self, name, value)
 
 
 def smallest_share(ess: float, reliability: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from math import isfinite
 
 import numpy as np
 import torch
@@ -15,13 +14,14 @@ from hws_nnunet.sampling.draws import DrawnCases, Draws
 from hws_nnunet.sampling.groups import Groups
 from hws_nnunet.sampling.reliability import Reliability, smallest_share
 from hws_nnunet.sampling.stalls import Others, StallWatch
-from hws_nnunet.sampling.table import HardnessTable
+from hws_nnunet.sampling.table import FORMAT, HardnessTable
 
 _SHORTFALL = (
     0.02  # of the effective sample size, and what its bound may move by: beyond it all weights are computed anew
 )
 _DRIFT = 0.05  # of it upwards, and of the total weight, likewise
 _LARGEST_EXPONENT = 600.0
+_LARGEST_LOSS = 1e100  # in size: what is beyond counts as not finite, so that differences and squares stay so
 _SMALLEST_WEIGHT = 1e-9  # of a case, over the mean: it would never be drawn, and rounding would decide
 _LAG_RATE = 0.05  # of the running mean
 _LEVEL_RATE = 0.01  # of the level that all losses have in common, a loss
@@ -127,8 +127,8 @@ class HardnessWeightedSampler:
 
         Args:
             cases: ``(B,)`` ids.
-            losses: ``(B,)``. A value that is not finite counts as a visit and changes nothing else.
-            structures: ``(B, number of structures)``, losses of single structures; what is not finite changes nothing.
+            losses: ``(B,)``. A value that is not finite, or beyond 1e100, counts as a visit and changes nothing else.
+            structures: ``(B, number of structures)``, losses of single structures; such values change nothing.
             version: the table's version when the batch was drawn, as the draw returned it; tells how far draws and
                 updates lie apart.
 
@@ -144,7 +144,7 @@ class HardnessWeightedSampler:
                 if visits[case] == 0:
                     unseen -= 1
                 visits[case] += 1
-                if isfinite(loss):
+                if -_LARGEST_LOSS <= loss <= _LARGEST_LOSS:
                     turned |= self._take_in(case, loss)
                 if weighted:
                     self._reweigh(case)
@@ -211,8 +211,9 @@ class HardnessWeightedSampler:
         table = self.table
         for case, new in zip(cases, values, strict=True):
             old, gain = table.structure_hardness[case], max(1.0 - self._smoothing, 1.0 / self._visits[case])
-            smoothed = np.where(np.isnan(old), new, old + gain * (new - old))
-            np.copyto(old, smoothed, where=np.isfinite(new))
+            with np.errstate(over="ignore", invalid="ignore"):  # of what is left out
+                smoothed = np.where(np.isnan(old), new, old + gain * (new - old))
+            np.copyto(old, smoothed, where=np.abs(new) <= _LARGEST_LOSS)
 
     def _reweigh(self, case: int) -> None:
         """Compute one case's weight with the parts that are frozen until the next refresh."""
@@ -356,14 +357,20 @@ class HardnessWeightedSampler:
         weighted already. Structures are matched by name, too.
 
         Raises:
-            ValueError: for another format, or another measure; nothing is changed then.
+            ValueError: for another format, another measure, or a damaged state; nothing is changed then.
         """
-        # The host loads its checkpoints to the device that it trains on.
-        state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
+        reliability, within = Reliability(), Reliability()
+        if isinstance(state, dict):
+            # The host loads its checkpoints to the device that it trains on.
+            state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
+            if state.get("format") == FORMAT:
+                reliability.load_state_dict(state.get("reliability"))
+            if state.get("within_groups") is not None:
+                within.load_state_dict(state["within_groups"])
         self.table.load_state_dict(state)
-        self._reliability.load_state_dict(state["reliability"])
+        self._reliability = reliability
         if self.groups is not None and state.get("within_groups") is not None:
-            self.groups.within.load_state_dict(state["within_groups"])
+            self.groups.within = within
         self._level, self._losses = self.table.level, self.table.losses
         self._find_mean()
         if self.table.weighted or self.table.unseen == 0:

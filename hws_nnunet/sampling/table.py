@@ -15,7 +15,8 @@ from hws_nnunet.sampling.sum_tree import SumTree
 
 T = TypeVar("T")
 
-_FORMAT = 4
+FORMAT = 4
+"""Of saved state."""
 _WORD = 8  # bytes; every entry is one aligned 64-bit word
 _REPEATS = 50  # of a read: two milliseconds, hundreds of times what an update takes
 _BY_CASE = ("offset", "structure_hardness", "visits", "answers", "window", "near", "before", "stuck")
@@ -192,7 +193,7 @@ class HardnessTable:
         """Return what is tracked, in copies; what is under way in the first sweep is left out."""
         arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in _SAVED}
         return {
-            "format": _FORMAT,
+            "format": FORMAT,
             "names": list(self.names),
             "structures": list(self.structures),
             "measure": self.measure,
@@ -204,13 +205,16 @@ class HardnessTable:
         """Restore :meth:`state_dict` by names; draw weights stay as they are (training process only).
 
         Raises:
-            ValueError: for another format, or another measure; nothing is changed then.
+            ValueError: for another format, another measure, or a damaged state; nothing is changed then.
         """
-        if state.get("format") != _FORMAT:
+        if not isinstance(state, dict):
+            raise ValueError(f"sampler state is {type(state).__name__}, expected a dictionary")
+        if state.get("format") != FORMAT:
             raise ValueError(
-                f"sampler state has format {state.get('format')!r}, expected {_FORMAT}: it was saved by another "
+                f"sampler state has format {state.get('format')!r}, expected {FORMAT}: it was saved by another "
                 "version of hws-nnunet, with which this training can be finished"
             )
+        saved = _checked(state)
         if state["measure"] != self.measure:
             raise ValueError(
                 f"sampler state tracks {state['measure']!r}, expected {self.measure!r}: a training goes on with the "
@@ -218,7 +222,6 @@ class HardnessTable:
             )
         here, there = _matches(self.names, state["names"])
         columns, saved_columns = _matches(self.structures, state["structures"])
-        saved = {name: np.asarray(state[name]) for name in _SAVED}
         self._warn_of_changes(state)
         with self.writing():
             for name in _BY_CASE:
@@ -248,6 +251,30 @@ class HardnessTable:
                 )
             if new := [name for name in now if name not in set(saved)]:
                 warnings.warn(f"{len(new)} {what}(s) are new, and {consequence}: {some_of(new)}", stacklevel=4)
+
+
+def _checked(state: dict[str, object]) -> dict[str, np.ndarray]:
+    """Return a state's arrays by name, or raise for one that no :meth:`HardnessTable.state_dict` gave."""
+    try:
+        names, structures = state["names"], state["structures"]
+        for given in (names, structures):
+            if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+                raise ValueError("names are no list of texts")
+        saved = {name: np.asarray(state[name]) for name in _SAVED}
+        for name, array in saved.items():
+            shape = (len(names), len(structures)) if name == "structure_hardness" else (len(names),)
+            if array.shape != shape or array.dtype.kind not in "fi":
+                raise ValueError(f"{name} is {array.dtype} of shape {array.shape}, expected numbers of shape {shape}")
+        if not np.array_equal(np.sort(saved["order"]), np.arange(len(names))):
+            raise ValueError("order is no order of the cases")
+        if wrong := [name for name in _HEADER if not np.isfinite(float(state[name]))]:
+            raise ValueError(f"{wrong[0]} is {state[wrong[0]]}")
+        state["measure"]
+    except KeyError as error:
+        raise ValueError(f"sampler state is damaged: it has no {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sampler state is damaged: {error}") from error
+    return saved
 
 
 def some_of(names: Sequence[str], most: int = 5) -> str:

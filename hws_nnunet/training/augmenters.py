@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+
+_TURN = threading.RLock()
 
 
 @contextmanager
@@ -12,7 +15,8 @@ def replaced_names(trainer: type, method: str, names: Sequence[str], make: Calla
     """Have ``make(original, *args, **kwargs)`` called where a method of the trainer calls one of the names.
 
     The names are replaced where that code looks them up: among the globals of the functions, not in their modules,
-    some of which nnU-Net v2 forgets after it has found an external trainer.
+    some of which nnU-Net v2 forgets after it has found an external trainer. Threads take turns, so that each puts back
+    what it found.
 
     Args:
         trainer: its classes' code is meant.
@@ -21,7 +25,7 @@ def replaced_names(trainer: type, method: str, names: Sequence[str], make: Calla
         make: is called in their place.
     """
     functions = [inspect.unwrap(vars(cls)[method]) for cls in trainer.__mro__ if method in vars(cls)]
-    with ExitStack() as stack:
+    with _TURN, ExitStack() as stack:
         for places in {id(function.__globals__): function.__globals__ for function in functions}.values():
             for name in (name for name in names if name in places):
                 original = places[name]

@@ -213,13 +213,20 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         Under several ranks each goes on with random numbers of its own.
 
         Raises:
-            ValueError: for a data set of another size, or a state of another version; nothing is changed then.
+            ValueError: for a data set of another size, a state of another version, or a damaged one; nothing is
+                changed then.
         """
-        if (saved := len(state["sampler"]["names"])) != len(self.sampler):
+        try:
+            saved, random = len(state["sampler"]["names"]), state["random"]
+            type(self._rng.bit_generator)().state = random
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
+            told = f"{type(error).__name__}: {error}"
+            raise ValueError(f"this is no state of a batch sampler, or a damaged one: {told}") from error
+        if saved != len(self.sampler):
             raise ValueError(f"the saved state is of {saved} samples, the data set has {len(self.sampler)}")
         self.sampler.load_state_dict(state["sampler"])
         if self._ranks is None:
-            self._rng.bit_generator.state = state["random"]
+            self._rng.bit_generator.state = random
         self._share_sweep()
         self._out.clear()
         self._passes += 1

@@ -20,13 +20,16 @@ _TURN = threading.RLock()
 def _through(name: str, hook: Callable[..., object]) -> Iterator[None]:
     """Have what this thread calls as ``torch.<name>`` inside the block go through ``hook(original, ...)``.
 
-    Threads take turns, so that each puts back what it found; what the others call meanwhile is the original.
+    Threads take turns, so that each puts back what it found; what the others call meanwhile is the original. Where
+    somebody else replaced the name inside the block, or kept it to put it back later, what they hold calls the original
+    once the block has ended.
     """
     with _TURN:
         original, thread = getattr(torch, name), threading.get_ident()
+        inside = True
 
         def call(*args: object, **kwargs: object) -> object:
-            if threading.get_ident() != thread:
+            if not inside or threading.get_ident() != thread:
                 return original(*args, **kwargs)
             return hook(original, *args, **kwargs)
 
@@ -34,7 +37,9 @@ def _through(name: str, hook: Callable[..., object]) -> Iterator[None]:
         try:
             yield
         finally:
-            setattr(torch, name, original)
+            inside = False
+            if getattr(torch, name) is call:
+                setattr(torch, name, original)
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
+from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.training.augmenters import loader_of, stop
-from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint
+from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars
 from hws_nnunet.training.distributed import Ranks
 from hws_nnunet.training.recorder import LossRecorder
 from hws_nnunet.training.weighting import STATE, Weighting, settings_in_force
@@ -30,6 +31,7 @@ class WeightingMixin:
     _softmax: Callable
     _ignore_label: int | None = None
     _saved_state: dict | None = None
+    _saved_in: object = None
 
     def __init_subclass__(cls, **kwargs: object) -> None:
         """Refuse the mixin behind its host's trainer, whose methods would then be called in its place.
@@ -63,6 +65,10 @@ class WeightingMixin:
         """Return the foreground classes or regions, in the network's order: name, and what the host's data call it."""
         raise NotImplementedError
 
+    def _made_by(self) -> dict[str, str]:
+        """Return what the log tells of where it has changed since a checkpoint was saved: the host's version, ..."""
+        return {}
+
     def _ranks(self, values: int) -> Ranks | None:
         """Return the processes that train together, None where there is one.
 
@@ -75,11 +81,22 @@ class WeightingMixin:
         """Make a new sampler over the training cases; it goes on where a checkpoint loaded before says."""
         structures = list(self._structures())
         self.weighting = Weighting(
-            names, self.settings, self.print_to_log_file, structures=structures, ranks=self._ranks(1 + len(structures))
+            names,
+            self.settings,
+            self.print_to_log_file,
+            structures=structures,
+            ranks=self._ranks(1 + len(structures)),
+            made_by={"hws-nnunet": __version__, **self._made_by()},
         )
         if self._saved_state is not None:
+            self._take_saved_state()
+
+    def _take_saved_state(self) -> None:
+        try:
             self.weighting.load_state_dict(self._saved_state)
-            self._saved_state = None
+        except ValueError as error:
+            raise ValueError(f"{self._saved_in}: {error}") from error
+        self._saved_state = None
 
     def _attach(self, loader: object) -> object:
         """Return one of our loaders, which draws by the training's sampler from now on."""
@@ -113,8 +130,10 @@ class WeightingMixin:
             )
 
     def _clean(self, checkpoint: dict) -> dict:
-        """Return what is saved of a host's checkpoint."""
-        return checkpoint
+        """Return a checkpoint that every trainer of the host loads: some leave ``weights_only`` at torch's default."""
+        return {
+            key: value if key == self._weights else without_numpy_scalars(value) for key, value in checkpoint.items()
+        }
 
     def save_checkpoint(self, *args: object, **kwargs: object) -> None:
         """Write the host's checkpoint with the sampler's state in it, whole or not at all."""
@@ -131,13 +150,17 @@ class WeightingMixin:
             )
 
     @contextmanager
-    def _restored_sampler(self) -> Iterator[None]:
-        """Have the sampler take its state from the checkpoint loaded inside the block; it waits until there is one."""
+    def _restored_sampler(self, file: object) -> Iterator[None]:
+        """Have the sampler take its state from the checkpoint loaded inside the block; it waits until there is one.
+
+        Args:
+            file: the checkpoint's, for messages.
+        """
         with watched_checkpoint(STATE) as found:
             yield
         if not found:
             self.print_to_log_file("The checkpoint holds no state of hardness weighted sampling: it starts anew")
-        elif self.weighting is None:
-            self._saved_state = found[-1]
-        else:
-            self.weighting.load_state_dict(found[-1])
+            return
+        self._saved_state, self._saved_in = found[-1], file
+        if self.weighting is not None:
+            self._take_saved_state()

@@ -57,6 +57,47 @@ def test_one_version_will_do(sound, monkeypatch, there):
     assert "not installed; either version will do" in result.output
 
 
+@pytest.mark.parametrize("used", ["v1", "v2"])
+def test_the_version_that_is_not_in_use_is_a_note(sound, monkeypatch, used):
+    """Both are installed: only one has folders, and only one is registered."""
+    for name in set(doctor.FOLDERS["v1"] + doctor.FOLDERS["v2"]) - set(doctor.FOLDERS[used]):
+        monkeypatch.delenv(name)
+
+    def find(host):
+        if host.version != used:
+            raise registration.RegistrationError("nnU-Net does not find HardnessWeightedTrainer")
+        return "found"
+
+    monkeypatch.setattr(registration, "find", find)
+    other = "v1" if used == "v2" else "v2"
+    result = run(cli.app, ["doctor"])
+    assert result.exit_code == 0, result.output
+    assert f"note  discovery {other}" in result.output
+    assert f"so nnU-Net {other} is not in use" in result.output
+    asked = run(cli.app, ["doctor", "--nnunet", used])
+    assert asked.exit_code == 0, asked.output
+    assert other not in asked.output.replace("hws_nnunet", "")
+    asked = run(cli.app, ["doctor", "--nnunet", other])
+    assert asked.exit_code == 1
+    assert failures(asked)[0].split(":")[0] == f"discovery {other}"
+    assert "is not set" in asked.output
+
+
+def test_nothing_is_set(sound, monkeypatch):
+    for name in doctor.FOLDERS["v1"] + doctor.FOLDERS["v2"]:
+        monkeypatch.delenv(name, raising=False)
+    result = run(cli.app, ["doctor"])
+    assert result.exit_code == 1
+    assert "5 required check(s) failed" in result.output
+
+
+def test_the_version_asked_for_is_not_installed(sound, monkeypatch):
+    monkeypatch.setattr(registration, "installed", lambda: [registration.V2])
+    result = run(cli.app, ["doctor", "--nnunet", "v1"])
+    assert failures(result) == ["nnU-Net: v1 is not installed"]
+    assert "pip install 'hws-nnunet[v1]'" in result.output
+
+
 def test_neither(sound, monkeypatch):
     monkeypatch.setattr(registration, "installed", list)
     result = run(cli.app, ["doctor"])

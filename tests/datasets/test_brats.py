@@ -133,7 +133,16 @@ def test_2023_and_later(root, raw, kinds, values, scheme, monkeypatch):
     assert description["labels"] == {"background": 0, **{k: list(v) for k, v in SCHEMES[scheme].regions.items()}}
     assert description["regions_class_order"] == list(SCHEMES[scheme].region_order)
     assert {row["subgroup"] for row in subgroups(target).values()} == set(kinds)
+    assert "by the values of 2018 to 2021" not in result.output
     assert (target / f"labelsTr/BraTS-{kinds[0]}-00001-000.nii.gz").is_symlink()
+
+
+def test_one_case_of_old_values_among_those_of_2023_is_named(root):
+    for i, values in enumerate([(0, 1, 2, 3), (0, 1, 2, 4), (0, 1, 2, 3)]):
+        new_case(root, f"BraTS-GLI-0000{i}-000", values=values)
+    (told,) = read_brats([root]).warnings
+    assert told.startswith("label value 4 is in 1 of 3 cases only, and without 3 in BraTS-GLI-00001-000: ")
+    assert read_brats([root], scheme="2024").warnings == ()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=list(SCHEMES))

@@ -94,7 +94,7 @@ def test_every_problem_at_once(source, raw):
         "affines differ by up to 2 mm",
         "sub-201_rec-mial_dseg.nii.gz has no foreground",
         "sub-202_rec-mial_dseg.nii.gz holds [8], expected labels 0 to 7",
-        "sub-203_rec-mial: labels have to be whole numbers, found 0.5",
+        "sub-203_rec-mial: sub-203_rec-mial_dseg.nii.gz: labels have to be whole numbers, found 0.5",
         "sub-204_rec-mial: sub-204_rec-mial_T2w.nii and sub-204_rec-mial_T2w.nii.gz in ",
         "sub-204_rec-mial: sub-204_rec-mial_dseg.nii and sub-204_rec-mial_dseg.nii.gz in ",
         "sub-101_rec-nmic: found 2 times: ",
@@ -109,7 +109,25 @@ def test_without_a_table_the_subgroup_is_unknown(tmp_path):
     feta_scan(tmp_path, "sub-001")
     found = read_feta(tmp_path)
     assert found.cases[0].subgroup == {"subgroup": "unknown", "reconstruction": "mial"}
-    assert found.warnings == ("not in participants.tsv, so of subgroup 'unknown': sub-001",)
+    assert found.warnings == (
+        f"no participants.tsv in {tmp_path}, which names each subject's pathology: all are of subgroup 'unknown'",
+    )
+
+
+def test_a_table_with_other_headings_is_told_once(tmp_path):
+    for name in ("sub-001", "sub-002"):
+        feta_scan(tmp_path, name)
+    rows = [("sub-001", "Pathological"), ("sub-002", "Neurotypical")]
+    feta_table(tmp_path, rows, "subject\tdiagnosis")
+    with pytest.raises(DatasetError) as error:
+        read_feta(tmp_path)
+    assert error.value.problems == [
+        f"{tmp_path / 'participants.tsv'}: expected a column participant_id; its columns, parted by tabs: "
+        "subject, diagnosis"
+    ]
+    feta_table(tmp_path, rows, "participant_id\tdiagnosis")
+    (told,) = read_feta(tmp_path).warnings
+    assert "has no column pathology, so all are of subgroup 'unknown'; its columns, parted by tabs: " in told
 
 
 def test_tables_as_spreadsheets_leave_them(tmp_path):
@@ -136,6 +154,8 @@ def test_both_layouts_become_one_only_if_asked(source, raw, tmp_path, monkeypatc
     result = prepare(source, atlas, "--raw", raw, "--merge", "--link")
     assert result.exit_code == 0, result.output
     assert "8 corpus_callosum -> 3 white_matter" in result.output
+    assert "4 cases of 4 subjects (" in result.output
+    assert "note: 4 case(s) for training, but nnU-Net makes five folds" in result.output
     target = raw / "Dataset007_FetalBrain"
     verify(target, monkeypatch)
     expected = np.array([0, 3, 4, 5, 1, 2, 6, 7, 3])[load(atlas / "GA21_operated/parcellation.nii.gz")]

@@ -183,6 +183,7 @@ def test_missing_nnunet_folders(source, tmp_path, monkeypatch):
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not ATLAS.is_dir(), reason=f"the spina bifida atlas is not at {ATLAS} (HWS_ATLAS names another place)"
 )

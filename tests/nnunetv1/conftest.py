@@ -74,7 +74,7 @@ def workspace(tmp_path_factory):
 def plan(space: WorkspaceV1):
     write_raw(space.folders["nnUNet_raw_data_base"] / "nnUNet_raw_data" / "Task001_Balls", 8)
     threads = ("-tl", 1, "-tf", 1)
-    space.run("nnUNet_plan_and_preprocess", "-t", 1, "--verify_dataset_integrity", "-no_pp", *threads)
+    space.run("nnUNet_plan_and_preprocess", "-t", 1, "--verify_dataset_integrity", "-no_pp", *threads, real=True)
     plans_file = space.preprocessed(1) / "nnUNetPlansv2.1_plans_3D.pkl"
     options = {"features": 4, "coarser": 1.0, "patch_size": (16, 16, 16)}
     for name, lowres in (("small", False), ("cascade", True)):

@@ -12,6 +12,7 @@ from tests.nnunetv1.conftest import SMALL
 
 pytestmark = pytest.mark.slow
 TRAINER = "ShortHardnessWeighted"
+STEPS = 20  # of an epoch that a kill has to come into
 
 
 def train_command(configuration="3d_fullres", trainer=TRAINER, fold="0", plans=SMALL):
@@ -23,35 +24,36 @@ def state_of(file):
     return checkpoint["epoch"], checkpoint["hardness_weighted_sampling"]
 
 
-def predict(workspace, tmp_path, configuration, trainer, plans, *more, fold="0"):
+def predict(workspace, tmp_path, configuration, trainer, plans, *more, fold="0", real=False):
     images = workspace.folders["nnUNet_raw_data_base"] / "nnUNet_raw_data" / "Task001_Balls" / "imagesTr"
     new = tmp_path / "new"
     new.mkdir()
     (new / "case00_0000.nii.gz").symlink_to(images / "case00_0000.nii.gz")
     command = ["nnUNet_predict", "-i", new, "-o", tmp_path / "out", "-t", 1, "-m", configuration, "-f", fold]
     command += ["-tr", trainer, "--disable_tta", "--num_threads_preprocessing", 1, "--num_threads_nifti_save", 1]
-    workspace.run(*command, *(["-p", plans] if plans else []), *more)
+    workspace.run(*command, *(["-p", plans] if plans else []), *more, real=real)
     return np.asanyarray(nib.load(tmp_path / "out" / "case00.nii.gz").dataobj)
 
 
 def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     fold = workspace.fold(1, TRAINER)
-    steps = {"SHORT_EPOCHS": "3", "SHORT_STEPS": "40"}
+    steps = {"SHORT_EPOCHS": "3", "SHORT_STEPS": str(STEPS)}
     workspace.kill_when("epoch:  2", train_command(), **steps)
     epoch, state = state_of(fold / "model_latest.model")
     assert 1 <= epoch <= 2
-    assert state["version"] == 40 * epoch, "one update a step"
-    log = workspace.run(*train_command(), "-c", **steps).stdout
-    assert f"goes on after {40 * epoch} steps" in log
+    assert state["version"] == STEPS * epoch, "one update a step"
+    log = workspace.run(*train_command(), "-c", real=True, **steps).stdout
+    assert f"goes on after {STEPS * epoch} steps" in log
     for part in ("Sampling: ESS ", "of 6 cases (at least ", "6 of 6 cases seen", "lag ", "Hardest cases: "):
         assert part in log
     epoch, state = state_of(fold / "model_final_checkpoint.model")
     assert epoch == 3
-    assert state["version"] == 120, "resume loses no step and repeats none"
-    assert state["visits"].sum() == 240
+    assert state["version"] == 3 * STEPS, "resume loses no step and repeats none"
+    assert state["visits"].sum() == 2 * 3 * STEPS
     assert state["weighted"]
     assert json.loads((fold / "validation_raw" / "summary.json").read_text())["results"]["all"]
-    assert predict(workspace, tmp_path, "3d_fullres", TRAINER, SMALL).any(), "the label map is empty"
+    predicted = predict(workspace, tmp_path, "3d_fullres", TRAINER, SMALL, real=True)
+    assert predicted.any(), "the label map is empty"
     epochs = (fold / "hardness_epochs.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in epochs] == ["epoch", "0", "1", "2"], "the record is cut to the checkpoint's"
     assert (fold / "hardness.png").stat().st_size > 20_000

@@ -6,8 +6,6 @@ devices that it names to DistributedDataParallel) makes these tests possible, to
 
 import json
 import os
-import select
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +23,7 @@ from tests.workspaces import first_difference
 SCRIPT = Path(__file__).with_name("train_steps.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
 TRAIN = ["-m", "hws_nnunet.nnunetv2.torchrun", 1, "3d_four", 0, "-tr", "ShortHardnessWeighted", "-device", "cpu"]
+FORKS = ["--start-method", "fork", "--run-path"]  # ranks of torchrun that need not import all again
 NEUTRAL = {"beta": 0, "structure_beta": 0}
 LONG = pytest.mark.skipif(not os.environ.get("HWS_LONG_TESTS"), reason="takes minutes: HWS_LONG_TESTS=1 runs it")
 
@@ -56,7 +55,7 @@ def steps(workspace):
     file = workspace.root / "ddp_jobs.json"
     for count in (2, 4):
         file.write_text(json.dumps([job for name, job in jobs.items() if ranks[name] == count]))
-        workspace.run(*TORCHRUN, count, SCRIPT, file, nnUNet_n_proc_DA="0")
+        workspace.run(*TORCHRUN, count, *FORKS, SCRIPT, file, nnUNet_n_proc_DA="0")
     return {
         name: [torch.load(f"{job['out']}.{rank}", weights_only=False) for rank in range(ranks[name])]
         for name, job in jobs.items()
@@ -131,26 +130,6 @@ def test_mistakes_are_told(workspace):
     assert gpus.returncode
     assert "-num_gpus given: torchrun says how many processes there are" in gpus.stdout
     assert "-pretrained_weights" in workspace.run(sys.executable, *module, "--help").stdout
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="processes end with the one that forked them on Linux alone")
-def test_a_killed_process_takes_its_workers_along():
-    code = """if True:
-        import multiprocessing, time
-        from hws_nnunet.nnunetv2.torchrun import end_forks_with_this_process
-        end_forks_with_this_process()
-        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))
-        worker.start()
-        print("worker", worker.pid, flush=True)
-        time.sleep(600)
-    """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        worker = int(next(line for line in process.stdout if line.startswith("worker")).split()[1])
-        os.kill(process.pid, signal.SIGKILL)
-        ended, *_ = select.select([process.stdout], [], [], 30)  # the worker has the pipe open, too
-        if not ended:
-            os.kill(worker, signal.SIGKILL)
-        assert ended
 
 
 @LONG

@@ -1,7 +1,6 @@
 """An experiment through nnU-Net, in short: a uniform base, then arms that go on from its checkpoint."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -27,8 +26,7 @@ print("RESULT", json.dumps(experiment.summarise([run_job(job) for job in jobs]))
 
 def test_arms_go_on_from_one_checkpoint(workspace):
     program = PROGRAM.format(scripts=str(SCRIPTS), work=str(workspace.root))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    done = workspace.run(sys.executable, "-c", program)
     found = json.loads(done.stdout.split("RESULT ")[1])
     arms = found["arms"]
     assert set(arms) == {"base", "uniform", "ours", "ours, Dice + top-k loss"}

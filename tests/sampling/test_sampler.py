@@ -170,7 +170,7 @@ def test_structures_are_tracked_where_a_sample_shows_them():
     assert fault_of(sampler) == ""
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1.7e308, -1.7e308])
 def test_a_value_that_is_not_finite_is_a_visit_and_nothing_else(value):
     sampler = sampler_of(3, losses=[0.1, 0.2, 0.3])
     hardness, visits = sampler.table.hardness, sampler.table.visits.copy()
@@ -373,7 +373,7 @@ def test_readers_never_see_weights_thrown_out_of_scale(monkeypatch):
         seen.append((sampler.probabilities().max(), sampler.effective_sample_size()))
 
     monkeypatch.setattr(type(sampler.table.writing()), "__exit__", watched)
-    for loss in (2.0, 5.0, 1000.0, -5.0, 1e300):
+    for loss in (2.0, 5.0, 1000.0, -5.0, 1e100):
         sampler.update([3], [loss])
     assert len(seen) == 5
     for largest, ess in seen:

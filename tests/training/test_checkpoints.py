@@ -1,4 +1,5 @@
 import io
+import sys
 import threading
 from collections import Counter, OrderedDict, defaultdict
 from typing import NamedTuple
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from hws_nnunet.training.augmenters import replaced_names
 from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars
 
 CHECKPOINT = {"weights": [1.0], "epoch": 3}
@@ -39,10 +41,22 @@ def in_thread(function, *args):
     return thread
 
 
-@pytest.mark.parametrize("name", ["save", "load"])
-def test_blocks_of_two_threads_leave_torch_as_it_was(name):
-    before = getattr(torch, name)
-    make = (lambda: extended_checkpoint("weights", {})) if name == "save" else (lambda: watched_checkpoint("ours"))
+class Host:
+    def make(self):
+        return Counter()
+
+
+BLOCKS = {
+    "save": (torch, lambda: extended_checkpoint("weights", {})),
+    "load": (torch, lambda: watched_checkpoint("ours")),
+    "Counter": (sys.modules[__name__], lambda: replaced_names(Host, "make", ["Counter"], lambda original: None)),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_blocks_of_two_threads_leave_all_as_it_was(name):
+    module, make = BLOCKS[name]
+    before = getattr(module, name)
     first_is_in, first_may_leave = threading.Event(), threading.Event()
     second_is_in, second_may_leave = threading.Event(), threading.Event()
 
@@ -61,7 +75,24 @@ def test_blocks_of_two_threads_leave_torch_as_it_was(name):
     second.join(10)
     assert not first.is_alive()
     assert not second.is_alive()
-    assert getattr(torch, name) is before
+    assert getattr(module, name) is before
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["puts it back", "keeps its own"])
+def test_somebody_else_who_replaces_torch_save_meanwhile(tmp_path, monkeypatch, keeps):
+    """As a library does in another thread: what it puts back later is ours, whose block has ended by then."""
+    monkeypatch.setattr(torch, "save", torch.save)
+    with extended_checkpoint("weights", {"ours": 7}) as extended:
+        found = torch.save
+        mine = lambda *args, **kwargs: found(*args, **kwargs)  # noqa: E731
+        torch.save = mine
+        torch.save(CHECKPOINT, tmp_path / "inside.pth")
+    assert torch.save is mine, "what is not ours stays"
+    if not keeps:
+        torch.save = found
+    torch.save(CHECKPOINT, tmp_path / "after.pth")
+    assert extended == [tmp_path / "inside.pth"]
+    assert torch.load(tmp_path / "after.pth") == CHECKPOINT
 
 
 def test_what_other_threads_save_and_load_is_left_alone(tmp_path):

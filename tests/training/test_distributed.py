@@ -9,23 +9,28 @@ import numpy as np
 import pytest
 import torch
 
+from tests import forks
 from tests.sampling import naive
 from tests.sampling.test_sampler import assert_same_state
 
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("ranks.py")
+MERGED = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
 LOSSES = np.linspace(0.2, 0.8, 10).tolist()
 
 
 @pytest.fixture
 def run(tmp_path):
-    def run(sizes, *, losses=LOSSES, steps=500, settings=None, spoil=None, state=None, loader=False):
+    def run(sizes, *, losses=LOSSES, steps=500, settings=None, spoil=None, state=None, loader=False, real=False):
         job = {"losses": losses, "sizes": sizes, "steps": steps, "settings": settings or {}}
         job |= {"spoil": spoil, "state": state and str(state), "loader": loader}
         (tmp_path / "job.json").write_text(json.dumps(job))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(len(sizes))]
+        if not real:  # ranks need not import all again
+            command += ["--start-method", "fork", "--run-path"]
         command += [str(SCRIPT), str(tmp_path / "job.json"), str(tmp_path / "out")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
+        done = subprocess.run(command, text=True, timeout=300, check=False, **MERGED) if real else forks.run(command)
+        assert done.returncode == 0, done.stdout[-3000:]
         return [torch.load(tmp_path / f"out.{rank}", weights_only=True) for rank in range(len(sizes))]
 
     return run
@@ -78,7 +83,7 @@ def test_a_training_goes_on_with_another_number_of_ranks(run, tmp_path):
 
 
 def test_batches_of_any_loop_are_shared_out_too(run):
-    found = run([2, 1], steps=200, loader=True)
+    found = run([2, 1], steps=200, loader=True, real=True)
     assert_same_state(without_order(found[0]["state"]), without_order(found[1]["state"]))
     assert found[0]["state"]["visits"].sum() == 200 * 3
     together = [np.concatenate(pair) for pair in zip(*(one["drawn"] for one in found), strict=True)]

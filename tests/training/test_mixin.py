@@ -19,7 +19,7 @@ class Host:
         torch.save({"net": [1.0]}, file)
 
     def load_checkpoint(self, file):
-        with self._restored_sampler():
+        with self._restored_sampler(file):
             torch.load(file, weights_only=True)
 
 

@@ -2,6 +2,7 @@
 
 import os
 
+import torch
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
 
 from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer, HardnessWeightedTrainerCascadeFullRes
@@ -9,6 +10,7 @@ from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer, HardnessWeighte
 
 class _Short:
     def __init__(self, *args, **kwargs):
+        torch.set_num_threads(1)  # nnU-Net takes all cores, and other tests run beside it
         super().__init__(*args, **kwargs)
         self.max_num_epochs = int(os.environ.get("SHORT_EPOCHS", "2"))
         self.num_batches_per_epoch = int(os.environ.get("SHORT_STEPS", "10"))

@@ -1,0 +1,59 @@
+"""NIfTI files, opened and read with errors that name the file, and without trust in the sizes that they promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+_MOST_PACKED = 1040  # of a gzip file's size: its format cannot hold more than 1,032 bytes a byte
+_SPARE = 1 << 20
+
+
+class ImageFileError(ValueError):
+    """An image file that cannot be used; the message names it."""
+
+
+def open_image(path: str | Path) -> nib.Nifti1Image:
+    """Return an image, its voxels not read yet.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImageFileError: it is no image, is truncated or damaged, or promises more voxels than it can hold.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        image = nib.load(path)
+        promised = int(np.prod([int(size) for size in image.shape], dtype=object)) * image.get_data_dtype().itemsize
+        held = path.stat().st_size
+    except Exception as error:  # nibabel, zlib and numpy each raise their own
+        raise _damaged(path, error) from error
+    if promised > held * (_MOST_PACKED if path.suffix == ".gz" else 1) + _SPARE:
+        raise ImageFileError(
+            f"{path} is truncated or damaged: its header promises {promised:,} bytes of voxels of shape "
+            f"{tuple(image.shape)}, the file has {held:,}"
+        )
+    return image
+
+
+def read_voxels(image: nib.Nifti1Image) -> np.ndarray:
+    """Return an image's voxels, scaled as its header says.
+
+    Raises:
+        ImageFileError: the file is truncated or damaged, or they do not fit into memory.
+    """
+    try:
+        return np.asanyarray(image.dataobj)
+    except MemoryError as error:
+        raise ImageFileError(f"{image.get_filename()} does not fit into memory: shape {image.shape}") from error
+    except Exception as error:
+        raise _damaged(image.get_filename(), error) from error
+
+
+def _damaged(path: str | Path | None, error: Exception) -> ImageFileError:
+    if isinstance(error, PermissionError):
+        return ImageFileError(f"{path} cannot be read: {error.strerror}")
+    return ImageFileError(f"{path} is truncated or damaged: {str(error) or type(error).__name__}")

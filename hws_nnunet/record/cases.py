@@ -1,0 +1,63 @@
+"""A fold's ``hardness.csv``, the record of all cases: its name and its reader, which need no library."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+
+CASES_FILE = "hardness.csv"
+_KINDS = {"hardness": float, "probability": float, "visits": int, "drawn": float, "last_epoch_seen": int}
+_NEEDED = ("case", "hardness", "probability", "visits", "last_epoch_seen")  # the others came later
+_ALWAYS = ("probability", "visits")
+_ROUNDING = 1e-5  # of the sum of all probabilities, which the table has to six digits each
+
+
+def read_cases(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of a fold's ``hardness.csv``, hardest first, at least one; numbers are numbers, or empty.
+
+    Raises:
+        FileNotFoundError: the folder has none.
+        ValueError: it is no such table, or not all of one.
+    """
+    path = Path(folder) / CASES_FILE
+    if not path.is_file():
+        found = f"{folder} is a file" if Path(folder).is_file() else f"no {CASES_FILE} in {folder}"
+        raise FileNotFoundError(
+            f"{found}: expected a fold's folder of a HardnessWeightedTrainer, for instance "
+            "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
+        )
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            text = file.read()
+        table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        if missing := [name for name in _NEEDED if name not in (table.fieldnames or [])]:
+            raise ValueError(f"it has no column {', '.join(missing)}")
+        rows = []
+        for row in table:
+            _check(row, table.line_num, len(table.fieldnames))
+            rows.append(row)
+        if not rows:
+            raise ValueError("it lists no case")
+        if not text.endswith("\n"):
+            raise ValueError("its last line has no end: it was cut off")
+        total = math.fsum(float(row["probability"]) for row in rows)
+        if not abs(total - 1) <= _ROUNDING:
+            raise ValueError(f"its probabilities sum to {total:.4f}, expected 1: rows are missing, or not its own")
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise ValueError(f"{path} is no whole record of this package: {error}") from error
+    return rows
+
+
+def _check(row: dict, line: int, columns: int) -> None:
+    fields = sum(value is not None for key, value in row.items() if key is not None) + len(row.get(None, ()))
+    if fields != columns:
+        raise ValueError(f"line {line} has {fields} of {columns} fields, was it cut off?")
+    for name, kind in _KINDS.items():
+        value = row.get(name, "")
+        try:
+            if name in row and (value or name in _ALWAYS) and not math.isfinite(kind(value)):
+                raise ValueError
+        except ValueError:
+            raise ValueError(f"line {line} has {name} {value!r}, expected a number") from None

@@ -1,0 +1,243 @@
+"""Disks and folders that fail while record, figure and checkpoint are written; without nnU-Net's trainers."""
+
+from __future__ import annotations
+
+import csv
+import math
+import multiprocessing
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from faults.rows import Counted, Row
+from hws_nnunet import Settings
+from hws_nnunet.training.checkpoints import extended_checkpoint
+from hws_nnunet.training.weighting import STATE, Weighting
+
+CASES, STRUCTURES = 30, ("a", "b")
+CHECKPOINT = "checkpoint_latest.pth"
+WEIGHTS = 200_000
+"""Numbers in a checkpoint: 0.8 MB."""
+
+FORK = multiprocessing.get_context("fork")
+
+
+@contextmanager
+def small_disk(kilobytes: int) -> Iterator[Path]:
+    """Yield the folder of a disk of this size in memory; needs root.
+
+    Raises:
+        subprocess.CalledProcessError: it cannot be mounted.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def remount(folder: Path, how: str) -> None:
+    """Make a small disk read-only (``ro``) or not (``rw``)."""
+    subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
+
+
+def fill(folder: Path, left: int) -> None:
+    """Fill the disk of a folder but for so many bytes."""
+    there = os.statvfs(folder)
+    with open(folder / "ballast", "wb") as file:
+        file.write(bytes(max(0, there.f_bavail * there.f_frsize - left)))
+
+
+class Training:
+    """What of a training writes into its folder, with a number for what state it is in."""
+
+    def __init__(self, folder: Path, seed: int = 0, *, figures: bool = True):
+        self._figures = figures
+        self.folder, self.log, self.number, self._rng = folder, [], 0, np.random.default_rng(seed)
+        self.weighting = Weighting(
+            [f"case{i}" for i in range(CASES)], Settings(), self.log.append, structures=STRUCTURES
+        )
+        if not figures:
+            self.weighting._draw_again = math.inf
+
+    def go_on(self) -> None:
+        """Train an epoch."""
+        losses = self._rng.random((CASES, 2))
+        self.weighting.sampler.update(range(CASES), losses[:, 0], structures=losses, version=self.number)
+        self.weighting.end_epoch(self.number)
+        self.weighting.start_epoch()
+        self.number += 1
+
+    def write_record(self) -> str:
+        """Write tables and figures; return what the log says of it."""
+        del self.log[:]
+        self.weighting.write_record(self.folder, last=self._figures)
+        return " ".join(self.log)
+
+    def write_checkpoint(self) -> str:
+        """Write the checkpoint; return the error."""
+        state = self.weighting.state_dict()
+        weights = torch.full((WEIGHTS,), float(state["version"]))
+        try:
+            with extended_checkpoint("weights", {STATE: state}):
+                torch.save({"weights": weights}, str(self.folder / CHECKPOINT))
+        except (OSError, RuntimeError) as error:  # PyTorch's writer has its own
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+
+def wrong_files(folder: Path) -> list[str]:
+    """Return what is wrong with the files of a folder: each has to be whole, and temporary ones none."""
+    wrong = [f"{file.name} was left" for file in folder.glob("*.partial")]
+    for file in folder.iterdir():
+        try:
+            if file.suffix == ".csv":
+                _read_table(file)
+            elif file.suffix == ".png":
+                matplotlib.image.imread(file)
+            elif file.suffix == ".pth":
+                read_checkpoint(file)
+        except Exception as error:  # of whatever kind, the file is not whole
+            wrong.append(f"{file.name}: {type(error).__name__}: {error}")
+    return wrong
+
+
+def _read_table(file: Path) -> None:
+    with open(file, newline="", encoding="utf-8") as opened:
+        header, *rows = csv.reader(opened)
+    if not rows or any(len(row) != len(header) for row in rows) or ("case" in header and len(rows) != CASES):
+        raise ValueError(f"{len(rows)} rows")
+
+
+def read_checkpoint(file: Path) -> int:
+    """Return the number of updates at which a checkpoint was written; raise unless it is of one state and whole."""
+    checkpoint = torch.load(file, weights_only=True)
+    version = checkpoint[STATE]["version"]
+    if not (checkpoint["weights"] == version).all() or len(checkpoint["weights"]) != WEIGHTS:
+        raise ValueError("the sampler's state is of another step than the weights")
+    return version
+
+
+def disk_full(quick: bool) -> list[Row]:
+    """Write with less room than it takes, at random; then with room again."""
+    rng, rows = np.random.default_rng(0), []
+    with small_disk(4096) as folder:
+        training = Training(folder, figures=not quick)
+        training.go_on()
+        training.write_record(), training.write_checkpoint()
+        sizes = {"record and figures": 4_000 if quick else 60_000, "checkpoint": 4 * WEIGHTS}
+        for what, write in (("record and figures", training.write_record), ("checkpoint", training.write_checkpoint)):
+            counted = Counted()
+            for _ in tqdm(range(1 if quick else 15), f"disk full, {what}", leave=False):
+                training.go_on()
+                before = {file.name for file in folder.iterdir()}
+                fill(folder, int(rng.integers(0, sizes[what])))
+                told = write()
+                (folder / "ballast").unlink()
+                wrong = wrong_files(folder) + ([] if before == {file.name for file in folder.iterdir()} else ["names"])
+                wrong += [] if told else ["it was not told"]
+                wrong += [f"with room again: {told}"] if (told := write()) else []
+                counted.add(wrong + wrong_files(folder))
+            outcome = {
+                "record and figures": "A warning in the log, the training goes on; files are the old ones or the new "
+                "ones, each whole; the next epoch writes them.",
+                "checkpoint": "The error ends the training, as nnU-Net's own does; the old checkpoint is whole, and "
+                "it is written once there is room.",
+            }[what]
+            rows.append(counted.row(f"the disk is full in the middle of writing the {what}", outcome))
+    return rows
+
+
+def read_only(quick: bool) -> list[Row]:
+    """Write into a folder that has become read-only; then into one that can be written again."""
+    record, checkpoint = Counted(), Counted()
+    with small_disk(4096) as folder:
+        training = Training(folder, figures=not quick)
+        training.go_on()
+        training.write_record(), training.write_checkpoint()
+        for _ in tqdm(range(1 if quick else 5), "read-only", leave=False):
+            before = {file: file.read_bytes() for file in folder.iterdir()}
+            training.go_on()
+            remount(folder, "ro")
+            told = training.write_record(), training.write_checkpoint()
+            after = {file: file.read_bytes() for file in folder.iterdir()}
+            remount(folder, "rw")
+            for counted, text, write in zip(
+                (record, checkpoint), told, (training.write_record, training.write_checkpoint), strict=True
+            ):
+                wrong = [] if "Read-only" in text else [f"told: {text}"]
+                wrong += ["files changed"] if before != after else []
+                counted.add(wrong + [write()] * bool(write()) + wrong_files(folder))
+    return [
+        record.row("the folder is read-only when the record is written", "A warning in the log, the training goes on."),
+        checkpoint.row(
+            "the same, a checkpoint", "The error ends the training, as nnU-Net's own does; files are whole."
+        ),
+    ]
+
+
+def _write_on(folder: Path, seed: int, stop: object) -> None:
+    training = Training(folder, seed)
+    if seed:  # states of the two are told apart by the number of updates: even and odd
+        training.go_on()
+    while not stop.is_set():
+        training.go_on(), training.go_on()
+        training.weighting.record.write(folder, training.weighting.sampler)
+        if wrong := training.write_checkpoint():
+            raise RuntimeError(wrong)
+
+
+def shared_folder(quick: bool) -> list[Row]:
+    """Have two trainings write into one folder, one of them killed now and then, and look at the files meanwhile."""
+    looks, counted, left, written, killed = 6 if quick else 600, Counted(), Counted(), set(), 0
+    rng, stop = np.random.default_rng(0), FORK.Event()
+    with tempfile.TemporaryDirectory() as made:
+        folder, end = Path(made), time.monotonic() + 600
+        one, other = (FORK.Process(target=_write_on, args=(folder, seed, stop)) for seed in (0, 1))
+        one.start(), other.start()
+        with tqdm(total=looks, desc="shared folder", leave=False) as bar:
+            while (counted.tried < looks or written != {0, 1}) and time.monotonic() < end:
+                if not (folder / CHECKPOINT).exists():
+                    time.sleep(0.01)
+                    continue
+                try:
+                    written.add(read_checkpoint(folder / CHECKPOINT) % 2)
+                    counted.add(wrong for wrong in wrong_files(folder) if not wrong.endswith(" was left"))
+                except Exception as error:  # of whatever kind, the file is not whole
+                    counted.add(f"{type(error).__name__}: {error}")
+                bar.update()
+                if 1 in written and rng.random() < 0.1:
+                    os.kill(other.pid, signal.SIGKILL)
+                    other.join()
+                    other, killed = FORK.Process(target=_write_on, args=(folder, 1, stop)), killed + 1
+                    other.start()
+        stop.set()
+        one.join(), other.join()
+        counted.add("" if written == {0, 1} and one.exitcode == other.exitcode == 0 else f"{written}, {one}, {other}")
+        names = sorted(file.name for file in folder.glob("*.partial"))
+        left.add("" if len(names) <= 6 else f"left: {names}")
+    return [
+        counted.row(
+            "two trainings write into one folder, whose files are looked at meanwhile",
+            "Each file is whole, and of one of the two, sampler and network of the same step.",
+        ),
+        left.row(f"the same, one of them killed {killed} times", "At most two temporary names a file are left."),
+    ]
+
+
+FAULTS: dict[str, tuple[str, Callable[[bool], list[Row]]]] = {
+    "disk-full": ("The disk is full", disk_full),
+    "read-only": ("The output folder becomes read-only", read_only),
+    "shared-folder": ("Two trainings share an output folder", shared_folder),
+}

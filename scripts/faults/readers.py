@@ -1,0 +1,204 @@
+"""Processes that read the table while it is written, or die at it; the core alone, without nnU-Net."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import numpy as np
+from tqdm import tqdm
+
+from faults.rows import Counted, Row
+from hws_nnunet import HardnessWeightedSampler, Settings
+from hws_nnunet.processes import forks_end_with_this_process
+from hws_nnunet.sampling import Draws
+from tests.valid import fault_of
+
+FORK = multiprocessing.get_context("fork")
+CASES, BATCH, STRUCTURES = 200, 2, ("a", "b", "c")
+DRAWS, BOUND = 20, 1.0
+"""Of a table whose writer is dead, and the seconds that one may take, on a machine that has other things to do."""
+
+
+def sampler_of(*, weighted: bool, n: int = CASES) -> HardnessWeightedSampler:
+    """Return a sampler with structures; ``weighted``: all cases have been seen."""
+    rng = np.random.default_rng(0)
+    names = [f"case{i}" for i in range(n)]
+    sampler = HardnessWeightedSampler(names, Settings(structure_beta=2.0), structures=STRUCTURES, rng=rng, context=FORK)
+    if weighted:
+        for _ in range(3):
+            sampler.update(range(n), rng.normal(0.5, 0.1, n), structures=rng.random((n, len(STRUCTURES))))
+    return sampler
+
+
+def wrong_in(draws: Draws, rng: np.random.Generator) -> str:
+    """Draw once in each way; return what is wrong with what came, "" where nothing is."""
+    table, n = draws.table, len(draws.table)
+    ids = draws.draw_cases(BATCH, rng).ids
+    if ids.min() < 0 or ids.max() >= n or len(set(ids.tolist())) < BATCH:
+        return f"cases {ids.tolist()} were drawn"
+    weights = table.read(lambda: table.tree.weights.copy())
+    p = weights / weights.sum()
+    if not (np.isfinite(p).all() and p.min() >= 0 and p.max() <= 1):
+        return f"probabilities from {p.min()} to {p.max()}"
+    p = draws.structure_probabilities(int(ids[0]), [0, 1, 2])
+    if not (np.isfinite(p).all() and p.min() >= 0 and abs(p.sum() - 1) < 1e-9):
+        return f"structures' probabilities {p}"
+    return ""
+
+
+def _hammer(draws: Draws, seconds: float, answers: object) -> None:
+    rng, counted = np.random.default_rng(), Counted()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        counted.add(wrong_in(draws, rng))
+    answers.send((counted.tried, counted.survived, counted.first_wrong))
+
+
+def hammering(quick: bool) -> list[Row]:
+    """Have readers draw as fast as they can while the table is written as fast as can be."""
+    seconds, rows = 0.5 if quick else 60.0, []
+    for weighted in (True, False):
+        sampler, rng = sampler_of(weighted=weighted), np.random.default_rng(1)
+        here, there = FORK.Pipe(duplex=False)
+        readers = [FORK.Process(target=_hammer, args=(sampler.draws, seconds, there)) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        updates, faults = 0, Counted()
+        cases = CASES if weighted else CASES - 1  # in the first sweep one case stays unseen
+        end = time.monotonic() + seconds
+        with tqdm(total=seconds, desc="hammering", unit="s", leave=False) as bar:
+            while (now := time.monotonic()) < end:
+                losses = rng.normal(0.5, 0.2, BATCH)
+                if updates % 50 == 0:
+                    losses[0] = rng.choice([np.nan, np.inf, 1e30, -1e30, 30.0])
+                sampler.update(rng.integers(0, cases, BATCH), losses, structures=rng.random((BATCH, 3)), version=0)
+                updates += 1
+                if updates % 50 == 1:
+                    faults.add(fault_of(sampler))
+                    bar.update(now - (end - seconds) - bar.n)
+        counted = Counted()
+        for _ in readers:
+            tried, survived, wrong = here.recv()
+            counted.tried, counted.survived = counted.tried + tried, counted.survived + survived
+            counted.first_wrong = counted.first_wrong or wrong
+        for reader in readers:
+            reader.join()
+        when = "after the first sweep" if weighted else "in the first sweep"
+        fault = f"{len(readers)} readers draw for {seconds:.0f} s {when}, beside {updates:,} writes"
+        rows.append(counted.row(fault, "No draw outside the cases, no case twice in a batch, no invalid probability."))
+        rows.append(faults.row(f"the table looked at between those writes, {when}", "It is valid."))
+    return rows
+
+
+def _draw_on(draws: Draws, ready: object) -> None:
+    rng = np.random.default_rng()
+    ready.send("draws")
+    while True:
+        draws.draw_cases(BATCH, rng)
+
+
+def readers_die(quick: bool) -> list[Row]:
+    """Kill a process that draws without a pause at random moments; look at the table, and draw on."""
+    rows, rng = [], np.random.default_rng(2)
+    for weighted in (True, False):
+        counted = Counted()
+        for _ in tqdm(range(3 if quick else 100), desc="readers die", leave=False):
+            sampler = sampler_of(weighted=weighted, n=40)
+            here, there = FORK.Pipe(duplex=False)
+            reader = FORK.Process(target=_draw_on, args=(sampler.draws, there))
+            reader.start()
+            here.recv()
+            time.sleep(rng.uniform(0, 0.01))
+            os.kill(reader.pid, signal.SIGKILL)
+            reader.join()
+            counted.add([fault for fault in (fault_of(sampler), _go_on(sampler, rng)) if fault])
+        when = "after the first sweep" if weighted else "in the first sweep"
+        outcome = "The table is valid, another process draws on" + (
+            "." if weighted else ", and the sweep sees every case, the lost draws' too."
+        )
+        rows.append(counted.row(f"a process that draws without a pause is killed, {when}", outcome))
+    return rows
+
+
+def _go_on(sampler: HardnessWeightedSampler, rng: np.random.Generator) -> str:
+    """Train on in this process; return what is wrong then."""
+    for _ in range(200):
+        if wrong := wrong_in(sampler.draws, rng):
+            return wrong
+        drawn = sampler.draw_cases(BATCH, rng)
+        sampler.update(drawn.ids, rng.random(BATCH), version=drawn.version)
+        if fault := fault_of(sampler):
+            return fault
+    return "" if sampler.table.weighted else f"{sampler.table.unseen} cases were never drawn"
+
+
+def _train_and_die(block: Callable, pipe: object) -> None:
+    """Fork a reader, then die in the middle of a write."""
+    sampler, written = sampler_of(weighted=True), FORK.Event()
+    reader = FORK.Process(target=_read_after, args=(sampler.draws, written, pipe))
+    with block():
+        reader.start()
+    pipe.send(reader.pid)
+    with sampler.table.writing():
+        sampler.table.tree.weights[: CASES // 2] = 0.0  # half of a fill: sums are those of before
+        written.set()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _read_after(draws: Draws, written: object, pipe: object) -> None:
+    """Tell how long draws take once the training process is dead: all in all, and of the processor."""
+    parent, rng, times = os.getppid(), np.random.default_rng(), []
+    written.wait()
+    while os.getppid() == parent:
+        time.sleep(1e-3)
+    begin, wrong = time.process_time(), []
+    for _ in range(DRAWS):
+        start = time.monotonic()
+        wrong.append(wrong_in(draws, rng))
+        times.append(time.monotonic() - start)
+    pipe.send((max(times), (time.process_time() - begin) / DRAWS, "".join(wrong)))
+    time.sleep(600)
+
+
+def writer_dies(quick: bool) -> list[Row]:
+    """Have a training process die in the middle of a write, with a reader that it has forked."""
+    ends, bounded, processor = Counted(), Counted(), 0.0
+    for block in tqdm(
+        [forks_end_with_this_process, nullcontext] * (1 if quick else 20), "the writer dies", leave=False
+    ):
+        here, there = FORK.Pipe(duplex=False)
+        process = FORK.Process(target=_train_and_die, args=(block, there))
+        process.start()
+        there.close()
+        reader = here.recv()
+        process.join()
+        try:
+            longest, each, wrong = here.recv() if here.poll(20) else (20.0, 20.0, "no answer")
+        except EOFError:  # nobody has the pipe's other end any more
+            ends.add("" if block is forks_end_with_this_process else "it ended")
+            continue
+        os.kill(reader, signal.SIGKILL)
+        if block is forks_end_with_this_process:
+            ends.add("its worker lives on")
+        else:
+            bounded.add(wrong or ("" if longest < BOUND else f"a draw took {longest:.2f} s"))
+            processor = max(processor, each)
+    return [
+        ends.row("the training process is killed in the middle of a write", "Its workers end with it."),
+        bounded.row(
+            "the same, and a worker lives on, as where the system knows no such thing",
+            f"Each draw ends, at a case, within {BOUND:g} s; of the processor it takes {1000 * processor:.1f} ms.",
+        ),
+    ]
+
+
+FAULTS = {
+    "readers": ("Readers hammer the table while it is written", hammering),
+    "workers-die": ("A worker dies in the middle of a draw", readers_die),
+    "writer-dies": ("The training process dies in the middle of a write", writer_dies),
+}

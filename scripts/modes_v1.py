@@ -1,0 +1,91 @@
+"""The modes of nnU-Net v1."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from modes_common import METHODS, STEPS, TRAINER, Mode, checked, new_case, predicted, started_by
+
+
+def prepare(space: object, *, quick: bool) -> None:
+    """Write, plan and preprocess the task, as the tests do."""
+    from tests.nnunetv1.conftest import plan
+
+    plan(space)
+
+
+def modes(space: object, device: str) -> list[Mode]:
+    """Return the modes of nnU-Net v1; it has no choice of a device."""
+    small, cascade, planned = "nnUNetPlans_pretrained_small", "nnUNetPlans_pretrained_cascade", "nnUNetPlansv2.1"
+    best_of = ("3d_lowres", "3d_fullres")
+
+    def command(configuration: str, fold: object, plans: str, *more: object, trainer: str = TRAINER) -> tuple:
+        return ("nnUNet_train", configuration, trainer, 1, fold, "-p", plans, *more)
+
+    def folder_of(configuration: str, fold: object, plans: str, trainer: str = TRAINER) -> Path:
+        return space.fold(1, trainer, configuration, plans, fold if fold == "all" else f"fold_{fold}")
+
+    def validated(folder: Path) -> list[str]:
+        summary = json.loads((folder / "validation_raw" / "summary.json").read_text())
+        assert summary["results"]["all"], "no case in the validation's summary"
+        return ["validation summary"]
+
+    def trained(folder: Path, *, epochs: int = 1, batch: int = 2) -> list[str]:
+        file = folder / "model_final_checkpoint.model"
+        return checked(folder, file, steps=epochs * STEPS, batch=batch) + validated(folder)
+
+    def train(name: str, *given: object, trainer: str = TRAINER, **of_check: object) -> Mode:
+        """Return a mode of one command, which begins anew."""
+        folder = folder_of(*given[:3], trainer)
+        return Mode(name, [command(*given, trainer=trainer)], lambda: trained(folder, **of_check), fresh=folder)
+
+    def probabilities() -> list[str]:
+        assert list((first / "validation_raw").glob("*.npz")), "no probabilities"
+        return [*trained(first), "probabilities"]
+
+    def best() -> list[str]:
+        folder = space.folders["RESULTS_FOLDER"] / "nnUNet" / "ensembles" / space.preprocessed(1).name
+        assert list(folder.rglob("*.json")), "no ensemble was looked at"
+        return ["an ensemble is evaluated"]
+
+    new = new_case(space, space.folders["nnUNet_raw_data_base"] / "nnUNet_raw_data" / "Task001_Balls" / "imagesTr")
+    predict = (
+        "nnUNet_predict",
+        "-i",
+        new,
+        "-o",
+        space.root / "out",
+        "-t",
+        1,
+        "-m",
+        "3d_fullres",
+        "-f",
+        0,
+        "-tr",
+        TRAINER,
+    )
+    predict += ("-p", small, "--disable_tta", "--num_threads_preprocessing", 1, "--num_threads_nifti_save", 1)
+    find = ("nnUNet_find_best_configuration", "-m", *best_of, "-t", 1, "-tr", TRAINER, "-pl", cascade, "-f", 0, 1)
+    first, last = (folder_of("3d_fullres", fold, small) for fold in (0, 1))
+    again, longer = command("3d_fullres", 0, small, "-c"), {"SHORT_EPOCHS": "2"}
+    folds = [command(name, fold, cascade, "--npz") for fold in (0, 1) for name in best_of]
+    return [
+        Mode("3d_fullres, `--npz`", [command("3d_fullres", 0, small, "--npz")], probabilities, fresh=first, quick=True),
+        Mode("`-c`, one more epoch to train", [again], lambda: trained(first, epochs=2), longer, quick=True),
+        Mode("`-val`", [command("3d_fullres", 0, small, "-val")], lambda: validated(first), quick=True),
+        Mode("`nnUNet_predict`", [predict], lambda: predicted(space), fresh=space.root / "out", quick=True),
+        train("2d", "2d", 0, planned, batch=4),
+        train("3d_lowres, fold `all`", "3d_lowres", "all", cascade),
+        train("3d_cascade_fullres, fold `all`", "3d_cascade_fullres", "all", cascade, trainer="ShortCascade"),
+        Mode("`nnUNet_find_best_configuration`, two folds", [*folds, find], best),
+        *(
+            Mode(
+                f"start method {way}",
+                [started_by(way, command("3d_fullres", 1, small))],
+                lambda: trained(last),
+                fresh=last,
+            )
+            for way in METHODS
+        ),
+    ]

@@ -1,0 +1,80 @@
+"""The mixin on every trainer that the installed nnU-Net v2 has: three steps, a checkpoint saved and loaded."""
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+from hws_nnunet.nnunetv2.trainer import HardnessWeightingMixin
+from tests.every_trainer import classes_below, parameters, skip_if_its_own_fails_too, trainer_class
+from tests.nnunetv2.test_trainer import trainer_of
+from tests.sampling.test_sampler import assert_same_state
+
+TRAINERS = classes_below("nnunetv2", ("training", "nnUNetTrainer"), "nnUNetTrainer")
+CANNOT = {
+    "nnUNetTrainerBenchmark_5epochs": "saves no checkpoint, and needs CUDA",
+    "nnUNetTrainerBenchmark_5epochs_noDataLoading": "loads no data: there is nothing to draw",
+}
+
+
+def one_layer(monkeypatch):
+    """Have Primus's transformers of up to 24 layers built with one."""
+    from dynamic_network_architectures.architectures import primus
+
+    eva = primus.Eva
+    monkeypatch.setattr(primus, "Eva", functools.wraps(eva)(lambda *args, depth, **kw: eva(*args, depth=1, **kw)))
+
+
+@pytest.mark.parametrize("name", parameters(TRAINERS, HardnessWeightingMixin))
+def test_trains_saves_and_loads(workspace, monkeypatch, tmp_path, name):
+    if name in CANNOT:
+        pytest.skip(f"{name} {CANNOT[name]}")
+    host, file = trainer_class(TRAINERS[name][0], name), tmp_path / "checkpoint.pth"
+    if "rimus" in name:
+        one_layer(monkeypatch)
+
+    def trained(cls):
+        trainer = trainer_of(workspace, monkeypatch, cls)
+        trainer.on_train_start()
+        trainer.on_train_epoch_start()
+        trainer.on_train_epoch_end([trainer.train_step(next(trainer.dataloader_train)) for _ in range(3)])
+        trainer.save_checkpoint(str(file))
+        again = trainer_of(workspace, monkeypatch, cls)
+        again.load_checkpoint(str(file))
+        file.unlink()  # up to 160 MB
+        return trainer, again
+
+    mine = type(f"HardnessWeighted_{name}", (HardnessWeightingMixin, host), {})
+    try:
+        trainer, again = trained(mine)
+    except Exception as error:
+        skip_if_its_own_fails_too(name, trained, host, error)
+        raise
+    state = trainer.sampler.state_dict()
+    assert state["version"] == 3
+    assert (state["visits"] > 0).sum() == min(len(trainer.sampler), 3 * trainer.batch_size), "the first sweep"
+    again.get_dataloaders()
+    assert_same_state(again.sampler.state_dict(), state)
+
+
+def test_the_readmes_trainer_of_ones_own(workspace, monkeypatch, tmp_path):
+    """As it stands there, in a folder of one's own, found by nnU-Net's finder."""
+    from hws_nnunet.nnunetv2.host import find_trainer
+    from hws_nnunet.registration import needs_registering
+
+    if needs_registering():
+        pytest.skip("nnUNet_extTrainer came with nnunetv2 2.8")
+    text = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    code = re.search(r"Any other trainer can have it too.*?```python\n(.*?)```", text, re.DOTALL)[1]
+    (tmp_path / "my_trainers.py").write_text(code, encoding="utf-8")
+    monkeypatch.setenv("nnUNet_extTrainer", str(tmp_path))
+    trainer = trainer_of(workspace, monkeypatch, find_trainer("Mine"))
+    trainer.initialize()
+    training, _ = trainer.get_dataloaders()
+    for _ in range(3):
+        trainer.train_step(next(training))
+    assert trainer.sampler.table.visits.sum() == 6
+    assert trainer.inference_allowed_mirroring_axes is None
+    assert trainer.settings.ess == 0.3
