@@ -176,7 +176,7 @@ def _plot_groups(
 
 
 def _whole_epochs(axes: Axes) -> None:
-    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg] - of MaxNLocator
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]  # MaxNLocator's
 
 
 def _label(name: str) -> str:

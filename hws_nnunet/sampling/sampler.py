@@ -366,7 +366,7 @@ class HardnessWeightedSampler:
             # The host loads its checkpoints to the device that it trains on.
             state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
             if state.get("format") == FORMAT:
-                reliability.load_state_dict(state.get("reliability"))
+                reliability.load_state_dict(state.get("reliability"))  # type: ignore[arg-type]  # it refuses None
             if state.get("within_groups") is not None:
                 within.load_state_dict(state["within_groups"])
         self.table.load_state_dict(state)
