@@ -166,7 +166,7 @@ def test_case_tables_keep_what_looks_like_a_formula_or_markup(tmp_path):
         csv.writer(opened).writerows([("case", "weight"), *((name, "1.5") for name in names)])
     assert read_column(file, "weight") == dict.fromkeys(names, "1.5")
     file.write_text(file.read_text() + "cut off")
-    with pytest.raises(ValueError, match=r"weights\.csv.*\n.*line 9: 1 fields, expected 2"):
+    with pytest.raises(ValueError, match=r"weights\.csv.*\n.*line 9: 1 of 2 fields"):
         read_column(file, "weight")
 
 
