@@ -262,9 +262,7 @@ def test_another_channel_and_window(tmp_path):
         page = make_gallery(fold, raw, top=1, overwrite=True, **options)
         pictures.append((page.parent / "01_a.png").read_bytes())
     assert len(set(pictures)) == 3
-    with pytest.raises(
-        ValueError, match=r"number 2 given.*Dataset007_Made has 2 channel\(s\), number 0 \(T2w\), 1 \(T1w\)"
-    ):
+    with pytest.raises(ValueError, match=r"number 2 given.*has 2 channel\(s\), number 0 \(T2w\), 1 \(T1w\)"):
         make_gallery(fold, raw, channel=2, overwrite=True)
 
 
