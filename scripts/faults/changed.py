@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,15 +184,14 @@ CHANGES = (
 
 @contextmanager
 def _put_back(*folders: Path) -> Iterator[None]:
-    copies = [folder.with_name(folder.name + "_kept") for folder in folders]
-    for folder, copy in zip(folders, copies, strict=True):
-        shutil.copytree(folder, copy)
-    try:
-        yield
-    finally:
-        for folder, copy in zip(folders, copies, strict=True):
-            shutil.rmtree(folder)
-            copy.rename(folder)
+    with tempfile.TemporaryDirectory() as kept:
+        copies = [shutil.copytree(folder, Path(kept, str(number))) for number, folder in enumerate(folders)]
+        try:
+            yield
+        finally:
+            for folder, copy in zip(folders, copies, strict=True):
+                shutil.rmtree(folder)
+                shutil.copytree(copy, folder)
 
 
 def changed(quick: bool) -> list[Row]:
@@ -200,7 +200,7 @@ def changed(quick: bool) -> list[Row]:
     with workspace() as space:
         place = Place(space)
         training = Training(space)
-        training.wait_for(f"Epoch {EPOCHS}")
+        training.reach(f"Epoch {EPOCHS}")
         training.kill()
         epochs = read_checkpoint(place.fold / LATEST)["current_epoch"]
         if epochs != EPOCHS:

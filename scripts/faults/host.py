@@ -46,6 +46,16 @@ class Training:
             time.sleep(poll)
         return True
 
+    def reach(self, word: str) -> None:
+        """Wait until the log says something.
+
+        Raises:
+            RuntimeError: it never does.
+        """
+        if not self.wait_for(word):
+            self.kill()
+            raise RuntimeError(f"the training never said {word!r}: {self.said[-2000:]}")
+
     def kill(self) -> str:
         """Kill its process without warning; return what of it stayed behind, "" where nothing did."""
         from tests.workspaces import left_of_session

@@ -114,7 +114,7 @@ def worker_dies(quick: bool) -> list[Row]:
     with workspace() as space:
         for fold in tqdm(range(1 if quick else 5), "a worker dies", leave=False):
             training = Training(space, fold=fold)
-            training.wait_for("Epoch 1")
+            training.reach("Epoch 1")
             pid = training.process.pid
             workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             os.kill(int(workers[fold % len(workers)]), signal.SIGKILL)
@@ -159,7 +159,7 @@ def disk(quick: bool) -> list[Row]:
             try:
                 for fold in tqdm(range(1 if quick else 4), f"disk {what}", leave=False):
                     training = Training(space, fold=fold)
-                    training.wait_for("Epoch 1")
+                    training.reach("Epoch 1")
                     fill(small, 4096 * fold) if what == "full" else _read_only(small)
                     code = training.end()
                     remount(small, "rw")
@@ -218,7 +218,7 @@ def clock(quick: bool) -> list[Row]:
     counted = Counted()
     with workspace() as space:
         training = Training(space, trainer="ShortClockJumps", SHORT_EPOCHS="5")
-        training.wait_for("Epoch 3")
+        training.reach("Epoch 3")
         training.kill()
         wrong = _goes_on(space, trainer="ShortClockJumps")
         fold = space.fold(1, "ShortClockJumps")
