@@ -5,7 +5,7 @@
 A page's block of commands that follows ``<!-- run -->`` is run, in the page's order and in one shell; what it says
 takes the place of what stands between ``<!-- output -->`` and ``<!-- end -->``. ``<!-- run: PATTERN -->`` keeps the
 lines that match, ``<!-- run: last 5 -->`` the last ones. The scans lie where the pages say that yours do, below a home
-of their own. Figures are copied as ``FIGURES`` says. Epochs of the demonstration trainers are shortened to 20 steps. It
+of their own. Figures are copied as ``FIGURES`` says. The demonstration trainers are shortened to 5 epochs of 10 steps. It
 needs nnU-Net v2 from 2.8 on and takes some minutes on two CPU cores.
 """
 
@@ -48,7 +48,7 @@ from hws_nnunet.nnunetv2 import demo_trainers
 class Short:
     def initialize(self):
         super().initialize()
-        self.num_iterations_per_epoch = 20
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 5, 10, 2
 
 class HardnessWeightedTrainer_demo(Short, demo_trainers.HardnessWeightedTrainer_demo):
     pass
