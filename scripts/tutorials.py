@@ -5,8 +5,8 @@
 A page's block of commands that follows ``<!-- run -->`` is run, in the page's order and in one shell; what it says
 takes the place of what stands between ``<!-- output -->`` and ``<!-- end -->``. ``<!-- run: PATTERN -->`` keeps the
 lines that match, ``<!-- run: last 5 -->`` the last ones. The scans lie where the pages say that yours do, below a home
-of their own. Figures are copied as ``FIGURES`` says. The demonstration trainers are shortened to 5 epochs of 10 steps. It
-needs nnU-Net v2 from 2.8 on and takes some minutes on two CPU cores.
+of their own. Figures are copied as ``FIGURES`` says. The demonstration trainers are shortened to 5 epochs of 10 steps.
+It needs nnU-Net v2 from 2.8 on and takes some minutes on two CPU cores.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ FIGURES = {
     "fetal": {
         f"{RESULTS}/hardness.png": "tutorial_hardness.png",
         f"{RESULTS}/gallery/*.png": "tutorial_gallery.png",
-        "report/figures/*.png": "tutorial_report.png",
     },
     "brats": {},
 }
