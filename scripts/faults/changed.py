@@ -216,10 +216,10 @@ def changed(quick: bool) -> list[Row]:
                     env["HWS_CONFIG"] = str(file)
                 before = (place.fold / LATEST).read_bytes()
                 training = Training(space, "--c", fold=change.fold, SHORT_EPOCHS=str(EPOCHS + 1), **env)
-                code = training.end()
+                done = training.trains_to_its_end()
                 wrong = [f"the log lacks {text!r}" for text in change.says if text not in training.said]
-                if change.goes_on != (code == 0):
-                    wrong.append(f"exit code {code}: {training.said[-500:]}")
+                if change.goes_on != done:
+                    wrong.append(f"trained to its end: {done}: {training.said[-500:]}")
                 anew = any("starts anew" in text for text in change.says)
                 if change.goes_on and not anew and GOES_ON not in training.said:
                     wrong.append("the sampler did not go on")

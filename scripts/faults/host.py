@@ -68,6 +68,12 @@ class Training:
         self.process.join()
         return f"{len(left)} processes stayed behind" if left else ""
 
+    def trains_to_its_end(self) -> bool:
+        """Wait until it has trained, or failed; return whether it has. Validation, which follows, is left out."""
+        done = self.wait_for("Training done.")
+        self.kill()
+        return done
+
     def end(self) -> int | None:
         """Wait for its end; return its exit code, None where it had to be killed."""
         end = time.monotonic() + PATIENCE

@@ -139,10 +139,9 @@ def _goes_on(space: object, fold: int = 0, trainer: str = TRAINER) -> list[str]:
     checkpoint = read_checkpoint(folder / LATEST)
     epoch = checkpoint["current_epoch"]
     training = Training(space, "--c", fold=fold, trainer=trainer, SHORT_EPOCHS=str(epoch + 1))
-    code = training.end()
     wrong = wrong_with(checkpoint)
-    if f"{GOES_ON} {STEPS * epoch} steps" not in training.said or code:
-        wrong.append(f"resumed: exit code {code}: {training.said[-300:]}")
+    if not training.trains_to_its_end() or f"{GOES_ON} {STEPS * epoch} steps" not in training.said:
+        wrong.append(f"resumed: {training.said[-300:]}")
     wrong += [f"{path.name} was left" for path in folder.glob("*.partial")]
     return wrong or wrong_with(read_checkpoint(folder / FINAL))
 
