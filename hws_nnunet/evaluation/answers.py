@@ -64,8 +64,8 @@ def _answer(analysis: Analysis, other: ResultSet) -> Answer:
         helped += f"By subgroup: {'; '.join(f'{row.subgroup} {_points(row)}' for row in named)}. "
     points = [
         ("Failed most:", _failed_most(analysis, [baseline, other])),
-        ("Helped?", f"{helped[0].upper()}{helped[1:]}Gains: {_list(gaining[::-1], fine[::-1])}"),
-        ("Cost:", f"{_list(losing, fine)} {_failures(analysis, baseline, other, rises=mean.difference > 0)}"),
+        ("Helped?", f"{helped[0].upper()}{helped[1:]}Gains: {_list(gaining[::-1], fine[::-1], 'gain')}"),
+        ("Cost:", f"{_list(losing, fine, 'loss')} {_failures(analysis, baseline, other, rises=mean.difference > 0)}"),
         ("Cannot be concluded:", _open(analysis, fine, overall)),
     ]
     return Answer(f"{other.name} against {baseline.name}", tuple(points))
@@ -129,10 +129,13 @@ def _open(analysis: Analysis, fine: list[Paired], overall: list[Paired]) -> str:
     return text + "Intervals are over cases, of one training a set: the scatter between trainings is not in them."
 
 
-def _list(rows: list[Paired], among: list[Paired]) -> str:
-    """Name the first of some comparisons; where there is none, what comes nearest ``among`` all."""
+def _list(rows: list[Paired], among: list[Paired], kind: str) -> str:
+    """Name the largest of some gains or losses; where none is sure, the largest ``among`` all."""
     if not rows:
-        return f"none is sure, nearest is {piece_name(among[0])} {_points(among[0])}." if among else "none."
+        most = next(iter(among), None)
+        if most is None or (most.gain < 0) != (kind == "loss") or not most.gain:
+            return "none."
+        return f"none is sure; the largest {kind} is {piece_name(most)} {_points(most)}."
     what = f"{len(rows)} of {len(among)} {_what(among)}, most " if len(rows) > 1 else ""
     named = (f"{piece_name(row)} {_points(row)}" for row in rows[:_MOST])
     return what + "; ".join(named) + ("; ..." if len(rows) > _MOST else ".")
@@ -149,10 +152,10 @@ def _moves(difference: float) -> str:
 def _points(row: Paired, figure: str = "mean") -> str:
     """Return a difference of means, or of another figure, in hundredths of Dice, with its interval."""
     found = row.figures[figure]
-    text = f"{100 * found.difference:+.1f} points"
+    text = f"{100 * found.difference:+.1f}\N{NO-BREAK SPACE}points"
     if math.isnan(found.low):
         return text
-    return f"{text} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]".replace(" ", "\N{NO-BREAK SPACE}")
+    return f"{text} [{100 * found.low:+.1f},\N{NO-BREAK SPACE}{100 * found.high:+.1f}]"
 
 
 def _and(names: Iterable[str]) -> str:

@@ -163,7 +163,7 @@ def _read_nifti(file: Path, read: Callable[[nib.Nifti1Image], np.ndarray]) -> np
     except ImageFileError:
         raise
     except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise ValueError(f"{file} cannot be read: {error}") from error
 
 
 def _read_flat(file: Path) -> np.ndarray:

@@ -223,7 +223,7 @@ class Weighting:
             self._ranks.share_sweep(self.sampler.table)
         if "record" in state:
             self.record.load_state_dict(state["record"])
-        before = {**state["settings"], **state.get("made_by", {})}
+        before = {**state.get("settings", {}), **state.get("made_by", {})}
         now = {**self.settings.model_dump(), **self._made_by}
         changed = [f"{name}: {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
         if changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,15 +184,14 @@ CHANGES = (
 
 @contextmanager
 def _put_back(*folders: Path) -> Iterator[None]:
-    copies = [folder.with_name(folder.name + "_kept") for folder in folders]
-    for folder, copy in zip(folders, copies, strict=True):
-        shutil.copytree(folder, copy)
-    try:
-        yield
-    finally:
-        for folder, copy in zip(folders, copies, strict=True):
-            shutil.rmtree(folder)
-            copy.rename(folder)
+    with tempfile.TemporaryDirectory() as kept:
+        copies = [shutil.copytree(folder, Path(kept, str(number))) for number, folder in enumerate(folders)]
+        try:
+            yield
+        finally:
+            for folder, copy in zip(folders, copies, strict=True):
+                shutil.rmtree(folder)
+                shutil.copytree(copy, folder)
 
 
 def changed(quick: bool) -> list[Row]:
@@ -200,7 +200,7 @@ def changed(quick: bool) -> list[Row]:
     with workspace() as space:
         place = Place(space)
         training = Training(space)
-        training.wait_for(f"Epoch {EPOCHS}")
+        training.reach(f"Epoch {EPOCHS}")
         training.kill()
         epochs = read_checkpoint(place.fold / LATEST)["current_epoch"]
         if epochs != EPOCHS:
@@ -216,10 +216,10 @@ def changed(quick: bool) -> list[Row]:
                     env["HWS_CONFIG"] = str(file)
                 before = (place.fold / LATEST).read_bytes()
                 training = Training(space, "--c", fold=change.fold, SHORT_EPOCHS=str(EPOCHS + 1), **env)
-                code = training.end()
+                done = training.trains_to_its_end()
                 wrong = [f"the log lacks {text!r}" for text in change.says if text not in training.said]
-                if change.goes_on != (code == 0):
-                    wrong.append(f"exit code {code}: {training.said[-500:]}")
+                if change.goes_on != done:
+                    wrong.append(f"trained to its end: {done}: {training.said[-500:]}")
                 anew = any("starts anew" in text for text in change.says)
                 if change.goes_on and not anew and GOES_ON not in training.said:
                     wrong.append("the sampler did not go on")

@@ -46,6 +46,16 @@ class Training:
             time.sleep(poll)
         return True
 
+    def reach(self, word: str) -> None:
+        """Wait until the log says something.
+
+        Raises:
+            RuntimeError: it never does.
+        """
+        if not self.wait_for(word):
+            self.kill()
+            raise RuntimeError(f"the training never said {word!r}: {self.said[-2000:]}")
+
     def kill(self) -> str:
         """Kill its process without warning; return what of it stayed behind, "" where nothing did."""
         from tests.workspaces import left_of_session
@@ -57,6 +67,12 @@ class Training:
             os.kill(one, signal.SIGKILL)
         self.process.join()
         return f"{len(left)} processes stayed behind" if left else ""
+
+    def trains_to_its_end(self) -> bool:
+        """Wait until it has trained, or failed; return whether it has. Validation, which follows, is left out."""
+        done = self.wait_for("Training done.")
+        self.kill()
+        return done
 
     def end(self) -> int | None:
         """Wait for its end; return its exit code, None where it had to be killed."""

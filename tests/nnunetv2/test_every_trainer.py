@@ -54,7 +54,7 @@ def test_trains_saves_and_loads(workspace, monkeypatch, tmp_path, name):
         raise
     state = trainer.sampler.state_dict()
     assert state["version"] == 3
-    assert (state["visits"] > 0).sum() == min(len(trainer.sampler), 3 * trainer.batch_size), "the first sweep"
+    assert state["visits"].sum() == 3 * trainer.batch_size
     again.get_dataloaders()
     assert_same_state(again.sampler.state_dict(), state)
 
