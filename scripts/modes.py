@@ -146,7 +146,7 @@ def main() -> int:
             workspace(args.host, args.work or Path(folder) / "nnunet") as space,
         ):
             if not (space.root / "ready").exists():
-                modes.prepare(space)
+                modes.prepare(space, quick=args.quick)
                 (space.root / "ready").touch()
             for mode in modes.modes(space, args.device):
                 if (mode.quick or not args.quick) and (not args.only or any(part in mode.name for part in args.only)):

@@ -8,7 +8,7 @@ from pathlib import Path
 from modes_common import METHODS, STEPS, TRAINER, Mode, checked, new_case, predicted, started_by
 
 
-def prepare(space: object) -> None:
+def prepare(space: object, *, quick: bool) -> None:
     """Write, plan and preprocess the task, as the tests do."""
     from tests.nnunetv1.conftest import plan
 

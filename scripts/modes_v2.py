@@ -7,36 +7,41 @@ from pathlib import Path
 
 from modes_common import METHODS, STEPS, TRAINER, Mode, checked, new_case, predicted, started_by
 
+RESIDUAL = "nnUNetResEncUNetMPlans"
+DATASETS = ("Plain", "Both", "Regions", "Ignore", "Flat")
 
-def prepare(space: object) -> None:
-    """Prepare the data sets: 1 plain, 2 with regions and an ignore label, 3 regions, 4 the label, 5 flat images."""
-    import nibabel as nib
-    import numpy as np
 
+def prepare(space: object, *, quick: bool) -> None:
+    """Prepare the data sets: 1 plain, 2 with regions and an ignore label, 3 regions, 4 the label, 5 flat images.
+
+    Args:
+        space: gets them.
+        quick: the first alone, in 3D.
+    """
     from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
     from tests.nnunetv2.conftest import write_raw
 
     raw = space.folders["nnUNet_raw"]
     plain = {"labels": {"background": 0, "outer": 1, "inner": 2}}
-    regions = {"labels": {"background": 0, "whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}
-    ignored = {"ignore": 3}
     write_raw(raw / "Dataset001_Plain", 5, plain)
-    write_raw(raw / "Dataset002_Both", 5, {**regions, "labels": regions["labels"] | ignored}, ignore=3)
-    write_raw(raw / "Dataset003_Regions", 5, regions)
-    write_raw(raw / "Dataset004_Ignore", 5, {"labels": plain["labels"] | ignored}, ignore=3)
-    write_raw(raw / "Dataset005_Flat", 5, plain)
-    for file in (raw / "Dataset005_Flat").glob("*Tr/*.nii.gz"):
-        voxels = np.asanyarray(nib.load(file).dataobj)[..., ::4]
-        nib.save(nib.Nifti1Image(voxels, np.diag([1.0, 1.0, 4.0, 1.0])), file)
-    space.run("nnUNetv2_plan_and_preprocess", "-d", 1, 2, 3, 4, 5, "-npfp", 1, "--no_pp")
-    space.run("nnUNetv2_plan_experiment", "-d", 1, "-pl", "nnUNetPlannerResEncM")
+    datasets = [1] if quick else [1, 2, 3, 4, 5]
+    if not quick:
+        regions = {"labels": {"background": 0, "whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}
+        write_raw(raw / "Dataset002_Both", 5, {**regions, "labels": regions["labels"] | {"ignore": 3}}, ignore=3)
+        write_raw(raw / "Dataset003_Regions", 5, regions)
+        write_raw(raw / "Dataset004_Ignore", 5, {"labels": plain["labels"] | {"ignore": 3}}, ignore=3)
+        write_raw(raw / "Dataset005_Flat", 5, plain)
+        flatten(raw / "Dataset005_Flat")
+    space.run("nnUNetv2_plan_and_preprocess", "-d", *datasets, "-npfp", 1, "--no_pp")
     options = {"features": (4, 8, 8), "coarser": 1.0}
-    for dataset in range(1, 6):
-        patch = (4 if dataset == 5 else 16, 16, 16)
+    for dataset in datasets:
         plans = space.preprocessed(dataset) / "nnUNetPlans.json"
+        patch = (4 if dataset == 5 else 16, 16, 16)
         add_small_configuration(plans, name="3d_small", patch_size=patch, **options)
-    first = space.preprocessed(1)
-    plans = first / "nnUNetPlans.json"
+    space.run("nnUNetv2_preprocess", "-d", *datasets, "-c", "3d_small", "-np", 1)
+    if quick:
+        return
+    plans = space.preprocessed(1) / "nnUNetPlans.json"
     add_small_configuration(plans, name="2d_small", base="2d", patch_size=(16, 16), **options)
     add_small_configuration(plans, name="3d_lowres", patch_size=(16, 16, 16), features=(4, 8, 8), coarser=2.0)
     edited = json.loads(plans.read_text())
@@ -46,11 +51,21 @@ def prepare(space: object) -> None:
     configurations["3d_lowres"]["next_stage"] = "3d_cascade_fullres"
     configurations["3d_cascade_fullres"] = {"inherits_from": "3d_small", "previous_stage": "3d_lowres"}
     plans.write_text(json.dumps(edited))
-    residual = "nnUNetResEncUNetMPlans"
-    add_small_configuration(first / f"{residual}.json", name="3d_small", patch_size=(16, 16, 16), **options)
-    space.run("nnUNetv2_preprocess", "-d", 1, 2, 3, 4, 5, "-c", "3d_small", "-np", 1)
     space.run("nnUNetv2_preprocess", "-d", 1, "-c", "2d_small", "3d_lowres", "-np", 1, 1)
-    space.run("nnUNetv2_preprocess", "-d", 1, "-plans_name", residual, "-c", "3d_small", "-np", 1)
+    space.run("nnUNetv2_plan_experiment", "-d", 1, "-pl", "nnUNetPlannerResEncM")
+    plans = space.preprocessed(1) / f"{RESIDUAL}.json"
+    add_small_configuration(plans, name="3d_small", patch_size=(16, 16, 16), **options)
+    space.run("nnUNetv2_preprocess", "-d", 1, "-plans_name", RESIDUAL, "-c", "3d_small", "-np", 1)
+
+
+def flatten(folder: Path) -> None:
+    """Leave one slice in four of a data set's images and labels."""
+    import nibabel as nib
+    import numpy as np
+
+    for file in folder.glob("*Tr/*.nii.gz"):
+        voxels = np.asanyarray(nib.load(file).dataobj)[..., ::4]
+        nib.save(nib.Nifti1Image(voxels, np.diag([1.0, 1.0, 4.0, 1.0])), file)
 
 
 def modes(space: object, device: str) -> list[Mode]:
@@ -60,7 +75,8 @@ def modes(space: object, device: str) -> list[Mode]:
     def folder_of(
         dataset: int, configuration: str, fold: object, plans: str = "nnUNetPlans", trainer: str = TRAINER
     ) -> Path:
-        return results / space.preprocessed(dataset).name / f"{trainer}__{plans}__{configuration}" / f"fold_{fold}"
+        data = results / f"Dataset{dataset:03d}_{DATASETS[dataset - 1]}"
+        return data / f"{trainer}__{plans}__{configuration}" / f"fold_{fold}"
 
     def command(dataset: int, configuration: str, fold: object, *more: object, trainer: str = TRAINER) -> tuple:
         return ("nnUNetv2_train", dataset, configuration, fold, "-tr", trainer, "-device", device, *more)
@@ -110,7 +126,6 @@ def modes(space: object, device: str) -> list[Mode]:
     predict = ("nnUNetv2_predict", "-i", new, "-o", space.root / "out", "-d", 1, "-c", small, "-f", 0, "-tr", TRAINER)
     predict += ("-device", device, "-npp", 1, "-nps", 1, "--disable_tta")
     find = ("nnUNetv2_find_best_configuration", 1, "-c", small, "2d_small", "-tr", TRAINER, "-f", 0, 1, "-np", 1)
-    residual = "nnUNetResEncUNetMPlans"
     again = command(1, small, 0, "--c")
     longer = {"SHORT_EPOCHS": "2"}
     return [
@@ -133,7 +148,7 @@ def modes(space: object, device: str) -> list[Mode]:
         train("anisotropic data, dummy 2D augmentation", 5, small, 0),
         train("`-pretrained_weights`", 1, small, 3, "-pretrained_weights", first / "checkpoint_final.pth"),
         Mode("`--disable_checkpointing`", [command(1, small, 2, "--disable_checkpointing")], unsaved, fresh=second),
-        train(f"`-p {residual}`", 1, small, 0, "-p", residual, folder=folder_of(1, small, 0, residual)),
+        train(f"`-p {RESIDUAL}`", 1, small, 0, "-p", RESIDUAL, folder=folder_of(1, small, 0, RESIDUAL)),
         *(train(f"nnUNet_n_proc_DA={n}", 1, small, 4, env={"nnUNet_n_proc_DA": str(n)}) for n in (0, 1, 8)),
         Mode("nnUNet_compile on", [command(1, small, 4)], lambda: compiled(last), on, last),
         Mode(

@@ -17,7 +17,7 @@ import hws_nnunet
 PUBLIC = ["hws_nnunet", "hws_nnunet.sampling", "hws_nnunet.datasets"]
 
 FLOORS = [
-    {"files", "config", "registration", "_lazy", "_version"},
+    {"files", "processes", "config", "registration", "_lazy", "_version"},
     {"datasets", "sampling"},
     {"record", "evaluation"},
     {"training"},

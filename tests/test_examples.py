@@ -26,6 +26,7 @@ def run(name, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the examples are in a checkout alone")
 @pytest.mark.parametrize(
     ("name", "needs", "steps"),

@@ -1,4 +1,4 @@
-"""Short forms of what ``scripts/faults.py`` does on purpose, without nnU-Net's trainers; docs/faults.md has the long."""
+"""Short forms of what ``scripts/faults.py`` does on purpose, without nnU-Net; docs/faults.md has the long ones."""
 
 import os
 import sys

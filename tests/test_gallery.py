@@ -281,7 +281,7 @@ def test_another_channel_and_window(tmp_path):
         page = make_gallery(fold, raw, top=1, overwrite=True, **options)
         pictures.append((page.parent / "01_a.png").read_bytes())
     assert len(set(pictures)) == 3
-    with pytest.raises(ValueError, match=r"channel 2 given; .*Dataset007_Made has 0 T2w, 1 T1w"):
+    with pytest.raises(ValueError, match=r"number 2 given.*has 2 channel\(s\), number 0 \(T2w\), 1 \(T1w\)"):
         make_gallery(fold, raw, channel=2, overwrite=True)
 
 
@@ -320,7 +320,7 @@ def test_all_faults_of_files_are_told_before_anything_is_drawn(tmp_path):
     problems = caught.value.problems
     assert problems[0] == f"a: no {data / 'labelsTr/a.nii.gz'}"
     assert problems[1].endswith("labelsTr/b.nii.gz has shape (3, 4, 5), its image (14, 18, 8)")
-    assert "c_0000.nii.gz cannot be read" in problems[2]
+    assert "c_0000.nii.gz is truncated or damaged: " in problems[2]
     assert not (fold / "gallery").exists()
 
 
@@ -353,6 +353,13 @@ def test_only_galleries_are_replaced(tmp_path):
     [
         ({"top": 0}, ValueError, "at least one case, given: 0"),
         ({"worst": True, "predictions": Path(".")}, ValueError, "either --worst or --predictions"),
+        (
+            {"channel": 5},
+            ValueError,
+            r"number 5 given, counted from 0; .* has 1 channel\(s\), number 0 \(T2w\)",
+        ),
+        ({"predictions": Path(__file__)}, NotADirectoryError, "folder of predictions is a file, expected a folder: "),
+        ({"out": Path(__file__) / "out"}, NotADirectoryError, "out cannot be written: .*test_gallery.py is a file"),
         ({"predictions": Path("nowhere")}, FileNotFoundError, "folder of predictions does not exist: nowhere"),
         ({"window": (2.0, 2.0)}, ValueError, "from a smaller to a larger value, given: 2 to 2"),
         ({"worst": True}, FileNotFoundError, "summary.json: expected the validation that ends"),
@@ -368,6 +375,8 @@ def test_folders_that_cannot_be(tmp_path):
     fold, raw = make_fold(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no folder .*fold_9: expected a fold's folder"):
         find_layout(fold.with_name("fold_9"))
+    with pytest.raises(NotADirectoryError, match=r"hardness\.csv is a file: expected a fold's folder"):
+        find_layout(fold / "hardness.csv")
     with pytest.raises(ValueError, match="does not tell its data set: expected a fold's folder where nnU-Net left it"):
         find_layout(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no .*Dataset007_Made/dataset\.json: expected the raw data"):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from hws_nnunet import registration
 from hws_nnunet.commands import main as cli
 from hws_nnunet.registration import V1, V2
+from tests import forks
 
 run = CliRunner().invoke
 NAMES = {
@@ -57,12 +58,18 @@ def python(code, **env):
     )
 
 
+def find_in_a_fork(host, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", lambda command, **_: forks.run(command, merged=False))
+        return registration.find(host)
+
+
 @pytest.mark.slow
 def test_nnunet_finds_what_is_registered_and_nothing_else_changes(either, real_file, monkeypatch):
     monkeypatch.delenv("nnUNet_extTrainer", raising=False)
     registration.unregister(either)
     with pytest.raises(registration.RegistrationError, match=r"nnU-Net v\d does not find HardnessWeightedTrainer"):
-        registration.find(either)
+        find_in_a_fork(either, monkeypatch)
     before = set(real_file.parent.iterdir())
     registration.register(either)
     assert set(real_file.parent.iterdir()) - before == {real_file}
@@ -81,7 +88,7 @@ def test_the_external_folder_does_too(either, real_file, monkeypatch):
         pytest.skip("nnUNet_extTrainer came with nnunetv2 2.8")
     registration.unregister(V2)
     monkeypatch.setenv("nnUNet_extTrainer", str(V2.trainers_path()))
-    assert registration.find(V2) == NAMES["v2"]
+    assert find_in_a_fork(V2, monkeypatch) == NAMES["v2"]
 
 
 CODE = """

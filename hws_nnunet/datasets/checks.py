@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from hws_nnunet.datasets.cases import Case, DatasetError
 from hws_nnunet.datasets.images import ImageFileError, open_image, read_voxels
+from hws_nnunet.processes import on_all_cores
 
 
 @dataclass(frozen=True)
@@ -109,13 +108,11 @@ def _finite(image: nib.Nifti1Image) -> bool:
 def check_cases(cases: Sequence[Case], *, masks: Sequence[Path] | None = None, progress: bool = False) -> list[Checked]:
     """Return what :func:`check_case` finds, for each case; ``progress`` shows a bar on standard error."""
     masks = [None] * len(cases) if masks is None else masks
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # unpacking gzip leaves the interpreter free
-        found = pool.map(lambda case, mask: check_case(case, mask=mask), cases, masks)
-        try:
-            return list(tqdm(found, desc="checking", unit="case", total=len(cases), disable=not progress))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    return on_all_cores(_check, cases, masks, desc="checking", progress=progress)
+
+
+def _check(case: Case, mask: Path | None) -> Checked:
+    return check_case(case, mask=mask)
 
 
 def counted_values(checked: Iterable[Checked]) -> str:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from tqdm import tqdm
 
 from hws_nnunet.datasets.cases import Case, Collection, DatasetError
 from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.folds import encoded_folds, subject_folds
 from hws_nnunet.datasets.images import open_image
 from hws_nnunet.files import check_room, whole_folder
+from hws_nnunet.processes import on_all_cores
 
 FILE_ENDING = ".nii.gz"
 ENDINGS = (".nii.gz", ".nii")
@@ -72,15 +72,19 @@ def written_cases(
     if wrong:
         raise DatasetError(collection.source, [f"expected {' or '.join(ENDINGS)}: {f}" for f in wrong])
     with whole_folder(target) as folder:
-        for case in tqdm(collection.cases, desc="writing", unit="case", disable=not progress):
-            part = "Ts" if case.test else "Tr"
-            for channel, image in enumerate(case.images):
-                _place(image, folder / f"images{part}" / f"{case.name}_{channel:04d}{FILE_ENDING}", link)
-            _place_label(case, folder / f"labels{part}" / f"{case.name}{FILE_ENDING}", link)
+        others = [folder] * len(collection.cases), [link] * len(collection.cases)
+        on_all_cores(_place_case, collection.cases, *others, desc="writing", progress=progress)
         _write_subgroups(collection, folder / "subgroups.csv")
         if folds := subject_folds(collection.cases):
             (folder / splits_file).write_bytes(encoded_folds(folds, splits_file))
         yield folder
+
+
+def _place_case(case: Case, folder: Path, link: bool) -> None:
+    part = "Ts" if case.test else "Tr"
+    for channel, image in enumerate(case.images):
+        _place(image, folder / f"images{part}" / f"{case.name}_{channel:04d}{FILE_ENDING}", link)
+    _place_label(case, folder / f"labels{part}" / f"{case.name}{FILE_ENDING}", link)
 
 
 def _place(source: Path, target: Path, link: bool) -> None:

@@ -43,7 +43,7 @@ class Grid:
         """Return an array in the file's order, turned to right, front and top."""
         return voxels if self.orientation is None else nib.apply_orientation(voxels, self.orientation)
 
-    def turn_sizes(self, sizes: Sequence[float]) -> np.ndarray:
+    def turn_sizes(self, sizes: Sequence[float] | np.ndarray) -> np.ndarray:
         """Return one number an axis of the file, in the order of the turned axes."""
         turned = np.asarray(sizes, dtype=float)
         if self.orientation is not None:
@@ -163,7 +163,7 @@ def _read_nifti(file: Path, read: Callable[[nib.Nifti1Image], np.ndarray]) -> np
     except ImageFileError:
         raise
     except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise ValueError(f"{file} cannot be read: {error}") from error
 
 
 def _read_flat(file: Path) -> np.ndarray:
@@ -178,7 +178,8 @@ def _read_flat(file: Path) -> np.ndarray:
 
 
 def _three(shape: Sequence[int]) -> tuple[int, int, int]:
-    return tuple([*shape, 1, 1][:3])
+    x, y, z = [*shape, 1, 1][:3]
+    return x, y, z
 
 
 def box_of(mask: np.ndarray) -> np.ndarray:

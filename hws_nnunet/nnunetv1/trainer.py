@@ -23,7 +23,8 @@ from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     HardnessWeightedDataLoader2D,
     HardnessWeightedDataLoader3D,
 )
-from hws_nnunet.training.augmenters import forks_end_with_this_process, replaced_names, stop  # noqa: E402
+from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
+from hws_nnunet.training.augmenters import replaced_names, stop  # noqa: E402
 from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
 
@@ -61,7 +62,7 @@ class HardnessWeightingMixin(WeightingMixin):
         self._record_losses()
 
     def _structures(self) -> dict[str, int | tuple[int, ...]]:
-        if hasattr(self, "regions"):  # nnU-Net's own BraTS trainers; patches are centred on labels all the same
+        if getattr(self, "regions", None):  # nnU-Net's BraTS trainers; patches are centred on labels all the same
             return {name: tuple(labels) for name, labels in self.regions.items()}
         file = Path(self.dataset_directory, "dataset.json")
         told = json.loads(file.read_text(encoding="utf-8"))["labels"] if file.is_file() else {}
@@ -70,6 +71,10 @@ class HardnessWeightingMixin(WeightingMixin):
             name if names.count(name) == 1 else f"{name} {label}": int(label)
             for name, label in zip(names, self.classes, strict=True)
         }
+
+    def _made_by(self) -> dict[str, str]:
+        patch = " x ".join(map(str, self.patch_size))
+        return {"nnU-Net": str(registration.V1.check_version()), "fold": str(self.fold), "patch size": patch}
 
     def get_basic_generators(self) -> tuple:
         """Return the host's loaders, the training one drawing by hardness."""

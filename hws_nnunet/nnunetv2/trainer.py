@@ -18,7 +18,8 @@ from nnunetv2.utilities.helpers import softmax_helper_dim1  # noqa: E402
 
 from hws_nnunet.nnunetv2 import host  # noqa: E402
 from hws_nnunet.nnunetv2.loader import HardnessWeightedDataLoader  # noqa: E402
-from hws_nnunet.training.augmenters import forks_end_with_this_process, replaced_names  # noqa: E402
+from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
+from hws_nnunet.training.augmenters import replaced_names  # noqa: E402
 from hws_nnunet.training.distributed import Ranks  # noqa: E402
 from hws_nnunet.training.loaders import DRAWN  # noqa: E402
 from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
@@ -45,6 +46,10 @@ class HardnessWeightingMixin(WeightingMixin):
         keys = labels.foreground_regions if labels.has_regions else labels.foreground_labels
         names = {_key(value): name for name, value in self.dataset_json["labels"].items()}
         return {names.get(key, str(key)): key for key in map(_key, keys)}
+
+    def _made_by(self) -> dict[str, str]:
+        patch = " x ".join(map(str, self.configuration_manager.patch_size))
+        return {"nnU-Net": str(registration.V2.check_version()), "fold": str(self.fold), "patch size": patch}
 
     def _ranks(self, values: int) -> Ranks | None:
         return Ranks(self.batch_size, values) if self.is_ddp else None

@@ -23,8 +23,9 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
     """
     path = Path(folder) / CASES_FILE
     if not path.is_file():
+        found = f"{folder} is a file" if Path(folder).is_file() else f"no {CASES_FILE} in {folder}"
         raise FileNotFoundError(
-            f"no {CASES_FILE} in {folder}: expected a fold's folder of a HardnessWeightedTrainer, for instance "
+            f"{found}: expected a fold's folder of a HardnessWeightedTrainer, for instance "
             "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
         )
     try:

@@ -2,45 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import inspect
-import os
-import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 _TURN = threading.RLock()
-_WHEN_PARENT_ENDS = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
-_PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
-_HERE = threading.local()  # parent: this process, where what this thread forks is to end with it
-
-
-@contextmanager
-def forks_end_with_this_process() -> Iterator[None]:
-    """Have processes that this thread forks inside the block end when this one does, even by SIGKILL; on Linux alone.
-
-    Data-loading workers that stay behind hold memory, and under DDP connections on which other machines wait. The
-    thread has to live as long as the workers are wanted: the system takes its end for the process's.
-    """
-    before, _HERE.parent = getattr(_HERE, "parent", None), os.getpid()
-    try:
-        yield
-    finally:
-        _HERE.parent = before
-
-
-def _end_with_parent() -> None:
-    parent, _HERE.parent = getattr(_HERE, "parent", None), None
-    if parent is not None:
-        _PRCTL(_WHEN_PARENT_ENDS, signal.SIGKILL)
-        if os.getppid() != parent:  # it has ended already
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-if _PRCTL is not None:
-    os.register_at_fork(after_in_child=_end_with_parent)
 
 
 @contextmanager

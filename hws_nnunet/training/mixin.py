@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
+from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings
 from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.training.augmenters import loader_of, stop
@@ -64,6 +65,10 @@ class WeightingMixin:
         """Return the foreground classes or regions, in the network's order: name, and what the host's data call it."""
         raise NotImplementedError
 
+    def _made_by(self) -> dict[str, str]:
+        """Return what the log tells of where it has changed since a checkpoint was saved: the host's version, ..."""
+        return {}
+
     def _ranks(self, values: int) -> Ranks | None:
         """Return the processes that train together, None where there is one.
 
@@ -76,7 +81,12 @@ class WeightingMixin:
         """Make a new sampler over the training cases; it goes on where a checkpoint loaded before says."""
         structures = list(self._structures())
         self.weighting = Weighting(
-            names, self.settings, self.print_to_log_file, structures=structures, ranks=self._ranks(1 + len(structures))
+            names,
+            self.settings,
+            self.print_to_log_file,
+            structures=structures,
+            ranks=self._ranks(1 + len(structures)),
+            made_by={"hws-nnunet": __version__, **self._made_by()},
         )
         if self._saved_state is not None:
             self._take_saved_state()

@@ -66,6 +66,8 @@ class LossRecorder(nn.Module):
             return self.host_loss(output, target)
         tracked = losses_alone(self.host_loss, output, target) if self._alone else None
         logits, reference = _full_resolution(output), _full_resolution(target)
+        if reference.ndim == logits.ndim - 1:  # class numbers without a channel, as PyTorch's own losses take them
+            reference = reference[:, None]
         nonlinearity = self._softmax if reference.shape[1] == 1 else torch.sigmoid
         with watched_probabilities(self.host_loss, nonlinearity, logits) as probabilities:
             loss = self.host_loss(output, target)

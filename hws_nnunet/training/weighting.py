@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +64,7 @@ class Weighting:
         log: writes a line to the host's log.
         structures: names of the foreground classes or regions, in the order of the recorded losses.
         ranks: the processes that train together, None where there is one.
+        made_by: what else makes a training what it is, such as versions; saved, and told where it has changed.
 
     Raises:
         FileNotFoundError, CaseTableError: the tables that the settings name cannot be used.
@@ -77,8 +78,10 @@ class Weighting:
         *,
         structures: Sequence[str] = (),
         ranks: Ranks | None = None,
+        made_by: Mapping[str, str] | None = None,
     ):
         self.settings, self._log, self._ranks = settings, log, ranks
+        self._made_by = dict(made_by or {})
         # Neutral settings must not use up random numbers that the host would have got.
         rng = np.random.default_rng(np.random.randint(2**32, size=4)) if settings.weighs_cases else None  # noqa: NPY002
         once = list(dict.fromkeys(str(name) for name in names))
@@ -206,7 +209,7 @@ class Weighting:
 
     def state_dict(self) -> dict:
         """Return what a resumed training needs."""
-        return {**self.sampler.state_dict(), "record": self.record.state_dict()}
+        return {**self.sampler.state_dict(), "record": self.record.state_dict(), "made_by": self._made_by}
 
     def load_state_dict(self, state: dict) -> None:
         """Restore :meth:`state_dict`, and tell the log.
@@ -220,6 +223,11 @@ class Weighting:
             self._ranks.share_sweep(self.sampler.table)
         if "record" in state:
             self.record.load_state_dict(state["record"])
+        before = {**state.get("settings", {}), **state.get("made_by", {})}
+        now = {**self.settings.model_dump(), **self._made_by}
+        changed = [f"{name}: {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
+        if changed:
+            self._log(f"Changed since the checkpoint was saved: {', '.join(changed)}")
         table = self.sampler.table
         self._log(
             f"Hardness weighted sampling goes on after {table.version} steps: {len(table) - table.unseen} of "

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from faults.rows import Counted, Row
-from hws_nnunet import Settings
-from hws_nnunet.training.weighting import Weighting
+from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.training.recorder import LossRecorder
+from hws_nnunet.training.weighting import Weighting
 from tests.valid import fault_of
 
 CASES, BATCH, CLASSES, SHAPE = 12, 2, 3, (16, 16)
@@ -101,7 +101,34 @@ def numbers(quick: bool) -> list[Row]:
                 "After each step the table is valid; losses and weights are bit for bit those without the sampler.",
             )
         )
-    return rows
+    return [*rows, explosion(quick)]
+
+
+def explosion(quick: bool) -> Row:
+    """Have the losses of some steps be ten thousand times too large, and see how long draws remember it."""
+    rng, counted, answer = np.random.default_rng(0), Counted(), {}
+    truth = rng.normal(0.5, 0.1, 40)
+    sampler = HardnessWeightedSampler([f"case{i}" for i in range(40)], rng=rng)
+
+    def tilt() -> float:
+        return float(sampler.probabilities() @ (truth - truth.mean()))
+
+    before, most = 0.0, 100 if quick else 60_000
+    for step in tqdm(range(-200 if quick else -3000, most), "explosion", leave=False):
+        drawn = sampler.draw_cases(BATCH, rng)
+        losses = truth[drawn.ids] + rng.normal(0, 0.1, BATCH)
+        sampler.update(drawn.ids, losses * (1e4 if step in range(5) else 1), version=drawn.version)
+        counted.add(fault_of(sampler) if step % 10 == 0 or step < 20 else "")
+        if step == -1:
+            before = tilt()
+        if step > 5 and step % 100 == 0 and tilt() > before / 2:
+            answer["steps"] = step
+            break
+    told = f"after {answer['steps']:,} steps" if answer else f"later than after {most:,} steps"
+    return counted.row(
+        "losses of 5 steps ten thousand times too large, of 40 cases whose losses scatter",
+        f"The table is valid; draws fall back to uniform ones, and tilt half as much as before {told} again.",
+    )
 
 
 FAULTS = {"numbers": ("Losses that are not finite, activations that explode", numbers)}

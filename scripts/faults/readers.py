@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from faults.rows import Counted, Row
 from hws_nnunet import HardnessWeightedSampler, Settings
+from hws_nnunet.processes import forks_end_with_this_process
 from hws_nnunet.sampling import Draws
-from hws_nnunet.training.augmenters import forks_end_with_this_process
 from tests.valid import fault_of
 
 FORK = multiprocessing.get_context("fork")
@@ -61,7 +61,7 @@ def _hammer(draws: Draws, seconds: float, answers: object) -> None:
 
 def hammering(quick: bool) -> list[Row]:
     """Have readers draw as fast as they can while the table is written as fast as can be."""
-    seconds, rows = 1.0 if quick else 60.0, []
+    seconds, rows = 0.5 if quick else 60.0, []
     for weighted in (True, False):
         sampler, rng = sampler_of(weighted=weighted), np.random.default_rng(1)
         here, there = FORK.Pipe(duplex=False)
@@ -78,7 +78,7 @@ def hammering(quick: bool) -> list[Row]:
                     losses[0] = rng.choice([np.nan, np.inf, 1e30, -1e30, 30.0])
                 sampler.update(rng.integers(0, cases, BATCH), losses, structures=rng.random((BATCH, 3)), version=0)
                 updates += 1
-                if updates % 100 == 0:
+                if updates % 50 == 1:
                     faults.add(fault_of(sampler))
                     bar.update(now - (end - seconds) - bar.n)
         counted = Counted()
@@ -168,7 +168,9 @@ def _read_after(draws: Draws, written: object, pipe: object) -> None:
 def writer_dies(quick: bool) -> list[Row]:
     """Have a training process die in the middle of a write, with a reader that it has forked."""
     ends, bounded, processor = Counted(), Counted(), 0.0
-    for block in tqdm([forks_end_with_this_process, nullcontext] * (1 if quick else 20), "the writer dies", leave=False):
+    for block in tqdm(
+        [forks_end_with_this_process, nullcontext] * (1 if quick else 20), "the writer dies", leave=False
+    ):
         here, there = FORK.Pipe(duplex=False)
         process = FORK.Process(target=_train_and_die, args=(block, there))
         process.start()

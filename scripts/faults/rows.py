@@ -13,8 +13,8 @@ from hws_nnunet.files import whole_file
 
 HEAD = """# Faults
 
-What goes wrong in a week on a cluster, done on purpose; written by `python scripts/faults.py`. A try *survived* where what
-the last column tells came of it each time, and nothing was lost; *lost* are all others.
+What goes wrong in a week on a cluster, done on purpose; written by `python scripts/faults.py`. A try *survived* where
+what the last column tells came of it, and nothing was lost; *lost* are all others.
 
 """
 
@@ -49,7 +49,9 @@ class Counted:
 
     def row(self, fault: str, outcome: str) -> Row:
         """Return the row; the first failure is told where there is one."""
-        return Row(fault, self.tried, self.survived, outcome + (f" LOST: {self.first_wrong}" if self.first_wrong else ""))
+        return Row(
+            fault, self.tried, self.survived, outcome + (f" LOST: {self.first_wrong}" if self.first_wrong else "")
+        )
 
 
 def keep(folder: Path, name: str, rows: Sequence[Row], *, seconds: float, quick: bool) -> None:

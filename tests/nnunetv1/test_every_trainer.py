@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("nnunet", reason="nnU-Net v1 is not installed")
 from batchgenerators.dataloading.single_threaded_augmenter import SingleThreadedAugmenter
 from nnunet.training.data_augmentation import default_data_augmentation
+from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
 
 from hws_nnunet.nnunetv1.trainer import HardnessWeightingMixin
 from tests.every_trainer import classes_below, parameters, skip_if_its_own_fails_too, trainer_class
@@ -17,6 +18,11 @@ from tests.nnunetv1.test_trainer import trainer_of
 from tests.sampling.test_sampler import assert_same_state
 
 TRAINERS = classes_below("nnunet", ("training", "network_training"), "nnUNetTrainer")
+RESIDUAL = {  # what nnU-Net's planner for residual encoders would say
+    "num_blocks_encoder": [1, 1, 1],
+    "num_blocks_decoder": [1, 1],
+    "pool_op_kernel_sizes": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
+}
 PARAMETERS = ("default_3D_augmentation_params", "default_2D_augmentation_params")
 
 
@@ -35,16 +41,21 @@ def in_this_process(workspace, monkeypatch):
 
     Each trainer changes parameters that all of them share: they are put back. Cascades find a first stage's results.
     """
-    kept = {name: copy.deepcopy(getattr(default_data_augmentation, name)) for name in PARAMETERS}
 
-    def alone(loader, transform, *args, **kwargs):
-        return SingleThreadedAugmenter(loader, transform)
+    class Alone(SingleThreadedAugmenter):
+        def __init__(self, loader, transform, *args, **kwargs):
+            super().__init__(loader, transform)
+
+        def restart(self):
+            """There are no workers."""
+
+    kept = {name: copy.deepcopy(getattr(default_data_augmentation, name)) for name in PARAMETERS}
 
     def patch():
         for module in [module for name, module in sys.modules.items() if name.startswith("nnunet.")]:
             for name in ("MultiThreadedAugmenter", "NonDetMultiThreadedAugmenter"):
                 if hasattr(module, name):
-                    monkeypatch.setattr(module, name, alone)
+                    monkeypatch.setattr(module, name, Alone)
             if hasattr(module, "network_training_output_dir"):
                 monkeypatch.setattr(module, "network_training_output_dir", str(workspace.root / "first_stage"))
 
@@ -68,13 +79,17 @@ def write_first_stage(workspace):
 def test_trains_saves_and_loads(workspace, monkeypatch, tmp_path, in_this_process, name):
     if reason := why_not(name):
         pytest.skip(f"{name} {reason}")
-    host, file = trainer_class(TRAINERS[name][0], name), str(tmp_path / "model.model")
+    host, file = trainer_class(TRAINERS[name][0], name), tmp_path / "model.model"
     in_this_process()
     if "Cascade" in name:
         write_first_stage(workspace)
 
     def made(cls):
         trainer = trainer_of(workspace, monkeypatch, cls)
+        trainer.load_plans_file()
+        trainer.plans["base_num_features"] = 8  # groups of 8 channels are normalised by one of the trainers
+        if "Resenc" in name:
+            trainer.plans["plans_per_stage"][0] |= RESIDUAL
         trainer.initialize(True)
         return trainer
 
@@ -83,9 +98,11 @@ def test_trains_saves_and_loads(workspace, monkeypatch, tmp_path, in_this_proces
         trainer.network.train()
         for _ in range(3):
             trainer.run_iteration(trainer.tr_gen)
-        trainer.save_checkpoint(file)
+        trainer.save_checkpoint(str(file))
+        if not file.exists() and host.save_checkpoint is not nnUNetTrainerV2.save_checkpoint:
+            return trainer, None  # the benchmarks' save nothing
         again = made(cls)
-        again.load_checkpoint(file)
+        again.load_checkpoint(str(file))
         return trainer, again
 
     mine = type(f"HardnessWeighted_{name}", (HardnessWeightingMixin, host), {})
@@ -96,5 +113,6 @@ def test_trains_saves_and_loads(workspace, monkeypatch, tmp_path, in_this_proces
         raise
     state = trainer.sampler.state_dict()
     assert state["version"] == 3
-    assert (state["visits"] > 0).sum() == min(len(trainer.sampler), 3 * trainer.batch_size), "the first sweep"
-    assert_same_state(again.sampler.state_dict(), state)
+    assert state["visits"].sum() == 3 * trainer.batch_size
+    if again is not None:
+        assert_same_state(again.sampler.state_dict(), state)

@@ -21,6 +21,7 @@ def drawn_centres(loader, batches):
     return np.concatenate([b[DRAWN]["cases"] for b in made]), np.concatenate([centres_of(b) for b in made])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure_beta", [0.0, 2.0])
 @pytest.mark.parametrize("size", [1, 2, 4])
 @pytest.mark.parametrize("patch", [(8, 8, 8), (8, 8)])
@@ -37,6 +38,7 @@ def test_cases_follow_the_closed_form(tmp_path, size, patch, structure_beta):
     assert naive.close(counts, naive.inclusion(naive.closed_form(losses, 2.0), size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 100.0])
 @pytest.mark.parametrize(("patch", "initial"), PATCHES)
 def test_structures_follow_the_closed_form(tmp_path, patch, initial, beta):
@@ -83,6 +85,7 @@ def test_structures_that_a_case_lacks_are_not_drawn(tmp_path, patch, beta):
     assert set(anywhere[:, 1]) == set(range(4, 17))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forced", [False, True])
 @pytest.mark.parametrize("patch", [(8, 8, 8), (8, 8)])
 @pytest.mark.parametrize(("beta", "structure_beta"), [(100.0, 0.0), (0.0, 1e-9)])

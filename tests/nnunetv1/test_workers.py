@@ -14,6 +14,7 @@ from tests.nnunetv1.fakes import centres_of, loader_of, make_cases, teach
 from tests.sampling import naive
 from tests.valid import fault_of
 
+pytestmark = pytest.mark.slow
 CASES = 10
 HARD = 3
 

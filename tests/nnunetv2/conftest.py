@@ -63,9 +63,9 @@ def plan(space: WorkspaceV2):
     write_raw(raw / "Dataset001_Balls", 8, {"labels": {"background": 0, "outer": 1, "inner": 2}})
     regions = {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3}
     write_raw(raw / "Dataset002_Regions", 6, {"labels": regions, "regions_class_order": [1, 2]}, ignore=3)
-    space.run(
-        "nnUNetv2_plan_and_preprocess", "-d", 1, 2, "-npfp", 1, "--verify_dataset_integrity", "--no_pp", real=True
-    )
+    for dataset in (1, 2):
+        options = ("-npfp", 1, "--verify_dataset_integrity", "--no_pp")
+        space.run("nnUNetv2_plan_and_preprocess", "-d", dataset, *options, real=dataset == 2)
     for dataset in (1, 2):
         plans_file = space.preprocessed(dataset) / "nnUNetPlans.json"
         options = {"features": (4, 8, 8), "coarser": 1.0}

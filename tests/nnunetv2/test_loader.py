@@ -25,6 +25,7 @@ def drawn_centres(cases, loader, batches):
     return np.array(drawn), np.array(centres)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("structure_beta", [0.0, 2.0])
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_cases_follow_the_closed_form(size, structure_beta):
@@ -41,6 +42,7 @@ def test_cases_follow_the_closed_form(size, structure_beta):
     assert naive.close(counts, naive.inclusion(naive.closed_form(losses, 2.0), size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 100.0])
 @pytest.mark.parametrize(
     ("keys", "annotated", "options"),

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -24,13 +25,15 @@ WEIGHTED = [
     for settings in ({}, STRUCTURES, {"beta": 0, **STRUCTURES}, PAPER)
 ]
 AGAIN = [("ShortHardnessWeighted", 1, "3d_small", {"ess": 0.5}), ("ShortHardnessWeighted", 2, "3d_small", {})]
+POISONED = [("ShortStockPoisoned", 1, "3d_small", None), ("ShortPoisoned", 1, "3d_small", NEUTRAL)]
+ALL = STOCK + OURS + WEIGHTED + AGAIN + POISONED
 
 
 @pytest.fixture(scope="module")
 def steps(workspace):
     """Run all of the above, one after the other in one fresh process; return what to look results up with."""
     jobs, results = [], {}
-    for number, (trainer, dataset, configuration, settings) in enumerate(STOCK + OURS + WEIGHTED + AGAIN):
+    for number, (trainer, dataset, configuration, settings) in enumerate(ALL):
         config = None
         if settings is not None:
             config = workspace.root / f"settings{number}.yaml"
@@ -49,7 +52,7 @@ def steps(workspace):
     file.write_text(json.dumps(jobs))
     root = str(Path(__file__).parents[2])
     workspace.run(sys.executable, SCRIPT, file, nnUNet_n_proc_DA="0", PYTHONPATH=root)
-    for key, job in zip(STOCK + OURS + WEIGHTED + AGAIN, jobs, strict=True):
+    for key, job in zip(ALL, jobs, strict=True):
         results[str(key)] = torch.load(job["out"], weights_only=True)
 
     def result(trainer="ShortHardnessWeighted", dataset=1, configuration="3d_small", settings=None):
@@ -66,6 +69,19 @@ def test_neutral_settings_equal_stock_nnunet_bit_for_bit(steps, dataset, configu
     assert first_difference(stock, neutral) is None
     assert neutral["state"]["version"] == STEPS, "losses are tracked all the same"
     assert neutral["state"]["visits"].sum() == sum(len(batch["keys"]) for batch in neutral["batches"])
+
+
+@pytest.mark.slow
+def test_steps_that_are_not_finite_leave_the_table_valid_and_the_training_what_it_is(steps):
+    stock, ours = steps("ShortStockPoisoned"), steps("ShortPoisoned", settings=NEUTRAL)
+    losses = [[batch["loss"] for batch in run["batches"]] for run in (stock, ours)]
+    assert losses[0][:2] == losses[1][:2]
+    assert np.isnan(losses[0][3:]).all(), "from then on; a CPU has no gradient scaler that leaves such steps out"
+    assert np.isnan(losses[1][3:]).all()
+    for name, weight in stock["weights"].items():
+        assert weight.numpy().tobytes() == ours["weights"][name].numpy().tobytes()
+    assert ours["fault"] == ""
+    assert ours["state"]["version"] == STEPS
 
 
 @pytest.mark.slow
@@ -269,6 +285,7 @@ def test_the_sampler_resumes_with_the_checkpoint(workspace, monkeypatch, tmp_pat
     resumed.save_checkpoint(str(tmp_path / "again.pth"))  # what waits is not lost
     again = torch.load(tmp_path / "again.pth", weights_only=False)["hardness_weighted_sampling"]
     assert again.pop("record")["epochs"] == []
+    assert again.pop("made_by")["patch size"] == "16 x 16 x 16"
     assert_same_state(again, state)
     resumed.get_dataloaders()
     assert_same_state(resumed.sampler.state_dict(), state)

@@ -17,7 +17,7 @@ from tests.sampling import naive
 from tests.valid import fault_of
 
 # The host's own thread complains when its workers end before it.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")]
 CASES = 10
 HARD = 3
 STRUCTURES = (1, 2)

@@ -255,6 +255,8 @@ def test_the_command_prints_the_hardest(tmp_path):
     missing = run(main.app, ["hardness", str(tmp_path / "nothing")])
     assert isinstance(missing.exception, FileNotFoundError)
     assert "expected a fold's folder of a HardnessWeightedTrainer" in str(missing.exception)
+    missing = run(main.app, ["hardness", str(tmp_path / "hardness.csv")])
+    assert str(missing.exception).startswith(f"{tmp_path / 'hardness.csv'} is a file: expected a fold's folder")
 
 
 def test_values_reach_the_loggers_beside_the_local_one():

@@ -55,6 +55,17 @@ def test_the_hosts_loss_of_each_sample_can_be_tracked(batch, deep):
     assert values[:, 1:] == pytest.approx(dice_by_structure(output, target).numpy())
 
 
+def test_class_numbers_without_a_channel_as_pytorchs_losses_take_them():
+    torch.manual_seed(0)
+    output, target = torch.randn(3, 4, 5, 5, requires_grad=True), torch.randint(4, (3, 5, 5))
+    recorder = LossRecorder(nn.CrossEntropyLoss(), alone=True)
+    assert recorder(output, target).item() == nn.CrossEntropyLoss()(output, target).item()
+    values = recorder.take()
+    each = nn.CrossEntropyLoss(reduction="none")(output, target).flatten(1).mean(1)
+    assert values[:, 0] == pytest.approx(each.detach().numpy())
+    assert values[:, 1:] == pytest.approx(dice_by_structure(output, target[:, None]).numpy())
+
+
 def test_records_only_while_gradients_are_enabled(batch):
     recorder = recorder_of()
     with torch.no_grad():

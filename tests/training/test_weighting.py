@@ -99,6 +99,24 @@ def test_weights_alone_are_told_as_such(tmp_path, capsys):
     assert made.sampler.probabilities() == pytest.approx([0.25, 0.75])
 
 
+def test_what_changed_since_a_checkpoint_is_told(capsys):
+    before = weighting.Weighting(["a", "b"], Settings(), print, made_by={"nnU-Net": "2.6.0", "fold": "0"})
+    before.sampler.update([0, 1], [0.1, 0.2])
+    state = before.state_dict()
+    before.load_state_dict(state)
+    assert "Changed since" not in capsys.readouterr().out
+    now = weighting.Weighting(
+        ["a", "b"], Settings(ess=0.3), print, made_by={"nnU-Net": "2.8.1", "patch": "8", "fold": "0"}
+    )
+    now.load_state_dict(state)
+    told = capsys.readouterr().out
+    assert "Changed since the checkpoint was saved: ess: 0.5 -> 0.3, nnU-Net: 2.6.0 -> 2.8.1\n" in told
+    assert "goes on after 1 steps" in told
+    del state["made_by"]  # as older checkpoints are
+    now.load_state_dict(state)
+    assert "was saved: ess: 0.5 -> 0.3\n" in capsys.readouterr().out
+
+
 def test_values_reach_tensorboard_if_asked(monkeypatch, tmp_path):
     seen = []
 

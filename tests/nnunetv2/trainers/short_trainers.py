@@ -1,6 +1,7 @@
 """Trainers of a few steps, found through ``nnUNet_extTrainer``: the commands and all else are the real ones."""
 
 import os
+import time
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -58,3 +59,32 @@ class ShortSlowToSave(ShortHardnessWeighted):
             super().save_checkpoint(filename)
         finally:
             torch.save = original
+
+
+class _Poisoned:
+    """Images of some steps are NaN, or so large that activations overflow."""
+
+    def train_step(self, batch):
+        self.steps = getattr(self, "steps", -1) + 1
+        if self.steps in (2, 3):
+            batch = {**batch, "data": batch["data"] * (torch.nan if self.steps % 2 else 1e38)}
+        return super().train_step(batch)
+
+
+class ShortPoisoned(_Poisoned, ShortHardnessWeighted):
+    pass
+
+
+class ShortStockPoisoned(_Poisoned, ShortStock):
+    pass
+
+
+class ShortClockJumps(ShortHardnessWeighted):
+    """The clock is an hour earlier from each epoch to the next."""
+
+    def on_train_epoch_start(self):
+        from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
+
+        original = time.time
+        time.time = module.time = lambda: original() - 3600.0
+        super().on_train_epoch_start()

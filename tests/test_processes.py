@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from hws_nnunet.training.augmenters import forks_end_with_this_process
+from hws_nnunet import processes
+from hws_nnunet.processes import forks_end_with_this_process, on_all_cores
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes end with the one that forked them on Linux")
 FORK = multiprocessing.get_context("fork")
@@ -78,3 +79,21 @@ def test_other_threads_forks_are_left_alone():
     assert here.poll(30)
     children[0].join(60)
     assert children[0].exitcode == 0
+
+
+def ratio(one, other):
+    return one / other, os.getpid()
+
+
+def test_work_on_all_cores(monkeypatch, capsys):
+    monkeypatch.setattr(processes, "_METHOD", "fork")  # a new interpreter takes seconds
+    monkeypatch.setattr(processes, "_cores", lambda: 3)
+    found = on_all_cores(ratio, range(20), [2] * 20, desc="working", progress=True)
+    assert [value for value, _ in found] == [number / 2 for number in range(20)]
+    assert os.getpid() not in {process for _, process in found}
+    assert "working: 100%" in capsys.readouterr().err
+    with pytest.raises(ZeroDivisionError, match="division by zero"):
+        on_all_cores(ratio, range(20), [2, 0] * 10, desc="working")
+    few = on_all_cores(ratio, range(3), [2] * 3, desc="working")
+    assert few == [(number / 2, os.getpid()) for number in range(3)]
+    assert multiprocessing.active_children() == []

@@ -1,0 +1,234 @@
+"""What has changed between a checkpoint and the training that goes on from it, through nnU-Net v2's command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from faults.host import TRAINER, Training, read_checkpoint, workspace
+from faults.rows import Counted, Row
+
+EPOCHS = 2
+LATEST, STATE = "checkpoint_latest.pth", "hardness_weighted_sampling"
+GOES_ON = f"Hardness weighted sampling goes on after {10 * EPOCHS} steps"
+
+
+class Change(NamedTuple):
+    """What is changed, and how; what the log then says; whether the training goes on; what came of it, in words."""
+
+    name: str
+    change: Callable[[Place], None]
+    says: tuple[str, ...]
+    goes_on: bool
+    outcome: str
+    fold: int = 0
+    config: str = ""
+
+
+class Place:
+    """What a change can lay hands on."""
+
+    def __init__(self, space: object):
+        self.preprocessed = space.preprocessed(1)
+        self.fold, self.other_fold = space.fold(1, TRAINER), space.fold(1, TRAINER, fold=1)
+
+    def edit(self, name: str, change: Callable[[object], None]) -> None:
+        """Change a JSON file of the preprocessed data."""
+        file = self.preprocessed / name
+        content = json.loads(file.read_text())
+        change(content)
+        file.write_text(json.dumps(content))
+
+    def edit_state(self, change: Callable[[dict], None]) -> None:
+        """Change the checkpoint."""
+        checkpoint = read_checkpoint(self.fold / LATEST)
+        change(checkpoint)
+        torch.save(checkpoint, self.fold / LATEST)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a training case of the first fold."""
+        for file in (self.preprocessed / "nnUNetPlans_3d_small").glob(f"{old}*"):
+            file.rename(file.with_name(file.name.replace(old, new)))
+
+        def rename(splits: list) -> None:
+            for split in splits:
+                for part in split.values():
+                    part[:] = [new if name == old else name for name in part]
+
+        self.edit("splits_final.json", rename)
+
+
+def _first(place: Place) -> str:
+    return json.loads((place.preprocessed / "splits_final.json").read_text())[0]["train"][0]
+
+
+def _added(splits: list) -> None:
+    splits[0]["train"].append(splits[0]["val"].pop())
+
+
+def _removed(splits: list) -> None:
+    splits[0]["val"].append(splits[0]["train"].pop())
+
+
+def _patch(plans: dict) -> None:
+    plans["configurations"]["3d_small"]["patch_size"] = [24, 24, 24]
+
+
+CHANGES = (
+    Change(
+        "nothing",
+        lambda place: None,
+        (),
+        True,
+        "It goes on.",
+    ),
+    Change(
+        "a case is added to the split",
+        lambda place: place.edit("splits_final.json", _added),
+        ("1 case(s) are new, and start unseen: case",),
+        True,
+        "It goes on; a warning names the case, which starts unseen.",
+    ),
+    Change(
+        "a case is removed from the split",
+        lambda place: place.edit("splits_final.json", _removed),
+        ("1 case(s) of the saved state are not here any more: case",),
+        True,
+        "It goes on; a warning names the case.",
+    ),
+    Change(
+        "a case is renamed",
+        lambda place: place.rename(_first(place), "renamed"),
+        ("1 case(s) of the saved state are not here any more: case", "1 case(s) are new, and start unseen: renamed"),
+        True,
+        "It goes on; warnings name both; the case starts unseen.",
+    ),
+    Change(
+        "the checkpoint is of another fold",
+        lambda place: shutil.copytree(place.fold, place.other_fold),
+        ("fold: 0 -> 1", "are new, and start unseen"),
+        True,
+        "It goes on; the log tells the folds, warnings name the cases that differ.",
+        fold=1,
+    ),
+    Change(
+        "another patch size",
+        lambda place: place.edit("nnUNetPlans.json", _patch),
+        ("patch size: 16 x 16 x 16 -> 24 x 24 x 24",),
+        True,
+        "It goes on; the log tells both.",
+    ),
+    Change(
+        "one class more",
+        lambda place: place.edit("dataset.json", lambda told: told["labels"].update(third=3)),
+        ("size mismatch for",),
+        False,
+        "nnU-Net refuses its weights and ends; the checkpoint stays as it is.",
+    ),
+    Change(
+        "a class of another name",
+        lambda place: place.edit(
+            "dataset.json", lambda told: told.update(labels={"background": 0, "outer": 1, "core": 2})
+        ),
+        ("structure(s) of the saved state are not here any more: inner", "are new, and start unknown: core"),
+        True,
+        "It goes on; warnings name both; its hardness starts unknown.",
+    ),
+    Change(
+        "other settings",
+        lambda place: None,
+        ("Changed since the checkpoint was saved: ess: 0.5 -> 0.3",),
+        True,
+        "It goes on with the new ones; the log tells both values.",
+        config="ess: 0.3",
+    ),
+    Change(
+        "another `draw_by`",
+        lambda place: None,
+        ("tracks 'dice_present', expected 'dice_ce': a training goes on with the draw_by that it began with",),
+        False,
+        "It ends with an error that says both; the checkpoint stays as it is.",
+        config="draw_by: dice_ce",
+    ),
+    Change(
+        "another version of nnU-Net",
+        lambda place: place.edit_state(lambda saved: saved[STATE]["made_by"].update({"nnU-Net": "2.6.0"})),
+        ("nnU-Net: 2.6.0 -> ",),
+        True,
+        "It goes on; the log tells both (the version in the checkpoint was altered).",
+    ),
+    Change(
+        "a state of another format",
+        lambda place: place.edit_state(lambda saved: saved[STATE].update(format=3)),
+        ("has format 3, expected",),
+        False,
+        "It ends with an error that says both; the checkpoint stays as it is.",
+    ),
+    Change(
+        "a checkpoint of nnU-Net's own trainer",
+        lambda place: place.edit_state(lambda saved: saved.pop(STATE)),
+        ("The checkpoint holds no state of hardness weighted sampling: it starts anew",),
+        True,
+        "The network goes on, the sampler starts anew; the log says so.",
+    ),
+)
+
+
+@contextmanager
+def _put_back(*folders: Path) -> Iterator[None]:
+    with tempfile.TemporaryDirectory() as kept:
+        copies = [shutil.copytree(folder, Path(kept, str(number))) for number, folder in enumerate(folders)]
+        try:
+            yield
+        finally:
+            for folder, copy in zip(folders, copies, strict=True):
+                shutil.rmtree(folder)
+                shutil.copytree(copy, folder)
+
+
+def changed(quick: bool) -> list[Row]:
+    """Train two epochs; then, for each change, go on from there for one more."""
+    rows = []
+    with workspace() as space:
+        place = Place(space)
+        training = Training(space)
+        training.reach(f"Epoch {EPOCHS}")
+        training.kill()
+        epochs = read_checkpoint(place.fold / LATEST)["current_epoch"]
+        if epochs != EPOCHS:
+            raise RuntimeError(f"{epochs} epochs were saved, expected {EPOCHS}: {training.said[-1000:]}")
+        for change in tqdm(CHANGES[:3] if quick else CHANGES, "changed", leave=False):
+            counted = Counted()
+            with _put_back(place.preprocessed, place.fold):
+                change.change(place)
+                env = {}
+                if change.config:
+                    file = space.root / "settings.yaml"
+                    file.write_text(change.config)
+                    env["HWS_CONFIG"] = str(file)
+                before = (place.fold / LATEST).read_bytes()
+                training = Training(space, "--c", fold=change.fold, SHORT_EPOCHS=str(EPOCHS + 1), **env)
+                done = training.trains_to_its_end()
+                wrong = [f"the log lacks {text!r}" for text in change.says if text not in training.said]
+                if change.goes_on != done:
+                    wrong.append(f"trained to its end: {done}: {training.said[-500:]}")
+                anew = any("starts anew" in text for text in change.says)
+                if change.goes_on and not anew and GOES_ON not in training.said:
+                    wrong.append("the sampler did not go on")
+                if not change.goes_on and (place.fold / LATEST).read_bytes() != before:
+                    wrong.append("the checkpoint has changed")
+                counted.add(wrong)
+            shutil.rmtree(place.other_fold, ignore_errors=True)
+            rows.append(counted.row(f"{change.name}, between checkpoint and `--c`", change.outcome))
+    return rows
+
+
+FAULTS = {"changed": ("The training has changed since its checkpoint", changed)}
