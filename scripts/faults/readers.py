@@ -140,7 +140,7 @@ def _go_on(sampler: HardnessWeightedSampler, rng: np.random.Generator) -> str:
 def _train_and_die(block: Callable, pipe: object) -> None:
     """Fork a reader, then die in the middle of a write."""
     sampler, written = sampler_of(weighted=True), FORK.Event()
-    reader = FORK.Process(target=_read_after, args=(sampler.draws, written, pipe))
+    reader = FORK.Process(target=_read_after, args=(sampler.draws, os.getpid(), written, pipe))
     with block():
         reader.start()
     pipe.send(reader.pid)
@@ -150,9 +150,9 @@ def _train_and_die(block: Callable, pipe: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _read_after(draws: Draws, written: object, pipe: object) -> None:
+def _read_after(draws: Draws, parent: int, written: object, pipe: object) -> None:
     """Tell how long draws take once the training process is dead: all in all, and of the processor."""
-    parent, rng, times = os.getppid(), np.random.default_rng(), []
+    rng, times = np.random.default_rng(), []
     written.wait()
     while os.getppid() == parent:
         time.sleep(1e-3)
