@@ -22,7 +22,7 @@ def browser():
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed")
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS, timeout=180_000)
         yield found
         found.close()
 
@@ -55,6 +55,7 @@ def report(tmp_path_factory):
 def opened(browser, report):
     """The page, and what it complained of or asked the network for, to be empty to the end."""
     page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.set_default_timeout(120_000)  # of a busy machine
     complaints = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
