@@ -121,6 +121,7 @@ def run(page: str, home: Path) -> list[str]:
 def clean(text: str, keep: str | None, home: Path) -> str:
     """Return what people want to see of a command's output, with neutral paths."""
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.replace(str(home), HOME))
+    text = re.sub(r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ", "", text)  # when nnU-Net said it
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines()]
     if keep is None or keep.startswith("last "):
         noise = (_BAR, _NOISE, _QUIET)
@@ -129,6 +130,14 @@ def clean(text: str, keep: str | None, home: Path) -> str:
     else:
         lines = [line for line in lines if re.search(keep, line)]
     return "\n".join(lines).strip("\n")
+
+
+def fill(page: str, said: list[str]) -> str:
+    """Return a page with what its blocks said."""
+    for block, text in zip(list(_BLOCK.finditer(page))[::-1], said[::-1], strict=True):
+        output = f"```text\n{text}\n```\n" if text else ""
+        page = page[: block.end("rest")] + output + "<!-- end -->" + page[block.end() :]
+    return page
 
 
 def main() -> None:
@@ -141,10 +150,7 @@ def main() -> None:
             {"fetal": make_fetal, "brats": make_brats}[name](home)
             page = path.read_text(encoding="utf-8")
             said = run(page, home)
-            for block, text in zip(list(_BLOCK.finditer(page))[::-1], said[::-1], strict=True):
-                output = f"```text\n{text}\n```\n" if text else ""
-                page = page[: block.end("rest")] + output + "<!-- end -->" + page[block.end() :]
-            path.write_text(page, encoding="utf-8")
+            path.write_text(fill(page, said), encoding="utf-8")
             for pattern, target in FIGURES[name].items():
                 shutil.copyfile(min(home.glob(pattern)), ROOT / "docs" / "images" / target)
         print(f"wrote {path}")

@@ -160,7 +160,7 @@ def _hardest(found: Reading, console: Console, blocks: str, top: int) -> Table:
     known = [value for row in rows for value in found.history.get(row["case"], ()) if not math.isnan(value)]
     longest = max((len(values) for values in found.history.values()), default=0)
     if longest:
-        table.add_column("over the epochs"[: min(width, max(longest, 6))], no_wrap=True, min_width=min(width, longest))
+        table.add_column("history", no_wrap=True, min_width=min(width, longest))
     table.add_column("chance", justify="right", no_wrap=True)
     table.add_column("visits", justify="right", no_wrap=True)
     if any(found.structures.values()):
