@@ -223,7 +223,7 @@ def clock(quick: bool) -> list[Row]:
         fold = space.fold(1, "ShortClockJumps")
         wrong += [f"no {name}" for name in ("hardness.csv", "hardness.png") if not (fold / name).exists()]
         counted.add(wrong)
-    outcome = "Nothing of ours asks the time of day; it trains, is killed and resumed, and writes its record."
+    outcome = "It trains, is killed and resumed, and writes its record."
     return [counted.row("the clock jumps back an hour in each epoch", outcome)]
 
 

@@ -156,6 +156,7 @@ def test_narrow_dark_and_printed(opened):
     assert figure.bounding_box()["width"] < 420
     light = page.evaluate("[getComputedStyle(document.body).backgroundColor, plots[0].layout.font.color]")
     page.emulate_media(color_scheme="dark")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # it is told then
     dark = page.evaluate("[getComputedStyle(document.body).backgroundColor, plots[0].layout.font.color]")
     assert all(one != other for one, other in zip(light, dark, strict=True))
     page.evaluate("dispatchEvent(new Event('beforeprint'))")

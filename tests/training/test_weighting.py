@@ -1,4 +1,5 @@
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -97,6 +98,15 @@ def test_weights_alone_are_told_as_such(tmp_path, capsys):
     made.end_epoch(0)
     assert "Sampling: draws go by case weights alone" in capsys.readouterr().out
     assert made.sampler.probabilities() == pytest.approx([0.25, 0.75])
+
+
+def test_nobody_asks_the_time_of_day(made, monkeypatch, tmp_path):
+    """It jumps, on clusters too."""
+    monkeypatch.setattr(time, "time", lambda: pytest.fail("the clock was asked"))
+    made.sampler.update([0, 1, 2], [0.1, 0.2, 0.3])
+    made.end_epoch(0)
+    made.write_record(tmp_path, last=True)
+    made.load_state_dict(made.state_dict())
 
 
 def test_what_changed_since_a_checkpoint_is_told(capsys):
