@@ -8,10 +8,13 @@ import reprlib
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 VARIABLE = "HWS_CONFIG"
 _FILES = ("case_weights", "groups")
@@ -137,7 +140,7 @@ def parse_settings(values: Mapping[str, object], source: str) -> Settings:
     return settings
 
 
-def read_settings(path: str | os.PathLike) -> Settings:
+def read_settings(path: str | os.PathLike[str]) -> Settings:
     """Read settings from a YAML file, with the safe loader; files that it names are sought from its folder on.
 
     Raises:
@@ -160,7 +163,9 @@ def read_settings(path: str | os.PathLike) -> Settings:
     return parse_settings(values, str(path))
 
 
-def find_settings(attribute: Settings | Mapping[str, object] | str | os.PathLike | None = None) -> tuple[Settings, str]:
+def find_settings(
+    attribute: Settings | Mapping[str, object] | str | os.PathLike[str] | None = None,
+) -> tuple[Settings, str]:
     """Return the settings in force and where they came from; the first found wins.
 
     1. the file that the environment variable ``HWS_CONFIG`` names;
@@ -185,7 +190,7 @@ def _warn_without_effect(settings: Settings, source: str) -> None:
         warnings.warn(f"settings from {source}: {line}", SettingsWarning, stacklevel=4)
 
 
-def _explain(detail: dict) -> str:
+def _explain(detail: ErrorDetails) -> str:
     if not detail["loc"]:  # a combination
         return str(detail["ctx"]["error"])
     name, given = ".".join(str(part) for part in detail["loc"][:1]), detail["input"]
@@ -208,7 +213,15 @@ def _without_effect(settings: Settings) -> list[str]:
     given = settings.model_fields_set
     lines = []
     if settings.beta == 0:
-        names = ("ess", "uniform_fraction", "cap", "stall_limit", "groups", "group_column", "group_pooling")
+        names: tuple[str, ...] = (
+            "ess",
+            "uniform_fraction",
+            "cap",
+            "stall_limit",
+            "groups",
+            "group_column",
+            "group_pooling",
+        )
         names += () if settings.weighs_cases else ("with_replacement",)
         if idle := [name for name in names if name in given]:
             lines.append(f"{', '.join(idle)} without effect at beta 0; a beta above 0 weighs cases by hardness")

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -72,7 +72,7 @@ def on_all_cores(
         progress: show a bar on standard error.
     """
     total = len(arguments[0])
-    bar = {"desc": desc, "unit": unit, "total": total, "disable": not progress}
+    bar: dict[str, Any] = {"desc": desc, "unit": unit, "total": total, "disable": not progress}
     workers = min(_cores(), total)
     if workers < 2 or total < _FEWEST:
         return list(tqdm(map(function, *arguments), **bar))

@@ -77,7 +77,8 @@ class Host:
         """
         self.check_version()
         spec = importlib.util.find_spec(self.package)
-        folder = Path(next(iter(spec.submodule_search_locations))).joinpath(*self.folder)
+        places = () if spec is None else spec.submodule_search_locations or ()
+        folder = Path(next(iter(places))).joinpath(*self.folder)
         if not folder.is_dir():
             raise RuntimeError(f"nnU-Net's trainer folder is missing: {folder}")
         return folder

@@ -27,28 +27,27 @@ def rows(header: tuple[str, ...], lines: Iterable[tuple]) -> list[str]:
     return [f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in made]
 
 
-def count(tests: list[dict], name: str) -> str:
-    """Return how many of these tests passed, failed and were skipped."""
-    for found in tests:
-        if found["tests"] == name:
-            parts = (f"{found['passed']} passed", *(f"{len(found[k])} {k}" for k in ("failed", "skipped") if found[k]))
-            return ", ".join(parts) + (f", {found['problem']}" if found["problem"] else "")
-    return "–"
+def count(tests: dict | None) -> str:
+    """Return how many of some tests passed, failed and were skipped."""
+    if tests is None:
+        return "–"
+    parts = (f"{tests['passed']} passed", *(f"{len(tests[k])} {k}" for k in ("failed", "skipped") if tests[k]))
+    return ", ".join(parts) + (f", {tests['problem']}" if tests["problem"] else "")
 
 
 def session(name: str, seen: dict) -> tuple:
     """Return a session's line of the table of versions."""
-    machine, modes = seen["machine"], seen["modes"]
-    host = f"{machine['nnunet']} (v1)" if seen["host"] == "v1" else machine.get("nnunetv2", "–")
+    machine, modes = seen["machine"], seen["modes"].values()
+    host = f"{machine['nnunet']} (v1)" if seen["host"] == "v1" else machine["nnunetv2"]
     well = f"{sum(mode['problem'] is None for mode in modes)} of {len(modes)}" if modes else "–"
-    tests = (count(seen["tests"], which) for which in ("every trainer", "the adapter's tests"))
+    tests = (count(seen["tests"].get(which)) for which in ("every trainer", "other tests"))
     return name, machine["python"], host, machine["torch"], machine["numpy"], well, *tests
 
 
 def failures(name: str, seen: dict) -> list[str]:
     """Return a line for each mode and test of a session that did not end well."""
-    told = [f"- {name}, {mode['mode']}: {mode['problem']}" for mode in seen["modes"] if mode["problem"]]
-    for tests in seen["tests"]:
+    told = [f"- {name}, {mode}: {row['problem']}" for mode, row in seen["modes"].items() if row["problem"]]
+    for tests in seen["tests"].values():
         told += [f"- {name}, test {test}: {problem}" for test, problem in tests["failed"].items()]
     return told
 
@@ -56,23 +55,23 @@ def failures(name: str, seen: dict) -> list[str]:
 def modes(seen: dict) -> list[str]:
     """Return the table of a session's modes."""
     lines = []
-    for mode in seen["modes"]:
-        commands = "<br>".join(f"`{command}`" for command in mode["commands"])
-        what = ", ".join(mode["seen"]) if mode["problem"] is None else f"**{mode['problem']}**"
-        lines.append((mode["mode"], commands, what, mode["seconds"]))
+    for name, row in seen["modes"].items():
+        commands = "<br>".join(f"`{command}`" for command in row["commands"])
+        what = ", ".join(row["seen"]) if row["problem"] is None else f"**{row['problem']}**"
+        lines.append((name, commands, what, row["seconds"]))
     return rows(("mode", "command", "seen", "seconds"), lines)
 
 
 def trainers(seen: dict) -> list[str]:
     """Return what came of the mixin on each trainer, those that were not trained by reason."""
-    found = next((tests for tests in seen["tests"] if tests["tests"] == "every trainer"), None)
+    found = seen["tests"].get("every trainer")
     if found is None:
         return ["Not run."]
     reasons: dict[str, list[str]] = {}
     for test, reason in found["skipped"].items():
         name = test.split("[")[-1].rstrip("]")
         reasons.setdefault(reason.removeprefix(name).lstrip(": "), []).append(f"`{name}`")
-    told = [f"{found['passed']} tests passed: three steps, a checkpoint saved and loaded. Not trained:", ""]
+    told = [f"{count(found)}. Each trains three steps, and saves and loads a checkpoint. Not trained:", ""]
     return told + [f"- {', '.join(names)}: {reason}" for reason, names in sorted(reasons.items())]
 
 

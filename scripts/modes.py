@@ -4,7 +4,8 @@
 
 Parts: ``modes``, each a command or several, with what is checked afterwards; ``trainers``, the mixin on every trainer
 that this nnU-Net has; ``tests``, those of the host's adapter that need no command. ``--quick`` runs a few modes: train,
-go on, validate, predict. ``scripts/compatibility.py`` makes the table, ``noxfile.py`` runs both for many versions.
+go on, validate, predict. What OUT.json holds of the same machine stays, unless it is run again.
+``scripts/compatibility.py`` makes the table, ``noxfile.py`` runs both for many versions.
 
 The trainer is ``HardnessWeightedTrainer`` with an epoch of a few steps, the network is small, the data are made up.
 """
@@ -82,7 +83,7 @@ def workspace(host: str, root: Path) -> Iterator[object]:
             finder.unlink()
 
 
-def run_tests(name: str, *arguments: str) -> dict:
+def run_tests(*arguments: str) -> dict:
     """Run tests and return their row, with reasons of those that were skipped."""
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +102,6 @@ def run_tests(name: str, *arguments: str) -> dict:
     passed = len(cases) - len(skipped) - len(failed)
     problem = f"pytest ended with {code}" if code and not failed else None
     return {
-        "tests": name,
         "command": " ".join(["pytest", *arguments]),
         "passed": passed,
         "skipped": skipped,
@@ -132,13 +132,16 @@ def main() -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--work", type=Path, help="keep nnU-Net's folders here; used again if they are there")
     args = parser.parse_args()
-    result = {"host": args.host, "machine": machine() | {"device": args.device}, "modes": [], "tests": []}
+    result = {"host": args.host, "machine": machine() | {"device": args.device}}
+    before = json.loads(args.out.read_text()) if args.out.exists() else {}
+    same = {key: before.get(key) for key in result} == result
+    result |= {key: before[key] if same else {} for key in ("modes", "tests")}
 
-    def save() -> None:
+    def save(key: str, name: str, row: dict) -> None:
+        result[key][name] = row
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.write_text(json.dumps(result, indent=1) + "\n")
 
-    save()
     if "modes" in args.parts:
         modes = importlib.import_module(f"modes_{args.host}")
         with (
@@ -150,16 +153,13 @@ def main() -> int:
                 (space.root / "ready").touch()
             for mode in modes.modes(space, args.device):
                 if (mode.quick or not args.quick) and (not args.only or any(part in mode.name for part in args.only)):
-                    result["modes"].append(run(mode, space))
-                    save()
+                    save("modes", mode.name, run(mode, space))
     tests = f"tests/nnunet{args.host}"
     if "trainers" in args.parts:
-        result["tests"].append(run_tests("every trainer", f"{tests}/test_every_trainer.py"))
-        save()
+        save("tests", "every trainer", run_tests(f"{tests}/test_every_trainer.py"))
     if "tests" in args.parts:
         options = ["-m", "not slow", f"--ignore={tests}/test_every_trainer.py"]
-        result["tests"].append(run_tests("the adapter's tests", tests, *options))
-        save()
+        save("tests", "other tests", run_tests(tests, *options))
     return 0
 
 

@@ -60,7 +60,7 @@ def run(mode: Mode, space: object) -> dict:
     env = [f"{name}={value}" for name, value in mode.env.items() if name not in SHORT]
     told = [" ".join([*env, *map(_word, command)]) for command in mode.commands]
     print(f"{mode.name}: {problem or 'well'}, {seconds} s", flush=True)
-    return {"mode": mode.name, "commands": told, "seen": seen, "problem": problem, "seconds": seconds}
+    return {"commands": told, "seen": seen, "problem": problem, "seconds": seconds}
 
 
 def _word(part: object) -> str:

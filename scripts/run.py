@@ -3,6 +3,7 @@
     python3 scripts/run.py demo [options of hws-nnunet demo]
     python3 scripts/run.py test [--quick] [options of pytest]
     python3 scripts/run.py lint
+    python3 scripts/run.py docs [options of mkdocs build]
     python3 scripts/run.py setup
 
 Outside a virtual environment, one is made in .venv; inside one, that is used. Installing is skipped while
@@ -36,18 +37,18 @@ def python() -> Path:
     return found
 
 
-def install(interpreter: Path) -> None:
-    """Install this checkout, editable, with both versions of nnU-Net and the tools of development."""
+def install(interpreter: Path, extras: str) -> None:
+    """Install this checkout, editable, with both versions of nnU-Net and the tools that the extras name."""
     prefix = subprocess.run(
         [interpreter, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    stamp = Path(prefix) / ".hws-nnunet-installed"
+    stamp = Path(prefix) / f".hws-nnunet-installed-{extras.replace(',', '-')}"
     wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + str(ROOT).encode()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
     print("installing hws-nnunet with nnU-Net v1 and v2 (some minutes: PyTorch is large)", flush=True)
     subprocess.run(
-        [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f".[{EXTRAS}]"],
+        [interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f".[{extras}]"],
         cwd=ROOT,
         check=True,
     )
@@ -60,7 +61,8 @@ def main() -> int:
         "demo": [["-m", "hws_nnunet.commands.main", "demo", *sys.argv[2:]]],
         # Two processes, which take whole files, in the order of tests/conftest.py: the longest first.
         "test": [["-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *sys.argv[2:]]],
-        "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."]],
+        "docs": [["-m", "mkdocs", "build", "--strict", *sys.argv[2:]]],
+        "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."], ["-m", "mypy"]],
     }
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         print(__doc__)
@@ -69,7 +71,7 @@ def main() -> int:
         print(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}")
         return 2
     interpreter = python()
-    install(interpreter)
+    install(interpreter, EXTRAS + (",docs" if sys.argv[1] == "docs" else ""))
     for command in commands[sys.argv[1]]:
         if code := wait_for(subprocess.Popen([interpreter, *command], cwd=ROOT)):
             return code

@@ -2,10 +2,11 @@
 
     python scripts/tutorials.py [fetal] [brats]
 
-A page's block of commands that follows ``<!-- run -->`` is run, in the page's order and in one shell; what it says takes
-the place of what stands between ``<!-- output -->`` and ``<!-- end -->``. ``<!-- run: PATTERN -->`` keeps the lines that
-match, ``<!-- run: last 5 -->`` the last ones. The scans lie where the pages say that yours do, below a home of their own.
-Figures are copied as ``FIGURES`` says. It needs nnU-Net v2 from 2.8 on and takes some minutes on two CPU cores.
+A page's block of commands that follows ``<!-- run -->`` is run, in the page's order and in one shell; what it says
+takes the place of what stands between ``<!-- output -->`` and ``<!-- end -->``. ``<!-- run: PATTERN -->`` keeps the
+lines that match, ``<!-- run: last 5 -->`` the last ones. The scans lie where the pages say that yours do, below a home
+of their own. Figures are copied as ``FIGURES`` says. The demonstration trainers are shortened to 5 epochs of 10 steps.
+It needs nnU-Net v2 from 2.8 on and takes some minutes on two CPU cores.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ sys.path.insert(0, str(ROOT))
 
 from hws_nnunet.datasets.phantom import make_case  # noqa: E402
 from hws_nnunet.demo.commands import _BAR, _QUIET  # noqa: E402
-from hws_nnunet.registration import V2  # noqa: E402
 from tests.datasets import trees  # noqa: E402
 
 PAGES, HOME = ROOT / "docs" / "tutorials", "/home/you"
@@ -37,10 +37,24 @@ FIGURES = {
     "fetal": {
         f"{RESULTS}/hardness.png": "tutorial_hardness.png",
         f"{RESULTS}/gallery/*.png": "tutorial_gallery.png",
-        "report/figures/*.png": "tutorial_report.png",
     },
     "brats": {},
 }
+BRIGHTNESS = ((1, 0.5, 0.9, 0.8), (1, 0.2, 0.8, 1.6), (1, 1.2, 1.8, 1.2), (1, 0.8, 1.8, 1.4))  # of labels, by kind
+TRAINERS = """
+from hws_nnunet.nnunetv2 import demo_trainers
+
+class Short:
+    def initialize(self):
+        super().initialize()
+        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 5, 10, 2
+
+class HardnessWeightedTrainer_demo(Short, demo_trainers.HardnessWeightedTrainer_demo):
+    pass
+
+class nnUNetTrainer_demo(Short, demo_trainers.nnUNetTrainer_demo):
+    pass
+"""
 _BLOCK = re.compile(
     r"<!-- run(?:: (?P<keep>.*?))? -->\n```bash\n(?P<code>.*?)```\n(?P<rest>\n*<!-- output -->\n).*?<!-- end -->", re.S
 )
@@ -80,19 +94,21 @@ def make_brats(home: Path) -> None:
         seg = np.select([far < 3, far < 6, far < 9], [1, 3, 2]).astype(np.uint8) * (labels > 0)
         name = f"BraTS-GLI-{min(i, 7):05d}-{i // 8:03d}"
         folder = home / "BraTS2023-GLI" / name
-        for kind, bright in zip(trees.NEW, ((0.5, 0.9, 0.8), (0.2, 0.8, 1.6), (1.2, 1.8, 1.2), (0.8, 1.8, 1.4)), strict=True):
-            scan = image * np.array([1.0, bright[0], bright[1], bright[2]], dtype=np.float32)[seg]
-            trees.save(scan.astype(np.float32), folder / f"{name}-{kind}.nii.gz")
+        for kind, brightness in zip(trees.NEW, BRIGHTNESS, strict=True):
+            scan = image * np.array(brightness, dtype=np.float32)[seg]
+            trees.save(scan, folder / f"{name}-{kind}.nii.gz")
         trees.save(seg, folder / f"{name}-seg.nii.gz")
 
 
 def run(page: str, home: Path) -> list[str]:
     """Run a page's blocks in one shell and return what each said, cleaned."""
+    (home / "trainers").mkdir()
+    (home / "trainers" / "short_trainers.py").write_text(TRAINERS)
     blocks = list(_BLOCK.finditer(page))
     lines = ["set -e", "cd"]
     for i, block in enumerate(blocks):
         lines.append(f"{{ {block['code']} }} > {home}/said{i} 2>&1; echo block {i + 1} of {len(blocks)}")
-    env = {**os.environ, "HOME": str(home), "nnUNet_extTrainer": str(V2.trainers_path()), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "HOME": str(home), "nnUNet_extTrainer": str(home / "trainers"), "OMP_NUM_THREADS": "1"}
     env |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
     env |= {"PYTHONPATH": str(ROOT), "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1"}
     done = subprocess.run(["bash", "-c", "\n".join(lines)], env=env, check=False)
@@ -105,13 +121,23 @@ def run(page: str, home: Path) -> list[str]:
 def clean(text: str, keep: str | None, home: Path) -> str:
     """Return what people want to see of a command's output, with neutral paths."""
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.replace(str(home), HOME))
+    text = re.sub(r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ", "", text)  # when nnU-Net said it
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines()]
     if keep is None or keep.startswith("last "):
-        lines = [line for line in lines if line in ("",) or not (_BAR.search(line) or _NOISE.search(line) or _QUIET.search(line))]
+        noise = (_BAR, _NOISE, _QUIET)
+        lines = [line for line in lines if not line or not any(pattern.search(line) for pattern in noise)]
         lines = lines[-int(keep[5:]) :] if keep else lines
     else:
         lines = [line for line in lines if re.search(keep, line)]
     return "\n".join(lines).strip("\n")
+
+
+def fill(page: str, said: list[str]) -> str:
+    """Return a page with what its blocks said."""
+    for block, text in zip(list(_BLOCK.finditer(page))[::-1], said[::-1], strict=True):
+        output = f"```text\n{text}\n```\n" if text else ""
+        page = page[: block.end("rest")] + output + "<!-- end -->" + page[block.end() :]
+    return page
 
 
 def main() -> None:
@@ -123,11 +149,8 @@ def main() -> None:
             home = Path(folder).resolve()
             {"fetal": make_fetal, "brats": make_brats}[name](home)
             page = path.read_text(encoding="utf-8")
-            said = iter(run(page, home))
-            fill = lambda block: (  # noqa: E731
-                block[0].split("<!-- output -->")[0] + f"<!-- output -->\n```text\n{next(said)}\n```\n<!-- end -->"
-            )
-            path.write_text(_BLOCK.sub(fill, page), encoding="utf-8")
+            said = run(page, home)
+            path.write_text(fill(page, said), encoding="utf-8")
             for pattern, target in FIGURES[name].items():
                 shutil.copyfile(min(home.glob(pattern)), ROOT / "docs" / "images" / target)
         print(f"wrote {path}")

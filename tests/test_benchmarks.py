@@ -51,6 +51,7 @@ def test_intervals_resample_seeds_and_the_cases_that_they_share(experiments):
     assert own[2] - own[1] == pytest.approx(width(by_case) / 5**0.5, rel=0.2), "each seed has cases of its own"
 
 
+@pytest.mark.slow
 def test_a_failed_run_does_not_lose_the_others(experiments, tmp_path):
     jobs = [{"name": name, "value": value} for name, value in (("bad", -1), ("good", 1), ("fine", 2))]
     with pytest.raises(RuntimeError, match="1 run\\(s\\) failed:\nbad: "):

@@ -50,6 +50,7 @@ def test_data_cut_off_leaves_no_data_set(tmp_path, monkeypatch, version):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("hws_nnunet.processes._cores", lambda: 1)  # others are new processes, which know no such patch
     monkeypatch.setattr("shutil.copyfile", interrupt)
     with pytest.raises(KeyboardInterrupt):
         demo._make_data(chain, 0)

@@ -132,6 +132,25 @@ def test_the_hardest_training_cases(tmp_path, version):
     assert sorted(p.name for p in fold.iterdir()) == ["gallery", "hardness.csv"], "nothing else is left"
 
 
+def test_a_fold_and_its_report_and_gallery_link_to_each_other(tmp_path):
+    for library in ("jinja2", "plotly"):
+        pytest.importorskip(library, reason="the extra 'report' is not installed")
+    from hws_nnunet.evaluation.command import run_report
+
+    fold, raw = make_fold(tmp_path, names=("a & b", "c"), hardness=(0.5, 0.3))
+    write_validation(fold, "v2", {"a & b": 0.2, "c": 0.9})
+    page, link = make_gallery(fold, raw, worst=True, top=1), 'href="../robustness_report/report.html"'
+    assert link not in page.read_text(encoding="utf-8")
+    run_report([str(fold)], None)
+    report = (fold / "robustness_report" / "report.html").read_text(encoding="utf-8")
+    assert '"page": "../gallery_validation/index.html#case1"' in report
+    assert '"picture": "../gallery_validation/01_a%20%26%20b.png"' in report
+    assert link in page.read_text(encoding="utf-8"), "written into the gallery that was there"
+    make_gallery(fold, raw, worst=True, top=1, overwrite=True)
+    assert link in page.read_text(encoding="utf-8"), "found by the gallery that was made later"
+    assert "draws go by" not in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_the_worst_of_a_validation(tmp_path, version):
     fold, raw = make_fold(tmp_path, version)
@@ -262,7 +281,7 @@ def test_another_channel_and_window(tmp_path):
         page = make_gallery(fold, raw, top=1, overwrite=True, **options)
         pictures.append((page.parent / "01_a.png").read_bytes())
     assert len(set(pictures)) == 3
-    with pytest.raises(ValueError, match=r"channel 2 given; .*Dataset007_Made has 0 T2w, 1 T1w"):
+    with pytest.raises(ValueError, match=r"number 2 given.*has 2 channel\(s\), number 0 \(T2w\), 1 \(T1w\)"):
         make_gallery(fold, raw, channel=2, overwrite=True)
 
 
@@ -301,7 +320,7 @@ def test_all_faults_of_files_are_told_before_anything_is_drawn(tmp_path):
     problems = caught.value.problems
     assert problems[0] == f"a: no {data / 'labelsTr/a.nii.gz'}"
     assert problems[1].endswith("labelsTr/b.nii.gz has shape (3, 4, 5), its image (14, 18, 8)")
-    assert "c_0000.nii.gz cannot be read" in problems[2]
+    assert "c_0000.nii.gz is truncated or damaged: " in problems[2]
     assert not (fold / "gallery").exists()
 
 

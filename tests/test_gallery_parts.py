@@ -89,6 +89,7 @@ def test_images_are_turned_to_right_front_and_top(order, signs):
     for voxel in rng.integers(0, shape, (5, 3)):
         place = np.argwhere(turned == voxels[tuple(voxel)])[0]
         assert grid.file_voxel(place) == tuple(voxel)
+        assert [grid.file_slice(place, axis) for axis in order] == voxel.tolist(), "as people count it in the file"
         assert turned.shape == tuple(grid.turn_sizes(shape).astype(int))
     one, other = np.array([1, 1, 1]), np.array([2, 3, 4])  # the turned axes grow with the world's
     world = affine[:3, :3] @ np.subtract(grid.file_voxel(other), grid.file_voxel(one))

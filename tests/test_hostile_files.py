@@ -69,10 +69,6 @@ READERS = {
     "image.nii": open_image,
     "picture.png": read_grid,
 }
-HARMLESS = {  # an empty file is a mapping of no settings
-    ("settings.yaml", "empty"),
-    ("hardness_structures.csv", "none"),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -82,11 +78,12 @@ def nothing_runs():
     assert RAN == []
 
 
-@pytest.mark.parametrize("content", FOREIGN)
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    # an empty file of settings holds none, which is no fault
+    [(name, content) for name in READERS for content in FOREIGN if (name, content) != ("settings.yaml", "empty")],
+)
 def test_what_is_something_else_is_told(tmp_path, name, content):
-    if (name, content) in HARMLESS:
-        pytest.skip("no fault")
     file = tmp_path / name
     file.write_bytes(FOREIGN[content])
     with pytest.raises(ValueError) as error:
@@ -166,7 +163,7 @@ def test_case_tables_keep_what_looks_like_a_formula_or_markup(tmp_path):
         csv.writer(opened).writerows([("case", "weight"), *((name, "1.5") for name in names)])
     assert read_column(file, "weight") == dict.fromkeys(names, "1.5")
     file.write_text(file.read_text() + "cut off")
-    with pytest.raises(ValueError, match=r"weights\.csv.*\n.*line 9: 1 fields, expected 2"):
+    with pytest.raises(ValueError, match=r"weights\.csv.*\n.*line 9: 1 of 2 fields"):
         read_column(file, "weight")
 
 
@@ -298,11 +295,10 @@ def test_a_damaged_record_in_a_checkpoint(damage):
         record.load_state_dict(damage(state))
 
 
-@pytest.mark.parametrize("content", FOREIGN)
+# Not the pickle that calls: nnU-Net's own checkpoints are pickles, and those that one trusts alone are exported.
+@pytest.mark.parametrize("content", [c for c in FOREIGN if c != "a pickle that calls"])
 def test_a_checkpoint_that_is_none_is_named_on_export(tmp_path, content):
     pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
-    if content == "a pickle that calls":
-        pytest.skip("nnU-Net's own checkpoints are pickles: only files that one trusts are exported")
     from hws_nnunet.nnunetv2.export import export_model
 
     model = tmp_path / "model"

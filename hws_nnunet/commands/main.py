@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shlex
 import signal
 import sys
 from dataclasses import asdict
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hws_nnunet import __version__
-from hws_nnunet.commands.prepare import NnUNet, Raw, numbers, prepare_app, raw_folder
+from hws_nnunet.commands.prepare import NnUNet, Raw, prepare_app, raw_folder
+from hws_nnunet.commands.small import small_configuration, small_plans
 from hws_nnunet.commands.weights import weights
 
 if TYPE_CHECKING:
@@ -105,73 +105,8 @@ def trainers_path(version: Annotated[NnUNet, typer.Argument(help="nnU-Net's vers
     print(registration.HOSTS[version.value].trainers_path())
 
 
-@app.command("small-configuration")
-def small_configuration(
-    plans_file: Annotated[Path, typer.Argument(help="$nnUNet_preprocessed/DatasetXXX_Name/nnUNetPlans.json")],
-    name: Annotated[str, typer.Option("--name", help="Of the new configuration.")] = "3d_small",
-    base: Annotated[str, typer.Option("--base", help="Configuration to derive it from.")] = "3d_fullres",
-    patch_size: Annotated[str, typer.Option("--patch-size", help="Voxels, one number an axis.")] = "32,32,32",
-    features: Annotated[str, typer.Option("--features", help="Channels of each stage.")] = "8,16,32",
-    coarser: Annotated[float, typer.Option("--coarser", min=0.1, help="Factor of the voxel size.")] = 2.0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a configuration of this name.")] = False,
-) -> None:
-    """Add a small configuration to nnU-Net's plans, to try things out in minutes, on a CPU too.
-
-    \b
-    Example:
-      hws-nnunet small-configuration $nnUNet_preprocessed/Dataset501_FetalBrain/nnUNetPlans.json
-      nnUNetv2_preprocess -d 501 -c 3d_small
-    """
-    from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
-
-    add_small_configuration(
-        plans_file,
-        name=name,
-        base=base,
-        patch_size=numbers(patch_size, "--patch-size"),
-        features=numbers(features, "--features"),
-        coarser=coarser,
-        overwrite=overwrite,
-    )
-    print(f"added {name} to {plans_file}")
-    print(f"next: nnUNetv2_preprocess -d {plans_file.resolve().parent.name[7:10]} -c {name}")
-
-
-@app.command("small-plans")
-def small_plans(
-    plans_file: Annotated[
-        Path, typer.Argument(help="$nnUNet_preprocessed/TaskXXX_Name/nnUNetPlansv2.1_plans_3D.pkl, of nnU-Net v1")
-    ],
-    name: Annotated[str, typer.Option("--name", help="Of the new file, without '.pkl'.")] = "small",
-    patch_size: Annotated[str, typer.Option("--patch-size", help="Voxels, one number an axis.")] = "32,32,32",
-    features: Annotated[int, typer.Option("--features", min=1, help="Channels of the first stage.")] = 8,
-    coarser: Annotated[float, typer.Option("--coarser", min=0.1, help="Factor of the voxel size.")] = 2.0,
-    lowres: Annotated[bool, typer.Option("--lowres", help="Plan a cascade, with 3d_lowres.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of this name.")] = False,
-) -> None:
-    """Derive small plans from nnU-Net v1's, to try things out in minutes, on a CPU too.
-
-    \b
-    Example:
-      nnUNet_plan_and_preprocess -t 501 -no_pp
-      hws-nnunet small-plans $nnUNet_preprocessed/Task501_FetalBrain/nnUNetPlansv2.1_plans_3D.pkl
-    """
-    from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
-
-    out = make_small_plans(
-        plans_file,
-        name=name,
-        patch_size=numbers(patch_size, "--patch-size"),
-        features=features,
-        coarser=coarser,
-        lowres=lowres,
-        overwrite=overwrite,
-    )
-    task = plans_file.resolve().parent.name[4:7]
-    configuration = "3d_lowres" if lowres else "3d_fullres"
-    print(f"wrote {out}")
-    print(f"next: {shlex.join(next_command(out, task))}")
-    print(f"then: nnUNet_train {configuration} HardnessWeightedTrainer {task} 0 -p {identifier(out)}")
+app.command("small-configuration")(small_configuration)
+app.command("small-plans")(small_plans)
 
 
 @app.command()
@@ -388,7 +323,7 @@ def report(
     tolerance: Annotated[float, typer.Option("--tolerance", help="Of normalised surface Dice, in mm.")] = 1.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report.")] = False,
 ) -> None:
-    """Report how results fare on the worst cases and subgroups: HTML, Markdown, CSV and figures.
+    """Report how results fare on the worst cases and subgroups: HTML with figures, Markdown and CSV.
 
     A PATH is nnU-Net's summary.json (v1 or v2) or its folder or fold, a table (.csv with the columns case, label,
     Dice, and perhaps set, subgroup, HD95, NSD, n_ref and n_pred; --from tells other headings, dice% what is in
@@ -400,7 +335,6 @@ def report(
       hws-nnunet report uniform=nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/validation \\
         hws=HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0/validation --subgroups subgroups.csv
       hws-nnunet report hws=predictions --references labelsTs --dataset dataset.json --tolerance 2 --out report
-
       hws-nnunet report published.csv --from "Study=case,ROI=label,Methods=set,Condition=subgroup,dice=dice%"
     """
     from hws_nnunet.evaluation.command import run_report

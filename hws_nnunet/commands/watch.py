@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -59,7 +59,7 @@ def view(fold: Path, found: Reading, console: Console, *, top: int, fits: bool =
     """Return a record as the terminal's width allows, and, if it has to fit, its height."""
     blocks = _BLOCKS if console.encoding.startswith("utf") else _PLAIN
     room = max(3, console.height - _LINES - len(_stalled(found))) if fits else top
-    parts = [_title(fold), _progress(found), Text(), _figures(found, console, blocks), Text()]
+    parts: list[RenderableType] = [_title(fold), _progress(found), Text(), _figures(found, console, blocks), Text()]
     parts.append(_hardest(found, console, blocks, min(top, room)))
     if not found.history:
         parts.append(Text(f"no {HISTORY_FILE}: a record of an earlier version", style="dim"))
@@ -160,7 +160,7 @@ def _hardest(found: Reading, console: Console, blocks: str, top: int) -> Table:
     known = [value for row in rows for value in found.history.get(row["case"], ()) if not math.isnan(value)]
     longest = max((len(values) for values in found.history.values()), default=0)
     if longest:
-        table.add_column("over the epochs"[: min(width, max(longest, 6))], no_wrap=True, min_width=min(width, longest))
+        table.add_column("history", no_wrap=True, min_width=min(width, longest))
     table.add_column("chance", justify="right", no_wrap=True)
     table.add_column("visits", justify="right", no_wrap=True)
     if any(found.structures.values()):

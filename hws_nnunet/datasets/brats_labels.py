@@ -105,7 +105,7 @@ def choose_scheme(
 
 
 def old_values(values: Mapping[str, frozenset[int]], chosen: Scheme) -> str:
-    """Return a note on cases that alone hold a resection cavity and lack enhancing tumour, as those of old values do.
+    """Return a note on the few cases that hold a resection cavity and lack enhancing tumour, as old values would look.
 
     Up to 2021 enhancing tumour was 4, and no value was 3: one such case makes a set of 2023 look like one of 2024.
 
@@ -115,7 +115,8 @@ def old_values(values: Mapping[str, frozenset[int]], chosen: Scheme) -> str:
     """
     with_4 = [case for case, held in values.items() if 4 in held]
     odd = sorted(case for case in with_4 if 3 not in values[case])
-    if chosen is not SCHEMES["2024"] or not odd or 2 * len(with_4) > len(values):
+    rare = 2 * len(with_4) < len(values) and any(3 in held for held in values.values())
+    if chosen is not SCHEMES["2024"] or not odd or not rare:
         return ""
     more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
     return (

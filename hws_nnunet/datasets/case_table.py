@@ -41,7 +41,7 @@ def read_column(path: str | Path, column: str) -> dict[str, str]:
             for row in rows:
                 if None in row or None in row.values():
                     fields = sum(value is not None for key, value in row.items() if key) + len(row.get(None, ()))
-                    problems.append(f"line {rows.line_num}: {fields} fields, expected {len(rows.fieldnames)}")
+                    problems.append(f"line {rows.line_num}: {fields} of {len(rows.fieldnames)} fields")
                     continue
                 case = row["case"].strip()
                 if case in found:

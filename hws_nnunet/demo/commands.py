@@ -66,22 +66,31 @@ _QUIET = re.compile(
 """What nnU-Net says at length and a demonstration does without."""
 
 
-def run(command: list, env: dict[str, str], *, shown: list | None = None, prefix: Sequence[str] = ()) -> None:
+def run(
+    command: list[object], env: dict[str, str], *, shown: list[object] | None = None, prefix: Sequence[str] = ()
+) -> None:
     """Run a command, shown so that it can be repeated, and pass on what it says.
 
     It runs in a process group of its own, so that an interrupt here ends its workers too.
     """
-    command = [str(part) for part in command]
-    print("$ " + " ".join([*prefix, shlex.join([str(part) for part in shown or command])]), flush=True)
-    program = shutil.which(command[0], path=env.get("PATH"))
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    words = [str(part) for part in command]
+    print("$ " + " ".join([*prefix, shlex.join([str(part) for part in shown or words])]), flush=True)
+    program = shutil.which(words[0], path=env.get("PATH"))
     if program is None:
-        raise DemoError(f"{command[0]} was not found: is nnU-Net installed in this environment?")
-    process = subprocess.Popen([program, *command[1:]], env=env, start_new_session=True, **pipes)
+        raise DemoError(f"{words[0]} was not found: is nnU-Net installed in this environment?")
+    process = subprocess.Popen(
+        [program, *words[1:]],
+        env=env,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
     threading.Thread(target=_end_with, args=(process,), daemon=True).start()
     said: list[str] = []
     try:
-        for line in process.stdout:
+        for line in process.stdout or ():
             said.append(line)
             _show(line)
         process.wait()
@@ -89,7 +98,7 @@ def run(command: list, env: dict[str, str], *, shown: list | None = None, prefix
         _end(process)
         raise
     if process.returncode:
-        raise DemoError(f"{command[0]} ended with {process.returncode}; it said last:\n{''.join(said[-15:])}")
+        raise DemoError(f"{words[0]} ended with {process.returncode}; it said last:\n{''.join(said[-15:])}")
 
 
 def _show(line: str) -> None:
@@ -105,7 +114,7 @@ def _show(line: str) -> None:
         print("  " + line, flush=True)
 
 
-def _end(process: subprocess.Popen) -> None:
+def _end(process: subprocess.Popen[str]) -> None:
     """End a command and its workers."""
     for ending in (signal.SIGTERM, _KILL):
         _signal(process, ending)
@@ -115,7 +124,7 @@ def _end(process: subprocess.Popen) -> None:
             continue
 
 
-def _end_with(process: subprocess.Popen) -> None:
+def _end_with(process: subprocess.Popen[str]) -> None:
     """Once a command has ended, end workers that outlive it: they would hold its output open for ever."""
     process.wait()
     time.sleep(5)

@@ -34,8 +34,8 @@ def score(label: str, predictions: Path, raw: Path) -> list[GroupDice]:
         group_of = {row["case"]: row["subgroup"] for row in csv.DictReader(file)}
     dice: dict[str, list[float]] = {}
     for path in sorted((raw / "labelsTs").glob("*.nii.gz")):
-        reference = np.asanyarray(nib.load(path).dataobj)
-        predicted = np.asanyarray(nib.load(predictions / path.name).dataobj)
+        reference = np.asanyarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+        predicted = np.asanyarray(nib.load(predictions / path.name).dataobj)  # type: ignore[attr-defined]
         name = path.name.removesuffix(".nii.gz")
         dice.setdefault(group_of[name], []).append(_mean_dice(predicted, reference))
     dice["all"] = [value for values in dice.values() for value in values]

@@ -88,7 +88,8 @@ def analyse(
         common_cases(baseline, other)  # complain before any long computation
     pd = needed("pandas")
     values = pd.concat([_values(one, metric, threshold) for one in sets for metric in one.metrics])
-    values["subgroup"] = values["case"].map(groups_of_cases(groups)).fillna(ALL_CASES)
+    group_of = groups_of_cases(groups)
+    values["subgroup"] = [group_of.get(case, ALL_CASES) for case in values["case"]]
     statistics = _statistics(values, sets, groups)
     pairs = [(other, m) for other in others for m in baseline.metrics if m in other.metrics]
     whole, parts = (
@@ -214,7 +215,7 @@ def difference_table(analysis: Analysis) -> pd.DataFrame:
         if key == "dice":
             (whole,) = (row for row in rows if (row.label, row.subgroup) == (AVERAGE, ALL_CASES))
             frame = pd.DataFrame({"set": name, "baseline": baseline.name, "case": whole.cases})
-            frame["subgroup"] = frame["case"].map(analysis.group_of).fillna("")
+            frame["subgroup"] = [analysis.group_of.get(case, "") for case in whole.cases]
             frame["baseline_dice"] = baseline.values(key)[baseline.chosen(whole.cases), -1]
             frame["dice"] = frame["baseline_dice"] + whole.differences
             frames.append(frame.assign(difference=whole.differences).sort_values("difference", kind="stable"))

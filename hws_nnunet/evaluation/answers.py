@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hws_nnunet.evaluation.analysis import ALL_CASES, Analysis, where
-from hws_nnunet.evaluation.comparison import Paired
+from hws_nnunet.evaluation.comparison import LEVEL, Paired
 from hws_nnunet.evaluation.results import AVERAGE, ResultSet
 
-LEVEL = 0.05  # of p after Holm's correction
 _MOST, _FEW = 3, 5  # pieces named a sentence; cases below which a subgroup's figures say little
 
 
@@ -56,18 +55,17 @@ def _answer(analysis: Analysis, other: ResultSet) -> Answer:
     fine = pieces(analysis, other.name, "dice")
     losing, gaining = ([row for row in fine if row.sure and row.gain * sign > 0] for sign in (-1, 1))
     mean = whole.figures["mean"]
-    helped = (
-        f"mean Dice {_moves(mean.difference)} from {mean.baseline:.3f} to {mean.other:.3f}, {_points(whole)}, over "
-    )
-    helped += f"{len(whole.cases)} cases: {whole.better} better, {whole.worse} worse. "
-    groups = [row for row in overall if row.subgroup != ALL_CASES]
-    helped += "".join(f"{row.subgroup}: {_points(row)}. " for row in groups) if 1 < len(groups) <= _MOST + 1 else ""
-    helped += f"Gains most: {_list(gaining[::-1], len(fine))}"
-    cost = _list(losing, len(fine)) + _failures(analysis, baseline, other, rises=mean.difference > 0)
+    helped = f"mean Dice {_moves(mean.difference)} from {mean.baseline:.3f} to {mean.other:.3f}, {_points(whole)}, the "
+    helped += f"10th percentile by {_points(whole, 'p10')}; of {len(whole.cases)} cases {whole.better} are better, "
+    helped += f"{whole.worse} worse. "
+    groups = sorted((row for row in overall if row.subgroup != ALL_CASES), key=lambda row: row.gain)
+    if len(groups) > 1:
+        named = groups if len(groups) <= _MOST + 1 else [groups[0], groups[-1]]
+        helped += f"By subgroup: {'; '.join(f'{row.subgroup} {_points(row)}' for row in named)}. "
     points = [
         ("Failed most:", _failed_most(analysis, [baseline, other])),
-        ("Helped?", helped[0].upper() + helped[1:]),
-        ("Cost:", cost),
+        ("Helped?", f"{helped[0].upper()}{helped[1:]}Gains: {_list(gaining[::-1], fine[::-1], 'gain')}"),
+        ("Cost:", f"{_list(losing, fine, 'loss')} {_failures(analysis, baseline, other, rises=mean.difference > 0)}"),
         ("Cannot be concluded:", _open(analysis, fine, overall)),
     ]
     return Answer(f"{other.name} against {baseline.name}", tuple(points))
@@ -79,53 +77,66 @@ def _failed_most(analysis: Analysis, sets: list[ResultSet]) -> str:
     last = where(dice, set=sets[-1].name).dropna(subset="mean")
     averages = where(last, label=AVERAGE)
     averages = averages[averages.subgroup != ALL_CASES] if len(analysis.groups) > 1 else averages
-    labels = last[last.label != AVERAGE]
-    if averages.empty or labels.empty:
+    if averages.empty:
         return "no case has a Dice."
     group = averages.loc[averages["mean"].idxmin(), "subgroup"]
-    labels = where(labels, subgroup=group)
+    labels = where(last[last.label != AVERAGE], subgroup=group)
     label = labels.loc[labels["mean"].idxmin(), "label"]
-    who = "all cases together (no subgroups were given)" if group == ALL_CASES else group
-    told = []
-    for what in (AVERAGE, label):
-        rows = where(dice, subgroup=group, label=what).set_index("set")
-        figures = [(one.name, rows.loc[one.name]) for one in sets if one.name in rows.index]
-        told.append(", ".join(f"{r['mean']:.3f} with {r['failed']} of {r['cases']} failed ({n})" for n, r in figures))
-    return (
-        f"{who}, mean Dice {told[0]}; there {label}: {told[1]}. Failed is Dice below {analysis.threshold:g} or missed."
+    whole, part = (
+        [
+            (one.name, row)
+            for one in sets
+            for row in analysis.find(set=one.name, metric="dice", label=of, subgroup=group)
+        ]
+        for of in (AVERAGE, label)
     )
+    means = (" and ".join(f"{row['mean']:.3f} ({name})" for name, row in rows) for rows in (whole, part))
+    who = "all cases, as no subgroups were given" if group == ALL_CASES else group
+    text = f"{who}, mean Dice {next(means)}; its worst structure is {label}, {next(means)}"
+    failed = " and ".join(f"{row['failed']} of {row['cases']} ({name})" for name, row in part)
+    return f"{text}, failed (below {analysis.threshold:g}, or missed) in {failed} cases."
 
 
 def _failures(analysis: Analysis, baseline: ResultSet, other: ResultSet, *, rises: bool) -> str:
-    """Tell failed cases under both, over the cases of both, and where they are."""
+    """Tell what fails under both sets, over the cases of both, and where."""
     both = set(baseline.cases) & set(other.cases)
-    values = where(analysis.values, metric="dice", label=AVERAGE)
+    values = where(analysis.values, metric="dice")
     values = values[(values["failed"] == 1) & values["case"].isin(both)]
-    counts = {one.name: where(values, set=one.name) for one in (baseline, other)}
-    before, after = (len(rows) for rows in counts.values())
-    text = f" Cases that fail: {before} under {baseline.name}, {after} under {other.name}"
-    most = counts[other.name]["subgroup"].value_counts() if after else []
-    if len(most) and len(analysis.groups) > 1:
-        text += f", {most.iloc[0]} of them in {most.index[0]}"
-    return text + (": failures rise though the mean rises." if rises and after > before else ".")
+    texts = []
+    for what, rows in (
+        ("Failed cases, by average or a missed structure", where(values, label=AVERAGE)),
+        ("Failed structures", values[values["label"] != AVERAGE]),
+    ):
+        before, after = (where(rows, set=one.name) for one in (baseline, other))
+        text = f"{what}: {len(before)} under {baseline.name}, {len(after)} under {other.name}"
+        if len(after) and len(analysis.groups) > 1:
+            most = after["subgroup"].value_counts()
+            text += f", {most.iloc[0]} of them in {most.index[0]}"
+        texts.append(text + (" (more, though the mean rises)." if rises and len(after) > len(before) else "."))
+    return " ".join(texts)
 
 
 def _open(analysis: Analysis, fine: list[Paired], overall: list[Paired]) -> str:
-    unsure = sum(not row.sure for row in fine)
-    text = f"in {unsure} of {len(fine)} {_what(fine)} the interval holds no difference. "
+    text = ""
+    if unsure := sum(not row.sure for row in fine):
+        text += f"whether anything changed in {unsure} of {len(fine)} {_what(fine)} (p above {LEVEL:g} after Holm). "
     if split := disagreeing([*overall, *fine]):
         text += f"The two tests disagree on {_and(map(piece_name, split))}. "
     if few := [f"{group} ({len(cases)} cases)" for group, cases in analysis.groups.items() if len(cases) < _FEW]:
         text += f"Too few cases to judge: {_and(few)}. "
     if not all(one.sizes_known for one in analysis.sets):
-        text += "Missed structures cannot be told from a Dice of 0. "
-    return text + "All this is over cases, of one training a set: how trainings scatter by seed is not in it."
+        text += "Missed structures cannot be told from others of Dice 0. "
+    return text + "Intervals are over cases, of one training a set: the scatter between trainings is not in them."
 
 
-def _list(rows: list[Paired], of: int) -> str:
+def _list(rows: list[Paired], among: list[Paired], kind: str) -> str:
+    """Name the largest of some gains or losses; where none is sure, the largest ``among`` all."""
     if not rows:
-        return "none whose interval leaves out 0."
-    what = f"{len(rows)} of {of} {_what(rows)}, most " if len(rows) > 1 else ""
+        most = next(iter(among), None)
+        if most is None or (most.gain < 0) != (kind == "loss") or not most.gain:
+            return "none."
+        return f"none is sure; the largest {kind} is {piece_name(most)} {_points(most)}."
+    what = f"{len(rows)} of {len(among)} {_what(among)}, most " if len(rows) > 1 else ""
     named = (f"{piece_name(row)} {_points(row)}" for row in rows[:_MOST])
     return what + "; ".join(named) + ("; ..." if len(rows) > _MOST else ".")
 
@@ -138,13 +149,13 @@ def _moves(difference: float) -> str:
     return "rises" if difference > 0 else "falls" if difference < 0 else "stays"
 
 
-def _points(row: Paired) -> str:
-    """Return a difference of means in hundredths of Dice, with its interval and p."""
-    found = row.figures["mean"]
-    text = f"{100 * found.difference:+.1f} points"
+def _points(row: Paired, figure: str = "mean") -> str:
+    """Return a difference of means, or of another figure, in hundredths of Dice, with its interval."""
+    found = row.figures[figure]
+    text = f"{100 * found.difference:+.1f}\N{NO-BREAK SPACE}points"
     if math.isnan(found.low):
         return text
-    return f"{text} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    return f"{text} [{100 * found.low:+.1f},\N{NO-BREAK SPACE}{100 * found.high:+.1f}]"
 
 
 def _and(names: Iterable[str]) -> str:

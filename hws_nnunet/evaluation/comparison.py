@@ -15,7 +15,7 @@ from hws_nnunet.evaluation.statistics import tail, tail_names
 
 RESAMPLES, PERMUTATIONS, SEED = 2000, 9999, 0
 EXACT = 12  # most cases of which all 2^n signs are tried
-CONFIDENCE = 0.95
+CONFIDENCE, LEVEL = 0.95, 0.05
 _SAME = 1e-9  # what two programs' rounding may do to one number
 
 
@@ -67,8 +67,8 @@ class Paired:
 
     @property
     def sure(self) -> bool:
-        """Return whether the interval of the means' difference leaves out 0."""
-        return self.figures["mean"].low > 0 or self.figures["mean"].high < 0
+        """Return whether the permutation test finds the means to differ, after Holm's correction."""
+        return self.permutation_holm < LEVEL
 
     @property
     def _sign(self) -> int:

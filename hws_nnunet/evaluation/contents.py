@@ -105,7 +105,8 @@ def _answers(analysis: Analysis) -> Section:
         what = "structure and subgroup" if analysis.groups else "structure"
         picture = Picture(
             figures.changes(analysis, dice),
-            f"Who gains and who loses: difference of mean Dice by {what}, largest loss first; left of 0 is worse",
+            f"Who gains and who loses: difference of mean Dice by {what}, largest loss first, "
+            "with 95 % intervals; left of 0 is worse",
             "the first table of each comparison",
         )
     text = (f"{len(analysis.notes)} note(s) on the input stand under Result sets.",) if analysis.notes else ()
@@ -123,37 +124,32 @@ def _sources(analysis: Analysis) -> Section:
 
 def _distributions(analysis: Analysis, metric: Metric) -> Picture:
     caption = (
-        f"{metric.title} of each case, by subgroup. Each point a case, moved sideways to be seen; boxes: quartiles "
+        f"{metric.title} of each case, by subgroup: a point a case, moved sideways to be seen; boxes: quartiles and "
     )
-    caption += "and median, whiskers: 5th to 95th percentile, both interpolated, so that they need not end at a case"
+    caption += "median, whiskers: 5th to 95th percentile, all interpolated, so that they need not end at a case"
     return Picture(figures.distributions(analysis, metric), caption, f"the tables of {metric.title}, and Cases")
 
 
 def _cases(analysis: Analysis) -> Section:
-    values = where(analysis.values, metric="dice")
+    values = where(analysis.values, metric="dice").replace({"subgroup": {"": "–"}})
     missed = values[(values.missed == 1) & (values.label != AVERAGE)].groupby(["set", "case"])["label"].agg(", ".join)
     wide = values.pivot(index=["case", "set", "subgroup"], columns="label", values="value").reset_index()
-    wide = wide.assign(
-        missed=[missed.get((name, case), "–") for name, case in zip(wide["set"], wide["case"], strict=True)]
-    )
+    rows = wide.merge(missed.rename("missed"), how="left", on=["set", "case"]).to_dict("records")
     columns = ("case", "set", "subgroup", "missed", AVERAGE, *analysis.sets[0].labels)
-    table = _table(wide.to_dict("records"), columns, 4, "Dice of every case and structure", on_page=True, folded=True)
-    return Section(
-        "Cases", text=("A click on a point of a figure, or on a case's name, shows the case here.",), tables=(table,)
-    )
+    table = _table(rows, columns, 4, "Dice of every case and structure", on_page=True, folded=True)
+    text = "A click on a point of a figure, or on a case's name, shows the case here."
+    return Section("Cases", text=(text,), tables=(table,))
 
 
 def _metric(analysis: Analysis, metric: Metric) -> Section:
     tail = ("p25", "p10", "p5", "min") if metric.higher_is_better else ("p75", "p90", "p95", "max")
-    figures = ("cases", "mean", "sd", "median", "iqr", *tail, "cvar_10")
-    figures += (("failed", "missed", "invented") if metric.key == "dice" else ()) + ("left_out",)
+    keys = ("cases", "mean", "sd", "median", "iqr", *tail, "cvar_10")
+    keys += (("failed", "missed", "invented") if metric.key == "dice" else ()) + ("left_out",)
     rows = where(analysis.statistics, metric=metric.key)
     average, labels = (rows[flags].to_dict("records") for flags in (rows.label == AVERAGE, rows.label != AVERAGE))
-    text = [
-        f"{'Higher' if metric.higher_is_better else 'Lower'} is better. CVaR: the mean of the worst 10 % of the cases."
-    ]
-    title, digits = metric.title, metric.digits
-    tables = [_table(average, ("set", "subgroup", *figures), 2, f"{title}, average of a case's labels", digits=digits)]
+    better, title, digits = ("Higher" if metric.higher_is_better else "Lower"), metric.title, metric.digits
+    text = [f"{better} is better. CVaR: the mean of the worst 10 % of the cases."]
+    tables = [_table(average, ("set", "subgroup", *keys), 2, f"{title}, average of a case's labels", digits=digits)]
     if len(analysis.gaps):
         gaps = where(analysis.gaps, metric=metric.key)
         for row in where(gaps, label=AVERAGE, statistic="mean").to_dict("records"):
@@ -162,13 +158,12 @@ def _metric(analysis: Analysis, metric: Metric) -> Section:
                 f"{row['worst_cases']} cases), {number(row['gap'], digits)} from the best, {row['best']} "
                 f"({number(row['best_value'], digits)}, {row['best_cases']} cases)."
             )
-        gaps = gaps.assign(statistic=gaps.statistic.replace(_TITLES)).to_dict("records")
-        tables.append(
-            _table(
-                gaps, list(gaps[0]) if gaps else [], 5, f"{title}: gaps between subgroups", digits=digits, folded=True
-            )
-        )
-    about = ("label", "set", "subgroup", *figures)
+        columns = {key: key for key in ("set", "label")} | {"statistic": "figure", "worst": "worst subgroup"}
+        columns |= {"best": "best subgroup", "worst_cases": "cases", "worst_value": "worst", "best_cases": "cases "}
+        columns |= {"best_value": "best", "gap": "gap"}
+        found = gaps.replace({"statistic": _TITLES}).to_dict("records")
+        tables.append(_table(found, columns, 5, f"{title}: gaps between subgroups", digits=digits, folded=True))
+    about = ("label", "set", "subgroup", *keys)
     tables.append(_table(labels, about, 3, f"{title} of each label", digits=digits, folded=len(analysis.groups) > 0))
     return Section(metric.axis, text=tuple(text), tables=tuple(tables), pictures=(_distributions(analysis, metric),))
 
@@ -181,7 +176,7 @@ def _worst(analysis: Analysis) -> Section:
     for one in analysis.sets:
         rows = [row | {"subgroup": group_of.get(row["case"], "–")} for row in worst_cases(one, metric)]
         tables.append(_table(rows, columns, 4, one.name))
-        caption = f"Worst cases of {one.name}: bars are averages, marks structures"
+        caption = f"Worst cases of {one.name}: bars: averages, their pattern the subgroup; marks: structures"
         pictures.append(
             Picture(figures.worst(analysis, one, metric), caption, f"the table {one.name} below, and Cases")
         )
@@ -202,6 +197,7 @@ def _comparison(analysis: Analysis, place: int) -> Section:
     columns = {"case": "case", "subgroup": "subgroup", "baseline_dice": baseline.name, "dice": other.name}
     columns |= {"change": "difference"}
     changed = changed.assign(change=[signed(value, METRICS[0]) for value in changed.difference])
+    changed = changed.replace({"subgroup": {"": "–"}})
     for title, rows in (
         ("Cases that got worse most", changed[changed.difference < 0]),
         ("Cases that got better most", changed[changed.difference > 0][::-1]),
@@ -218,31 +214,23 @@ def _comparison(analysis: Analysis, place: int) -> Section:
         "large losses can pass the one and not the other. "
         + (f"Here they disagree, at 0.05 after Holm's correction, on {', '.join(split)}." if split else ""),
     ]
-    caption = f"Sorted cases of {other.name} and {baseline.name}: each set's worst are on the left"
+    caption = (
+        f"Sorted cases of {other.name} and {baseline.name}: each set by itself, worst first; grey: the worst tenth"
+    )
     picture = Picture(figures.sorted_cases(analysis, other, METRICS[0]), caption, "the table of Dice, and Cases")
     return Section(f"{other.name} against {baseline.name}", text=tuple(text), pictures=(picture,), tables=tuple(tables))
 
 
 def _fine_table(analysis: Analysis, fine: Sequence[Paired], name: str, metric: Metric) -> Table:
-    baseline = analysis.sets[0].name
+    both = analysis.sets[0].name, name
     values = where(analysis.values, metric="dice").query("failed == 1")
     rows = []
     for one in fine:
-        found, of_label = one.figures["mean"], where(values, label=one.label)
-        row = {
-            "label": one.label,
-            "subgroup": one.subgroup,
-            "cases": len(one.cases),
-            "difference": _interval(one, "mean"),
-        }
-        row |= {
-            f"mean, {baseline}": found.baseline,
-            f"mean, {name}": found.other,
-            "better": one.better,
-            "worse": one.worse,
-        }
-        for each in (baseline, name) if metric.key == "dice" else ():
-            row[f"failed, {each}"] = int(where(of_label, set=each)["case"].isin(one.cases).sum())
+        found, failed = one.figures["mean"], values[(values.label == one.label) & values.case.isin(one.cases)]
+        row: Row = {"label": one.label, "subgroup": one.subgroup, "difference": _interval(one, "mean")}
+        row |= {f"mean, {each}": value for each, value in zip(both, (found.baseline, found.other), strict=True)}
+        row |= {f"failed, {each}": len(where(failed, set=each)) for each in both} if metric.key == "dice" else {}
+        row |= {"cases": len(one.cases), "better": one.better, "worse": one.worse}
         row |= {"Wilcoxon, Holm": p_value(one.wilcoxon_holm), "permutation, Holm": p_value(one.permutation_holm)}
         rows.append(row)
     title = f"Differences in mean {metric.axis} by label and subgroup, largest loss first"

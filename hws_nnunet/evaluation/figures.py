@@ -66,11 +66,10 @@ def changes(analysis: Analysis, metric: Metric) -> Figure:
                 traces.append(_intervals(name, group, chosen, y, color=colour, symbol=symbol))
     _one_legend_entry(traces)
     names = [shown(label if group == ALL_CASES else f"{label}, {group}", 40) for group, label in keys]
-    ticks = {"tickvals": list(range(len(keys))), "ticktext": names, "range": [len(keys) - 0.5, -0.5]}
-    unit = "points of Dice" if metric.key == "dice" else metric.axis
-    title = f"difference from {shown(analysis.sets[0].name)}, {unit} (95 % interval)"
+    ticks = {"tickvals": list(range(len(keys))), "ticktext": names, "range": [len(keys) - 0.5, -0.5], "zeroline": False}
+    title = f"{'points of Dice' if metric.key == 'dice' else metric.axis} more than {shown(analysis.sets[0].name, 15)}"
     zero = {"zeroline": True, "zerolinewidth": 2}
-    return _figure(traces, 110 + len(keys) * max(24, 13 * len(found)), title, xaxis=zero, yaxis=ticks)
+    return _figure(traces, 110 + len(keys) * max(18, 9 * len(found)), title, xaxis=zero, yaxis=ticks)
 
 
 def _intervals(name: str, group: str, rows: Sequence[Paired], y: list[float], **marker: str) -> dict:
@@ -101,82 +100,62 @@ def distributions(analysis: Analysis, metric: Metric) -> Figure:
     Of more than twelve subgroups those with the worst mean in the first set are drawn.
     """
     values = where(analysis.values, metric=metric.key, label=AVERAGE).dropna(subset="value")
+    texts = _hover_texts(analysis, metric)
     boxes = where(analysis.statistics, metric=metric.key, label=AVERAGE)
     ranks = where(boxes, set=analysis.sets[0].name).sort_values("mean", ascending=metric.higher_is_better)
     worst = set(ranks[ranks.subgroup != ALL_CASES].head(_MOST_GROUPS).subgroup)
+    keys = {"q1": "p25", "median": "median", "q3": "p75", "lowerfence": "p5", "upperfence": "p95", "mean": "mean"}
     traces = []
     for group in (ALL_CASES, *(group for group in analysis.groups if group in worst)):
+        cases = analysis.groups.get(group, analysis.sets[0].cases)
+        place = f"{shown(group, 24) or 'all cases'} ({len(cases)})"
         for one in analysis.sets:
-            box = where(boxes, set=one.name, subgroup=group)
-            if box.empty or not box["cases"].iloc[0]:
+            box = where(boxes, set=one.name, subgroup=group).query("cases > 0")
+            if box.empty:
                 continue
-            name = (
-                f"all cases ({len(one.cases)})"
-                if group == ALL_CASES
-                else f"{shown(group, 24)} ({len(analysis.groups[group])})"
-            )
             colour, symbol = _colour(analysis, one.name)
-            both = {"type": "box", "name": shown(one.name), "legendgroup": one.name, "offsetgroup": one.name}
-            both |= {
-                "meta": [one.name, group],
-                "marker": {"color": colour, "symbol": symbol, "size": 5, "opacity": 0.6},
-            }
-            keys = {
-                "q1": "p25",
-                "median": "median",
-                "q3": "p75",
-                "lowerfence": "p5",
-                "upperfence": "p95",
-                "mean": "mean",
-            }
+            trace = {"type": "box", "name": shown(one.name), "legendgroup": one.name, "offsetgroup": one.name}
+            trace |= {"meta": [one.name, group], "fillcolor": "rgba(0,0,0,0)", "hoveron": "points"}
             found = {name: box[key].tolist() for name, key in keys.items()}
-            traces.append(
-                {**both, **found, "x": [name], "line": {"color": colour}, "fillcolor": "rgba(128,128,128,0.15)"}
-            )
-            part = where(values, set=one.name)
-            part = part if group == ALL_CASES else part[part["case"].isin(analysis.groups[group])]
-            texts = [
-                f"<b>{shown(c, 60)}</b><br>{shown(one.name)}: {v:.{metric.digits}f}"
-                for c, v in zip(part["case"], part["value"], strict=True)
-            ]
-            points = {"y": part["value"].tolist(), "x": [name] * len(part), "customdata": part["case"].tolist()}
-            hidden = {"line": {"color": "rgba(0,0,0,0)"}, "fillcolor": "rgba(0,0,0,0)", "showlegend": False}
-            hover = {
-                "boxpoints": "all",
-                "jitter": 0.6,
-                "pointpos": 0,
-                "hoveron": "points",
-                "text": texts,
-                "hoverinfo": "text",
-            }
-            traces.append({**both, **points, **hidden, **hover})
+            traces.append({**trace, **found, "x": [place], "line": {"color": colour}})
+            part = where(values, set=one.name) if group == ALL_CASES else where(values, set=one.name, subgroup=group)
+            points = {"y": part.value.tolist(), "x": [place] * len(part), "customdata": part.case.tolist()}
+            points |= {"text": [texts[one.name, case] for case in part.case], "hoverinfo": "text"}
+            points |= {"boxpoints": "all", "jitter": 0.6, "pointpos": 0, "line": {"color": "rgba(0,0,0,0)"}}
+            marker = {"color": colour, "symbol": symbol, "size": 5, "opacity": 0.6}
+            traces.append({**trace, **points, "marker": marker})
     _one_legend_entry(traces)
-    title = f"{metric.axis}, average of a case's labels"
-    return _figure(traces, 520, "", title, boxmode="group")
+    return _figure(traces, 520, "", f"{metric.axis}, average of a case's labels", boxmode="group")
+
+
+def _hover_texts(analysis: Analysis, metric: Metric) -> dict[tuple[str, str], str]:
+    """Return what a point tells, by set and case: both names, the average, and its structures."""
+    texts = {}
+    for (name, case), part in where(analysis.values, metric=metric.key).groupby(["set", "case"]):
+        found = dict(zip(part.label, part.value, strict=True))
+        text = f"<b>{shown(case, 60)}</b><br>{shown(name)}: {found.pop(AVERAGE):.{metric.digits}f}"
+        more = [f"{shown(label)} {value:.{metric.digits}f}" for label, value in found.items()]
+        texts[name, case] = "<br>".join([text, *more[: len(COLOURS)]])
+    return texts
 
 
 def sorted_cases(analysis: Analysis, other: ResultSet, metric: Metric) -> Figure:
     """Draw the values of two sets over the cases of both, each sorted by itself, worst first."""
     baseline = analysis.sets[0]
     both = common_cases(baseline, other)
+    texts = _hover_texts(analysis, metric)
     traces = []
     for one, dash in ((baseline, "solid"), (other, "dash")):
         part = where(analysis.values, set=one.name, metric=metric.key, label=AVERAGE).dropna(subset="value")
-        part = part[part["case"].isin(both)].sort_values("value", ascending=metric.higher_is_better)
+        part = part[part.case.isin(both)].sort_values("value", ascending=metric.higher_is_better)
         share = 100 * (np.arange(len(part)) + 0.5) / max(len(part), 1)
-        texts = [
-            f"<b>{shown(c, 60)}</b><br>{v:.{metric.digits}f}" for c, v in zip(part["case"], part["value"], strict=True)
-        ]
-        points = {"x": share.round(3).tolist(), "y": part["value"].tolist(), "customdata": part["case"].tolist()}
-        looks = {
-            "mode": "lines+markers",
-            "marker": {"size": 4},
-            "line": {"color": _colour(analysis, one.name)[0], "dash": dash},
-        }
-        trace = {"type": "scatter", "name": shown(one.name), "meta": [one.name, ""], "text": texts, "hoverinfo": "text"}
+        points = {"x": share.round(3).tolist(), "y": part.value.tolist(), "customdata": part.case.tolist()}
+        points |= {"text": [texts[one.name, case] for case in part.case], "hoverinfo": "text"}
+        looks = {"marker": {"size": 4}, "line": {"color": _colour(analysis, one.name)[0], "dash": dash}}
+        trace = {"type": "scatter", "mode": "lines+markers", "name": shown(one.name), "meta": [one.name, ""]}
         traces.append({**trace, **points, **looks})
     tenth = {"type": "rect", "yref": "paper", "x0": 0, "x1": 10, "y0": 0, "y1": 1, "opacity": 0.2, "line": {"width": 0}}
-    x = f"share of the {len(both)} cases, worst first (%); grey: the worst tenth"
+    x = f"share of the {len(both)} cases (%)"
     return _figure(traces, 420, x, metric.axis, shapes=[{**tenth, "fillcolor": "#999999"}], xaxis={"range": [0, 100]})
 
 
@@ -211,9 +190,8 @@ def worst(analysis: Analysis, one: ResultSet, metric: Metric) -> Figure:
         }
         traces.append({**trace, **points, "marker": looks, "text": texts, "hoverinfo": "text", "showlegend": not many})
     names = [shown(row["case"]) for row in rows]
-    axis = {"tickvals": places, "ticktext": names, "range": [len(rows) - 0.5, -0.5]}
-    x = f"{metric.axis}; bar: average, pattern: subgroup, marks: structures"
-    return _figure(traces, 190 + 30 * len(rows), x, yaxis=axis, xaxis={"rangemode": "tozero"})
+    axis = {"tickvals": places, "ticktext": names, "range": [len(rows) - 0.5, -0.5], "zeroline": False}
+    return _figure(traces, 190 + 30 * len(rows), metric.axis, yaxis=axis, xaxis={"rangemode": "tozero"})
 
 
 def _one_legend_entry(traces: list[dict]) -> None:

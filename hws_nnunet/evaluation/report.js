@@ -11,6 +11,7 @@ function draw(element) {
   const { data, layout } = DATA.plots[element.dataset.plot];
   const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--soft"), linecolor: colour("--line") };
   const large = element.parentNode.classList.contains("large");
+  const printing = document.documentElement.classList.contains("printing");
   const shown = data.map((trace) => ({ ...trace, visible: !isHidden(...trace.meta) }));
   // The first trace of a set that is shown stands for it in the legend.
   const named = new Set();
@@ -21,6 +22,7 @@ function draw(element) {
   Plotly.react(element, shown, {
     ...layout,
     height: large ? Math.max(layout.height, innerHeight - 90) : layout.height,
+    width: printing ? 680 : undefined, // of a sheet of paper
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: colour("--ink"), size: innerWidth < 700 ? 11 : 13 },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hws_nnunet.evaluation.analysis import Analysis
-from hws_nnunet.evaluation.comparison import EXACT, PERMUTATIONS, RESAMPLES, SEED
+from hws_nnunet.evaluation.comparison import EXACT, LEVEL, PERMUTATIONS, RESAMPLES, SEED
 
 
 def rules(analysis: Analysis, *, tolerance: float) -> tuple[str, ...]:
@@ -51,7 +51,8 @@ def rules(analysis: Analysis, *, tolerance: float) -> tuple[str, ...]:
             "signed-rank test (scipy.stats.wilcoxon; equal cases are left out) and the sign-flip permutation test of "
             f"the mean difference (scipy.stats.permutation_test; exact up to {EXACT} cases, "
             f"else monte_carlo_test with {PERMUTATIONS} draws of signs); p is 1 where no case differs. "
-            "Holm: over all rows of a table, for each test by itself (statsmodels). "
+            "Holm: over all rows of a table, for each test by itself (statsmodels). The answers call sure what the "
+            f"permutation test finds at {LEVEL:g} after that correction; a point is 0.01 of Dice. "
             f"Random numbers start from seed {SEED}. Intervals and tests need two cases; with few cases "
             "the intervals of percentiles are too narrow."
         )

@@ -136,7 +136,7 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
                 line = values[~marked].idxmax()
                 said = f"line {line.split()[1]}, case {frame.case[line]!r}, label {frame.label[line]!r}"
                 expected = f"expected 0 to 1; in percent? --from '{theirs}={ours}%'"
-                problems.append(f"{said}: {theirs} is {most}, {expected}")
+                problems.append(f"{said}: {theirs} is {float(most)}, {expected}")
                 if (more := int((values[~marked] > 1).sum()) - 1) > 0:
                     problems.append(f"... and {more} more")
             frame[MEASURES[ours]] = values.where(~(marked | percent), values / 100)

@@ -43,7 +43,7 @@ class Grid:
         """Return an array in the file's order, turned to right, front and top."""
         return voxels if self.orientation is None else nib.apply_orientation(voxels, self.orientation)
 
-    def turn_sizes(self, sizes: Sequence[float]) -> np.ndarray:
+    def turn_sizes(self, sizes: Sequence[float] | np.ndarray) -> np.ndarray:
         """Return one number an axis of the file, in the order of the turned axes."""
         turned = np.asarray(sizes, dtype=float)
         if self.orientation is not None:
@@ -57,6 +57,11 @@ class Grid:
         place = np.asarray(voxel)[self.orientation[:, 0].astype(int)]
         place = np.where(self.orientation[:, 1] > 0, place, np.array(self.shape) - 1 - place)
         return tuple(int(v) for v in place)
+
+    def file_slice(self, voxel: Sequence[int], axis: int) -> int:
+        """Return which slice across a turned axis a voxel lies in, counted as in the file."""
+        place = axis if self.orientation is None else int(np.flatnonzero(self.orientation[:, 0] == axis)[0])
+        return self.file_voxel(voxel)[place]
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ def _read_nifti(file: Path, read: Callable[[nib.Nifti1Image], np.ndarray]) -> np
     except ImageFileError:
         raise
     except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+        raise ValueError(f"{file} cannot be read: {error}") from error
 
 
 def _read_flat(file: Path) -> np.ndarray:
@@ -173,7 +178,8 @@ def _read_flat(file: Path) -> np.ndarray:
 
 
 def _three(shape: Sequence[int]) -> tuple[int, int, int]:
-    return tuple([*shape, 1, 1][:3])
+    x, y, z = [*shape, 1, 1][:3]
+    return x, y, z
 
 
 def box_of(mask: np.ndarray) -> np.ndarray:

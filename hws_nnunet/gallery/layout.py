@@ -8,6 +8,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _IGNORED = ("background", "ignore")
 
@@ -91,7 +92,7 @@ class RawData:
     structures: dict[str, tuple[int, ...]]
     ignore: int | None
     file_ending: str
-    listed: dict
+    listed: dict[str, Any]
     subgroups: dict[str, str]
 
     def images(self, case: str) -> list[Path]:

@@ -230,7 +230,7 @@ def _how_to_read(*, worst: bool, channel: str) -> list[str]:
         return [*lines, "Cases are in the order of nnU-Net's summary of the validation, lowest mean Dice first."]
     return [
         *lines,
-        "Hardness is the smoothed training loss that draws go by, that of a structure its smoothed soft Dice loss, 0 "
+        "Hardness is the smoothed loss that the training tracked, that of a structure its smoothed soft Dice loss, 0 "
         "to 1; drawn 2.0x is twice as often as the mean of all training cases. A case stays hard because it is rare, "
         "or because its labels are wrong: contours that are shifted against the image, colours of two structures "
         "exchanged, a structure that is there but has no contour.",

@@ -77,7 +77,7 @@ def write_page(
 def _section(rank: int, entry: Entry, columns: Sequence[str]) -> str:
     facts = ", ".join(f"{column} {value}" for column, value in zip(columns, entry.values, strict=True) if value)
     remarks = "".join(f"<p>{escape(remark)}</p>\n" for remark in entry.remarks)
-    link = escape(quote(entry.picture))
-    return f"""<h2 id="case{rank}" data-case="{escape(entry.name)}" data-picture="{link}">{rank}. {escape(entry.name)}</h2>
+    link, name = escape(quote(entry.picture)), escape(entry.name)
+    return f"""<h2 id="case{rank}" data-case="{name}" data-picture="{link}">{rank}. {name}</h2>
 <p class="what">{escape(facts)}</p>
-{remarks}<a href="{link}"><img src="{link}" alt="slices of {escape(entry.name)}" loading="lazy"></a>"""
+{remarks}<a href="{link}"><img src="{link}" alt="slices of {name}" loading="lazy"></a>"""

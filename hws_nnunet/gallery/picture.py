@@ -216,7 +216,8 @@ def _draw_image(
             axes.text(x, y, letter, ha=horizontal, va=vertical, path_effects=halo, **beside)
     if first_row and case.image.shape[plane] > 1:
         name = PLANES[plane] if known else f"across axis {'xyz'[plane]}"
-        said = f"{name}, slice {voxel[plane] + 1} of {case.image.shape[plane]}"
+        last = case.image.shape[plane] - 1
+        said = f"{name}, slice {case.grid.file_slice(voxel, plane)} of the file's 0 to {last}"
         axes.annotate(  # placing a title takes matplotlib longer than all else of a panel
             said, (0.5, 1), (0, 4), "axes fraction", textcoords="offset points", ha="center", va="bottom", fontsize=9
         )

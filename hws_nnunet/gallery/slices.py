@@ -67,14 +67,16 @@ def _deepest(mask: np.ndarray, spacing: Sequence[float]) -> tuple[int, int, int]
     widths = [(1, 1) if size > 1 else (0, 0) for size in mask.shape]  # an image of one slice is all border there
     depth = ndimage.distance_transform_edt(np.pad(mask[box], widths), sampling=spacing)
     deepest = np.unravel_index(depth.argmax(), depth.shape)
-    return tuple(int(d + b.start - w[0]) for d, b, w in zip(deepest, box, widths, strict=True))
+    x, y, z = (int(d + b.start - w[0]) for d, b, w in zip(deepest, box, widths, strict=True))
+    return x, y, z
 
 
 def _most_structures(labels: np.ndarray) -> tuple[int, int, int]:
     """Return, along each axis, the slice of most structures, of these of most labelled voxels."""
     areas = [_areas(labels == value) for value in np.unique(labels[labels > 0])]
     along = [np.array(axis) for axis in zip(*areas, strict=True)]  # (structures, slices) of each axis
-    return tuple(_best((area > 0).sum(axis=0), area.sum(axis=0)) for area in along)
+    x, y, z = (_best((area > 0).sum(axis=0), area.sum(axis=0)) for area in along)
+    return x, y, z
 
 
 def _most_of(mask: np.ndarray) -> tuple[int, int, int]:
@@ -88,7 +90,8 @@ def _most_of(mask: np.ndarray) -> tuple[int, int, int]:
     score = mask[box] * (x[:, None, None] * y[:, None] * z).astype(np.float32)
     best = np.flatnonzero(score == score.max())
     voxel = np.unravel_index(best[len(best) // 2], score.shape)  # of several, the one in the middle
-    return tuple(int(v + b.start) for v, b in zip(voxel, box, strict=True))
+    i, j, k = (int(v + b.start) for v, b in zip(voxel, box, strict=True))
+    return i, j, k
 
 
 def _areas(mask: np.ndarray) -> list[np.ndarray]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 
 def find_trainer(name: str) -> type:
     """Return the trainer class of a name, by nnU-Net's own finder.
@@ -22,13 +25,13 @@ def find_trainer(name: str) -> type:
 class Watched:
     """A batch generator that keeps the batch it gave last: the host asks for it within its training step."""
 
-    def __init__(self, generator: object):
+    def __init__(self, generator: Iterator[dict[str, Any]]):
         self.generator = generator
-        self.batch: dict = {}
+        self.batch: dict[str, Any] = {}
 
     def __iter__(self) -> Watched:
         return self
 
-    def __next__(self) -> dict:
+    def __next__(self) -> dict[str, Any]:
         self.batch = next(self.generator)
         return self.batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def make_small_plans(
     plans = copy.deepcopy(load_pickle(str(plans_file)))
     planned = plans["plans_per_stage"][max(plans["plans_per_stage"])]
 
-    def stage(factor: float) -> dict:
+    def stage(factor: float) -> dict[str, Any]:
         return {
             **planned,
             "batch_size": batch_size,

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hws_nnunet.files import whole_file
 
@@ -86,7 +87,7 @@ def add_small_configuration(
     return plans_file
 
 
-def _small_architecture(planned: dict, features: Sequence[int], dimensions: int) -> dict:
+def _small_architecture(planned: dict[str, Any], features: Sequence[int], dimensions: int) -> dict[str, Any]:
     small = copy.deepcopy(planned)
     stages = len(features)
     small["arch_kwargs"].update(

@@ -20,7 +20,8 @@ class Board:
             from torch.utils.tensorboard import SummaryWriter  # slow to import
         except ImportError as error:
             raise ImportError(f"setting tensorboard: {error}; pip install tensorboard") from error
-        self._make, self._writer = SummaryWriter, None
+        self._make = SummaryWriter
+        self._writer: SummaryWriter | None = None
 
     def add(self, folder: Path, epoch: int, values: Mapping[str, float]) -> None:
         """Write an epoch's values by name; what a training that was resumed had written of later epochs is hidden."""

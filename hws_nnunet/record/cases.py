@@ -36,7 +36,7 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
             raise ValueError(f"it has no column {', '.join(missing)}")
         rows = []
         for row in table:
-            _check(row, table.line_num, len(table.fieldnames))
+            _check(row, table.line_num, len(table.fieldnames or ()))
             rows.append(row)
         if not rows:
             raise ValueError("it lists no case")

@@ -58,7 +58,7 @@ def _plot(record: Record, probabilities: np.ndarray, visits: np.ndarray, path: P
     _plot_spread(spread, record)
     _plot_visits(seen, record, last, known, visits, hardest[:_NAMED])
     if groups is not None:
-        _plot_groups(*axes[:, 2], record, hardness, probabilities, groups)
+        _plot_groups(axes[0, 2], axes[1, 2], record, hardness, probabilities, groups)
     figure.suptitle(
         f"Hardness of {len(record.names)} training cases after epoch {record.epochs[-1]}", fontsize=15, color=INK
     )
@@ -176,7 +176,7 @@ def _plot_groups(
 
 
 def _whole_epochs(axes: Axes) -> None:
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]  # MaxNLocator's
 
 
 def _label(name: str) -> str:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -219,7 +219,7 @@ class Record:
         self.summaries.append(summary)
         self.last_seen[sampler.table.visits > visits_before] = epoch
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the record as names and tensors."""
         rows = [[float(getattr(summary, name)) for name in _NUMBERS] for summary in self.summaries]
         return {
@@ -231,7 +231,7 @@ class Record:
             "last_seen": torch.from_numpy(self.last_seen.copy()),
         }
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a record; cases are matched by name, those that are gone are left out.
 
         Raises:
@@ -242,7 +242,7 @@ class Record:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"the saved record is damaged: {type(error).__name__}: {error}") from error
 
-    def _load(self, state: dict[str, object]) -> None:
+    def _load(self, state: dict[str, Any]) -> None:
         state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
         old = {name: i for i, name in enumerate(state["names"])}
         here = [i for i, name in enumerate(self.names) if name in old]
@@ -256,10 +256,10 @@ class Record:
         self.last_seen = np.full(len(self.names), -1, dtype=np.int64)
         self.last_seen[here] = np.asarray(state["last_seen"])[there]
         types = {field.name: field.type for field in fields(EpochSummary)}
-        self.summaries = [
-            EpochSummary(**{k: _typed(v, types[k]) for k, v in zip(state["columns"], row, strict=True)})
-            for row in state["rows"].tolist()
-        ]
+        self.summaries = []
+        for row in state["rows"].tolist():
+            values: dict[str, Any] = {k: _typed(v, types[k]) for k, v in zip(state["columns"], row, strict=True)}
+            self.summaries.append(EpochSummary(**values))
 
     def write(self, folder: Path, sampler: HardnessWeightedSampler) -> None:
         """Write the tables into a folder, each whole or not at all; that of groups where there are groups.
@@ -315,5 +315,5 @@ def draw_probabilities(sampler: HardnessWeightedSampler) -> np.ndarray:
     return sampler.probabilities() if sampler.weighs_cases else np.full(n, 1 / n)
 
 
-def _typed(value: float, kind: str) -> float | int | bool:
+def _typed(value: float, kind: object) -> float | int | bool:
     return bool(value) if kind == "bool" else int(value) if kind == "int" else value

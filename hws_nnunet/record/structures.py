@@ -88,7 +88,8 @@ def read_hardest_structures(folder: Path) -> dict[str, Hardest]:
     structures, found = header[len(_HEADER) :], {}
     for row in rows:
         if len(row) != len(header):
-            raise ValueError(f"{path}: {len(row)} of {len(header)} fields at {row[0]!r}, was it cut off?")
+            told = f"{len(row)} of {len(header)} fields, was it cut off?"
+            raise ValueError(f"{path} cannot be read at {','.join(row)!r}: {told}")
         try:  # by place: a structure may be called "case"
             case, _, structure, *values = row
             if structure:

@@ -23,7 +23,7 @@ def number(value: float | bool) -> float | int | str:
     return "" if np.isnan(value) else float(f"{value:.6g}")
 
 
-def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file, whole or not at all; a row has an entry for each name of the header."""
     with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

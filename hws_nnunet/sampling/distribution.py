@@ -141,11 +141,10 @@ def solve_beta(
     """
     if smallest_ess <= 0:
         return beta
-    options = {"prior": prior, "uniform_fraction": uniform_fraction, "cap": cap}
 
     def excess(logarithm: float) -> float:
         """Return the logarithm of how many times the effective sample size is the smallest one allowed."""
-        p = case_distribution(hardness, math.exp(logarithm), **options)
+        p = case_distribution(hardness, math.exp(logarithm), prior=prior, uniform_fraction=uniform_fraction, cap=cap)
         return math.log(effective_sample_size(p, prior=prior) / smallest_ess) + 1e-9
 
     if beta == 0 or excess(high := math.log(beta)) >= 0:

@@ -57,8 +57,8 @@ class Draws:
         table = self.table
         version = table.version
         if not table.weighted:
-            ids, position = self._sweep(size, rng)
-            return ids, version, position
+            swept, position = self._sweep(size, rng)
+            return swept, version, position
         find, random, total = table.tree.find, rng.random, table.tree.total
         with_replacement = self.settings.with_replacement
         ids: list[int] = []

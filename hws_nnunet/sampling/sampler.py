@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from multiprocessing.context import BaseContext
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -71,7 +73,7 @@ class HardnessWeightedSampler:
         prior: Sequence[float] | None = None,
         groups: Sequence[str] | None = None,
         rng: np.random.Generator | None = None,
-        context: object = None,
+        context: BaseContext | None = None,
     ):
         self.settings = Settings() if settings is None else settings
         self.table = HardnessTable(names, structures=structures, measure=measure, context=context)
@@ -94,7 +96,8 @@ class HardnessWeightedSampler:
         # A weight is prior (scale exp(min(beta (offset - hardest), top) - log_sum) + floor), frozen between refreshes.
         self._weight_of = (0.0, 0.0, math.inf, 0.0, 1.0, 0.0)
         self._squares = self._ess = self._smallest_ess = float(len(self.table))
-        self._others, self._stalled = Others(0.0, math.inf), []
+        self._others = Others(0.0, math.inf)
+        self._stalled: list[int] = []
         self._level, self._losses = self.table.level, self.table.losses  # this process alone changes them
         self._find_mean()
 
@@ -106,7 +109,7 @@ class HardnessWeightedSampler:
         """Whether cases are to be drawn by hardness or by a prior; otherwise uniformly."""
         return self.settings.weighs_cases or self._has_prior
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a sampler stays in its process: hand workers its draws (sampler.draws), which share the table")
 
     def draw_cases(self, size: int, rng: np.random.Generator) -> DrawnCases:
@@ -117,8 +120,8 @@ class HardnessWeightedSampler:
 
     def update(
         self,
-        cases: Sequence[int],
-        losses: np.ndarray,
+        cases: Sequence[int] | np.ndarray,
+        losses: Sequence[float] | np.ndarray,
         *,
         structures: np.ndarray | None = None,
         version: int | None = None,
@@ -136,11 +139,11 @@ class HardnessWeightedSampler:
             ValueError: for shapes that do not belong together, or ids out of range; nothing is changed then.
         """
         table, visits = self.table, self._visits
-        cases, losses = self._checked(cases, losses, structures)
+        ids, values = self._checked(cases, losses, structures)
         weighted, turned = table.weighted, False
         with table.writing():
             before = unseen = table.unseen
-            for case, loss in zip(cases, losses, strict=True):
+            for case, loss in zip(ids, values, strict=True):
                 if visits[case] == 0:
                     unseen -= 1
                 visits[case] += 1
@@ -149,7 +152,7 @@ class HardnessWeightedSampler:
                 if weighted:
                     self._reweigh(case)
             if structures is not None and table.structures:
-                self._track_structures(cases, np.asarray(structures, dtype=np.float64))
+                self._track_structures(ids, np.asarray(structures, dtype=np.float64))
             if version is not None:
                 table.lag += _LAG_RATE * (table.version - version - table.lag)
             table.version += 1
@@ -159,20 +162,19 @@ class HardnessWeightedSampler:
                 self._compute_weights()
 
     def _checked(
-        self, cases: Sequence[int], losses: np.ndarray, structures: np.ndarray | None
+        self, cases: Sequence[int] | np.ndarray, losses: Sequence[float] | np.ndarray, structures: np.ndarray | None
     ) -> tuple[list[int], list[float]]:
         table = self.table
-        cases, losses = _plain(cases), _plain(losses)
-        if len(losses) != len(cases) or (losses and isinstance(losses[0], list)):
-            raise ValueError(f"{len(cases)} cases and losses of shape {np.shape(losses)} given; expected one each")
-        if structures is not None and np.shape(structures) != (len(cases), len(table.structures)):
+        ids, values = _plain(cases), _plain(losses)
+        if len(values) != len(ids) or (values and isinstance(values[0], list)):
+            raise ValueError(f"{len(ids)} cases and losses of shape {np.shape(values)} given; expected one each")
+        if structures is not None and np.shape(structures) != (len(ids), len(table.structures)):
             raise ValueError(
-                f"losses of structures have shape {np.shape(structures)}, expected "
-                f"{(len(cases), len(table.structures))}"
+                f"losses of structures have shape {np.shape(structures)}, expected {(len(ids), len(table.structures))}"
             )
-        if cases and not (min(cases) >= 0 and max(cases) < len(table.names)):
-            raise ValueError(f"cases {cases} given; there are {len(table.names)} cases")
-        return cases, losses
+        if ids and not (min(ids) >= 0 and max(ids) < len(table.names)):
+            raise ValueError(f"cases {ids} given; there are {len(table.names)} cases")
+        return ids, values
 
     def _take_in(self, case: int, loss: float) -> bool:
         """Track a finite loss; return whether its case, far harder than the others, is now or no longer stalled."""
@@ -272,11 +274,11 @@ class HardnessWeightedSampler:
             prior = self.prior[free]
             prior *= m / prior.sum()
         self._smallest_ess = share * n
-        options = {"uniform_fraction": settings.uniform_fraction, "cap": settings.cap}
-        beta = solve_beta(offset, settings.beta, share * m, prior=prior, **options)
+        g, cap = settings.uniform_fraction, settings.cap
+        beta = solve_beta(offset, settings.beta, share * m, prior=prior, uniform_fraction=g, cap=cap)
         exponent = exponents(offset, beta)
-        top, log_sum = tilt(exponent, tilt_limit(m, **options), prior)
-        scale, floor = (1.0 - settings.uniform_fraction) * m / n, settings.uniform_fraction / n
+        top, log_sum = tilt(exponent, tilt_limit(m, uniform_fraction=g, cap=cap), prior)
+        scale, floor = (1.0 - g) * m / n, g / n
         self._weight_of = (beta, float(offset.max()), top, log_sum, scale, floor)
         weights = np.full(n, 1.0 / n)
         weights[free] = scale * np.exp(np.minimum(exponent, top) - log_sum) + floor
@@ -336,7 +338,7 @@ class HardnessWeightedSampler:
 
     # ---------------------------------------------------------------- state
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs: plain numbers, names and tensors, in copies.
 
         Weights are computed anew first, here and where the state is loaded: both go on with the same ones.
@@ -350,7 +352,7 @@ class HardnessWeightedSampler:
             "within_groups": None if self.groups is None else self.groups.within.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`, case by case by name.
 
         A case that is gone is dropped with a warning; a new one starts unseen, and ranks as the hardest if draws were
@@ -364,7 +366,7 @@ class HardnessWeightedSampler:
             # The host loads its checkpoints to the device that it trains on.
             state = {key: value.cpu() if isinstance(value, torch.Tensor) else value for key, value in state.items()}
             if state.get("format") == FORMAT:
-                reliability.load_state_dict(state.get("reliability"))
+                reliability.load_state_dict(state.get("reliability"))  # type: ignore[arg-type]  # it refuses None
             if state.get("within_groups") is not None:
                 within.load_state_dict(state["within_groups"])
         self.table.load_state_dict(state)

@@ -6,6 +6,8 @@ several times cheaper than a call into numpy.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -18,7 +20,7 @@ class SumTree:
         n: number of weights.
     """
 
-    def __init__(self, memory: memoryview, n: int):
+    def __init__(self, memory: memoryview[Any], n: int):
         self.n = n
         self.size = _leaves(n)
         self._nodes = memory

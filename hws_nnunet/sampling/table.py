@@ -6,7 +6,7 @@ import multiprocessing
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -76,6 +76,17 @@ class HardnessTable:
         ValueError: for names that repeat or are none.
     """
 
+    offset: np.ndarray
+    structure_hardness: np.ndarray
+    visits: np.ndarray
+    stamp: np.ndarray
+    order: np.ndarray
+    answers: np.ndarray
+    window: np.ndarray
+    near: np.ndarray
+    before: np.ndarray
+    stuck: np.ndarray
+
     version = _header(int, 1, "How many updates the table has had.")
     weighted = _header(bool, 2, "Whether draws are weighted: every case has been seen once.")
     unseen = _header(int, 3, "How many cases have not been seen.")
@@ -101,7 +112,7 @@ class HardnessTable:
             raise ValueError("a table needs at least one case, given: none")
         for what, given in (("case", self.names), ("structure", self.structures)):
             seen: set[str] = set()
-            if twice := sorted({name for name in given if name in seen or seen.add(name)}):
+            if twice := sorted({name for name in given if name in seen or seen.add(name)}):  # type: ignore[func-returns-value]
                 raise ValueError(f"{what} names have to be unique; given more than once: {', '.join(twice[:10])}")
         words = sum(np.prod(shape, dtype=int) for _, shape, _ in self._layout())
         self._block = (context or multiprocessing.get_context()).RawArray("b", int(words) * _WORD)
@@ -136,11 +147,11 @@ class HardnessTable:
     def _map(self) -> None:
         """Lay arrays over the block. ``words[name]`` are flat memoryviews: single words are cheaper to reach there."""
         block = memoryview(self._block).cast("B")
-        self.words: dict[str, memoryview] = {}
+        self.words: dict[str, memoryview[Any]] = {}
         start = 0
         for name, shape, dtype in self._layout():
             stop = start + int(np.prod(shape, dtype=int)) * _WORD
-            view = block[start:stop].cast("d" if dtype is np.float64 else "q")
+            view: memoryview[Any] = block[start:stop].cast("d" if dtype is np.float64 else "q")
             self.words[name] = view
             setattr(self, name, np.frombuffer(view, dtype=dtype).reshape(shape) if stop > start else np.empty(shape))
             start = stop
@@ -189,7 +200,7 @@ class HardnessTable:
                 time.sleep(5e-5)
         return result
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what is tracked, in copies; what is under way in the first sweep is left out."""
         arrays = {name: torch.from_numpy(getattr(self, name).copy()) for name in _SAVED}
         return {
@@ -201,7 +212,7 @@ class HardnessTable:
             **arrays,
         }
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state_dict` by names; draw weights stay as they are (training process only).
 
         Raises:
@@ -240,7 +251,7 @@ class HardnessTable:
                 setattr(self, name, state[name])
             self.unseen = int((self.visits == 0).sum())
 
-    def _warn_of_changes(self, state: dict[str, object]) -> None:
+    def _warn_of_changes(self, state: dict[str, Any]) -> None:
         for what, now, saved, consequence in (
             ("case", self.names, state["names"], "start unseen"),
             ("structure", self.structures, state["structures"], "start unknown"),
@@ -253,7 +264,7 @@ class HardnessTable:
                 warnings.warn(f"{len(new)} {what}(s) are new, and {consequence}: {some_of(new)}", stacklevel=4)
 
 
-def _checked(state: dict[str, object]) -> dict[str, np.ndarray]:
+def _checked(state: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return a state's arrays by name, or raise for one that no :meth:`HardnessTable.state_dict` gave."""
     try:
         names, structures = state["names"], state["structures"]

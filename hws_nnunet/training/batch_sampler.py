@@ -6,6 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -203,11 +204,11 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         gap = losses - torch.from_numpy(table.hardness[drawn.ids]).to(losses)
         return torch.exp(table.beta * (1 - self.sampler.settings.smoothing) * gap.nan_to_num(0.0)).clamp(0.1, 10.0)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what a resumed training needs; what is out is not among it."""
         return {"sampler": self.sampler.state_dict(), "random": self._rng.bit_generator.state}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`; what is out is forgotten.
 
         Under several ranks each goes on with random numbers of its own.

@@ -35,10 +35,11 @@ def fresh(*lines):
 
 
 def test_help_waits_for_no_library(tmp_path):
-    """In one process, in this order: all help, then a command that needs a library of ours."""
+    """In one process, in this order: all help, then commands that need little."""
     (tmp_path / "hardness.csv").write_text(
         "case,hardness,probability,visits,drawn,last_epoch_seen,stalled\na,0.5,1,3,1,2,0\n"
     )
+    (tmp_path / "hardness_epochs.csv").write_text("epoch,cases,ess\n0,1,1\n")
     assert len(COMMANDS) > 15
     found = fresh(
         "from hws_nnunet.commands.main import app",
@@ -55,9 +56,11 @@ def test_help_waits_for_no_library(tmp_path):
         "print('trainers-path', there())",
         f"run('hardness', {str(tmp_path)!r})",
         "print('hardness', sorted({'torch', 'scipy', 'matplotlib', 'nibabel'} & set(there())))",
+        f"run('watch', '--once', {str(tmp_path)!r})",
+        "print('watch', sorted({'torch', 'scipy', 'matplotlib', 'nibabel'} & set(there())))",
     )
     assert [line for line in found if not line.endswith(" []")] == []
-    assert len(found) == len(COMMANDS) + 2
+    assert len(found) == len(COMMANDS) + 3
 
 
 def test_the_front_door_is_lazy_and_whole():

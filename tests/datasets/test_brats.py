@@ -206,7 +206,7 @@ def test_every_problem_at_once(root, raw, tmp_path):
         "BraTS-SSA-00005-000: missing seg in ",
         "validation data have none",
         "BraTS-SSA-00006-000-t1n.nii.gz and BraTS-SSA-00006-000-t2w.nii.gz are not on one grid: affines differ by up",
-        "BraTS-SSA-00007-000: labels have to be whole numbers",
+        "BraTS-SSA-00007-000: BraTS-SSA-00007-000-seg.nii.gz: labels have to be whole numbers",
         "BraTS-SSA-00008-000: BraTS-SSA-00008-000-t1n.nii.gz holds values that are not finite",
         "BraTS-SSA-00008-000: found 2 times: ",
         "BraTS-XYZ-00001-000: expected a case named BraTS-{GLI|MET|MEN|SSA|PED}-NUMBER-SCAN",

@@ -97,7 +97,7 @@ def test_every_problem_at_once_and_nothing_written(source, raw):
         "shifted: parcellation.nii.gz has no foreground",
         "cut: srr.nii.gz and mask.nii.gz are not on one grid: shapes (8, 9, 7) and (8, 9, 6) differ",
         "unknown: parcellation.nii.gz holds [9], expected labels 0 to 8",
-        "fractions: labels have to be whole numbers, found",
+        "fractions: parcellation.nii.gz: labels have to be whole numbers, found",
         "nan: srr.nii.gz holds values that are not finite",
         "broken: ",
         "channels: srr.nii.gz and mask.nii.gz are not on one grid: an image of shape (8, 9, 7, 2)",

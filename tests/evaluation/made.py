@@ -68,12 +68,13 @@ def published(path, *, cases=349, structures=8):
     for i in range(cases):
         condition = conditions[i % len(conditions)]
         base = means[condition] + rng.normal(0, 5)
+        spoilt = 30.0 if i % 40 == 5 else 0.0
         for j, name in enumerate(names[:structures]):
             first = base - j + rng.normal(0, 4)
             for method, change in (("A", 0.0), ("B", 2.5), ("C", 1.0)):
                 if method == "B" and (condition, name) == ("Spina Bifida", "Brainstem"):
-                    change = -9.9 - (20 if i % 20 == 5 else 0)
-                value = np.clip(first + change + rng.normal(0, 2), 0, 100)
+                    change = -9.9
+                value = np.clip(first + change - (spoilt if method == "B" else 0) + rng.normal(0, 2), 0, 100)
                 lines.append(f"Case {i:03d},{name},{method},{condition},{value:.3f},{(100 - value) / 4:.2f}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

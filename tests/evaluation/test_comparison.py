@@ -115,6 +115,18 @@ def test_holm_by_hand():
         assert [getattr(row, corrected) for row in rows] == pytest.approx([expected[i] for i in range(len(p))])
 
 
+def test_each_label_in_each_subgroup():
+    one, two = pair(20, labels=2)
+    two[:8, 1] -= 0.3
+    names = [f"case{i:03d}" for i in range(20)]
+    rows = compare(result_set(one), result_set(two), {"x": names[:8], "y": names[8:]}, DICE, parts=True)
+    assert [(row.label, row.subgroup) for row in rows] == [("1", "x"), ("2", "x"), ("1", "y"), ("2", "y")]
+    worst = min(rows, key=lambda row: row.gain)
+    assert (worst.label, worst.subgroup, worst.sure) == ("2", "x", True)
+    assert worst.gain == pytest.approx((two - one)[:8, 1].mean())
+    assert worst.permutation_holm == pytest.approx(min(1, 4 * worst.permutation)), "Holm's over these four"
+
+
 def test_lower_hd95_is_better_and_the_tail_is_the_high_one():
     one = np.arange(1.0, 21)[:, None]
     two = one - np.r_[np.full(15, 0.5), np.full(5, -0.25)][:, None]

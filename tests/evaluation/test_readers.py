@@ -1,4 +1,5 @@
 import json
+import re
 
 import nibabel as nib
 import numpy as np
@@ -8,6 +9,7 @@ from hws_nnunet.evaluation import ResultError, ResultSet, read_results
 from hws_nnunet.evaluation.groups import read_groups
 from hws_nnunet.evaluation.labels import read_labels
 from hws_nnunet.evaluation.readers import case_name
+from hws_nnunet.evaluation.tables import open_table, parse_columns
 from tests.evaluation.made import NAN, result_set, subgroups, v2_summary
 
 
@@ -108,6 +110,43 @@ def test_a_table_of_several_sets(tmp_path):
         read_results("c", path)
 
 
+THEIRS = {"Study": "case", "ROI": "label", "Methods": "set", "Condition": "subgroup", "DSC": "dice%", "h": "hd95"}
+
+
+def test_a_table_under_other_headings(tmp_path):
+    text = "Study;ROI;Methods;Condition;DSC;h;Rater\nx;wm;A;rare;50;1,5;r\nx;wm;B;rare;75,5;2;r\n"
+    path = table(tmp_path / "t.csv", text)
+    found = read_results("B", path, columns=THEIRS)
+    assert (found.dice.tolist(), found.hd95.tolist(), found.group_of) == ([[0.755]], [[2.0]], {"x": "rare"})
+    assert found.notes == ("t.csv: columns that were not used: Rater",)
+    assert parse_columns("Study=case,ROI=label,Methods=set,Condition=subgroup,DSC=Dice%,h=HD95") == THEIRS
+    assert open_table(path, columns=THEIRS).sets == ["A", "B"]
+    would = "DSC, h, Rater; perhaps --from 'Study=case,ROI=label,Methods=set,DSC=dice%'"
+    with pytest.raises(ResultError, match=re.escape(would)):
+        read_results("B", table(path, text.replace(",5", "")))
+    with pytest.raises(ResultError, match=r"has no column 'DSC', 'h'; its columns: Study, ROI"):
+        read_results("B", table(path, "Study,ROI,Methods,Condition\n"), columns=THEIRS)
+    path = table(path, "case,label,Dice,subgroup\na,1,1,x\na,2,1,y\n")
+    with pytest.raises(ResultError, match="case 'a' is in two subgroups, expected one"):
+        read_results("t", path)
+
+
+@pytest.mark.parametrize("heading", ["Dice (%)", "DICE%", "dice [percent]", "Dice"])
+def test_percent_is_read_where_it_is_told(tmp_path, heading):
+    sign = " %" if heading == "Dice" else ""
+    path = table(tmp_path / "t.csv", f"case\tlabel\t{heading}\thausdorff95\na\t1\t91.5{sign}\t3\n")
+    found = read_results("t", path)
+    assert found.dice.tolist() == [[pytest.approx(0.915)]]
+    assert found.hd95 is None
+    assert "not used: hausdorff95 (perhaps --from 'hausdorff95=hd95')" in found.notes[0]
+
+
+@pytest.mark.parametrize("text", ["Study", "=case", "Study=what", "a=case,b=case", "n=n_ref%"])
+def test_mappings_with_faults(text):
+    with pytest.raises(ValueError, match="--from"):
+        parse_columns(text)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -116,7 +155,14 @@ def test_a_table_of_several_sets(tmp_path):
         ("case,label,Dice\n", "expected at least one case and one label, found 0 and 0"),
         ("case,label,Dice\na,1,x\n", "line 2: expected a number as Dice, found 'x'"),
         ("case,label,Dice\n,1,1\n", "line 2: expected a case and a label, found '' and '1'"),
-        ("case,label,Dice\na,1,91\n", "case 'a', label '1': Dice is 91.0, expected 0 to 1"),
+        (
+            "case,label,Dice\na,1,91\n",
+            "case 'a', label '1': Dice is 91.0, expected 0 to 1; in percent. --from",
+        ),
+        (
+            "case,label,Dice,Method\na,1,1,x\na,1,1,y\n",
+            r"is there 2 times, expected once\n.*perhaps --from 'Method=set'",
+        ),
         ("case,label,Dice\na,1,-0.1\n", "Dice is -0.1, expected 0 to 1"),
         ("case,label,Dice\na,1,1\na,1,1\n", "case 'a', label '1': is there 2 times, expected once"),
         ("case,label,Dice\na,1,1\nb,2,1\n", "case 'a', label '2': is missing"),
@@ -136,6 +182,7 @@ def test_many_problems_are_counted(tmp_path):
         result_set(np.full((30, 1), 7.0))
     assert len(error.value.problems) == 11
     assert error.value.problems[-1] == "... and 20 more"
+    assert "30 problem(s)" in str(error.value)
 
 
 def double(content):

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 import hws_nnunet.evaluation
 from hws_nnunet.commands import main as cli
-from hws_nnunet.evaluation import ResultError, write_report
+from hws_nnunet.evaluation import ResultError, figures, write_report
 from hws_nnunet.evaluation.analysis import analyse, worst_cases
+from hws_nnunet.evaluation.answers import answers
 from hws_nnunet.evaluation.command import parse_results
 from hws_nnunet.evaluation.extra import needed
-from hws_nnunet.evaluation.plots import plot_distributions, plot_worst
 from hws_nnunet.evaluation.render import plain
 from hws_nnunet.evaluation.results import AVERAGE, METRICS
 from tests.evaluation.made import NAN, result_set, subgroups, v2_summary
@@ -26,7 +26,7 @@ from tests.evaluation.made import NAN, result_set, subgroups, v2_summary
 WILD = '<script>alert("1")</script>'.replace("/", "")
 CASES = ["$a_1$", "名前|_*x*", *(f"case{i:03d}" for i in range(2, 30))]
 CASES[5] = WILD  # which misses a structure
-FILES = ["cases.csv", "comparison.csv", "differences.csv", "figures", "gaps.csv", "report.html", "report.md"]
+FILES = ["cases.csv", "comparison.csv", "differences.csv", "gaps.csv", "report.html", "report.md"]
 
 
 def rows(path):
@@ -71,22 +71,19 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.found.append((tag, dict(attributes)))
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text += data
+        self.text += data if self.open[-1:] not in (["script"], ["style"]) else ""
 
 
 def test_the_files_and_what_is_printed(report):
     out, printed = report
     assert sorted(path.name for path in out.iterdir()) == [*FILES, "statistics.csv"]
-    names = ["dice_cases.png", "sorted_2.png", "worst_1.png", "worst_2.png"]
-    assert sorted(path.name for path in (out / "figures").iterdir()) == names
-    assert all((out / "figures" / name).read_bytes().startswith(b"\x89PNG") for name in names)
     assert re.search(r"first +all cases +30 +0\.\d{3}", printed)
     assert f"wrote {out / 'report.html'}" in printed
 
@@ -96,12 +93,14 @@ def test_the_page_needs_nothing_else_and_shows_names_as_they_are(report):
     page = Page(text)
     assert WILD in page.text
     assert "sec<on>d" in page.text
-    assert not {"script", "link", "on"} & {tag for tag, _ in page.found}
-    sources = [values["src"] for tag, values in page.found if tag == "img"]
-    assert len(sources) == 4
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert not re.search(r"(src|href)=\"(?!data:|#)", text)
-    assert "url(" not in text
+    assert not {"link", "on", "img", "iframe"} & {tag for tag, _ in page.found}
+    assert not [values for tag, values in page.found if tag == "script" and values], "nothing is loaded"
+    assert len([values for _, values in page.found if values.get("role") == "img" and values["aria-label"]]) == 5
+    assert "alert(" not in "".join(re.findall(r"<script>.*?</script>", text, re.S)[-1]), "no name is run"
+    assert re.search(r"Content-Security-Policy\" content=\"default-src 'none'", text)
+    without_scripts = re.sub(r"<script>.*?</script>", "", text, flags=re.S)
+    assert not re.search(r"(src|href)=\"(?!data:|#)", without_scripts)
+    assert "url(" not in without_scripts
 
 
 def test_the_markdown_tables_have_as_many_cells_as_columns(report):
@@ -259,6 +258,16 @@ def test_arguments():
         parse_results(["a=x", "a=y"])
 
 
+def test_arguments_without_a_name(tmp_path):
+    fold = tmp_path / "SomeTrainer__nnUNetPlans__3d_fullres" / "fold_0"
+    fold.mkdir(parents=True)
+    table = tmp_path / "t.csv"
+    table.write_text("case;label;Dice;Method\na;1;0,5;new\na;1;0,6;old\n")
+    assert parse_results([str(fold)]) == {"SomeTrainer": fold}
+    assert list(parse_results([str(table)], columns={"Method": "set"})) == ["new", "old"]
+    assert list(parse_results([str(table)])) == ["t"]
+
+
 def test_a_missing_library_is_named_with_its_mend():
     with pytest.raises(
         RuntimeError, match=r"needs not_there, which is not installed: pip install 'hws-nnunet\[report\]'"
@@ -268,24 +277,70 @@ def test_a_missing_library_is_named_with_its_mend():
 
 def test_the_command_line_imports_no_library_of_the_report():
     code = (
-        "import sys, hws_nnunet.commands.main; extra = ('monai', 'statsmodels', 'jinja2', 'hws_nnunet.evaluation');"
-        "early = [m for m in extra[:2] + extra[3:] if m in sys.modules]; import hws_nnunet.evaluation.report;"
-        "print(early + [m for m in extra[:2] if m in sys.modules])"
+        "import sys, hws_nnunet.commands.main; extra = ('monai', 'statsmodels', 'pandas', 'plotly');"
+        "early = [m for m in (*extra, 'hws_nnunet.evaluation') if m in sys.modules];"
+        "import hws_nnunet.evaluation.report;"
+        "print(early + [m for m in extra if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("cases", "labels", "groups", "sets"), [(1, 1, 0, 1), (3, 20, 1, 2), (150, 8, 20, 3)])
-def test_figures_for_any_number_of_cases(cases, labels, groups, sets):
-    values = np.random.default_rng(0).uniform(size=(cases, labels))
-    names = [f"_$case_{i}" for i in range(cases)]
-    drawn = [result_set(values, name=f"_{s}", cases=sorted(names)) for s in range(sets)]
-    parts = {f"group {g}": sorted(names)[g::groups] for g in range(groups)}
-    group_of = {case: group for group, members in parts.items() for case in members}
-    for png in (plot_distributions(drawn, parts, METRICS[0]), plot_worst(drawn[0], group_of, METRICS[0])):
-        assert png.startswith(b"\x89PNG")
-        assert len(png) > 8_000
+@pytest.mark.parametrize(("cases", "labels", "groups", "sets"), [(1, 1, 0, 1), (3, 14, 1, 2), (14, 2, 13, 2)])
+def test_figures_for_any_number_of_cases(monkeypatch, cases, labels, groups, sets):
+    plotly = pytest.importorskip("plotly.graph_objects", reason="the extra 'report' is not installed")
+    for name in ("RESAMPLES", "PERMUTATIONS"):
+        monkeypatch.setattr(f"hws_nnunet.evaluation.comparison.{name}", 20)
+    names = sorted(f"<b>case_{i}" for i in range(cases))
+    rng = np.random.default_rng(0)
+    drawn = [result_set(rng.uniform(size=(cases, labels)), name=f"_{s}<", cases=names) for s in range(sets)]
+    found = analyse(drawn, {f"group {g}": names[g::groups] for g in range(groups)})
+    made = [figures.distributions(found, METRICS[0]), *(figures.worst(found, one, METRICS[0]) for one in drawn)]
+    if sets > 1:
+        made += [figures.changes(found, METRICS[0]), figures.sorted_cases(found, drawn[1], METRICS[0])]
+    for figure in made:
+        assert plotly.Figure(**figure).data, "Plotly refuses what it does not know"
+        assert "<b>case" not in str(figure["layout"])
+        assert all(len(trace["meta"]) == 2 for trace in figure["data"])
+    boxes = [trace for trace in made[0]["data"] if "q1" in trace]
+    assert boxes[0]["lowerfence"] == [pytest.approx(np.percentile(np.mean(drawn[0].dice, axis=1), 5))]
+    colours = [trace["marker"]["color"] for trace in made[1]["data"]]
+    if labels <= 12:
+        assert len({*colours[-labels:]} - {*colours[:-labels]}) == labels, "no two structures, no subgroup alike"
+
+
+def test_answers():
+    rng = np.random.default_rng(0)
+    one = rng.uniform(0.7, 0.9, (40, 2))
+    two = one + 0.04
+    two[:10, 1] -= 0.14
+    two[:5] = 0.3
+    one[0] = 0.3
+    names = result_set(one).cases
+    sets = [result_set(one, name="old"), result_set(two + np.array([0.0, 0.02]), name="new")]
+    found = analyse(sets, {"rare": names[:10], "common": names[10:37], "few": names[37:]})
+    (answer,) = answers(found)
+    text = {lead: words.replace("\N{NO-BREAK SPACE}", " ") for lead, words in answer.points}
+    assert answer.title == "new against old"
+    assert text["Failed most:"].startswith("rare, mean Dice ")
+    assert "its worst structure is 2, " in text["Failed most:"]
+    assert "in 1 of 10 (old) and 5 of 10 (new) cases" in text["Failed most:"]
+    assert "Gains: 2 of 6 structures by subgroup, most 2 in common +6.0 points [+6.0, +6.0]; 1 in" in text["Helped?"]
+    assert text["Cost:"].startswith("2 in rare -")
+    assert (
+        "Failed cases, by average or a missed structure: 1 under old, 5 under new, 5 of them in rare" in text["Cost:"]
+    )
+    assert "Too few cases to judge: few (3 cases)." in text["Cannot be concluded:"]
+    (alone,) = answers(analyse(sets[:1], {}))
+    assert alone.points[0][1].startswith("all cases, as no subgroups were given, mean Dice ")
+
+
+def test_more_failures_are_told_though_the_mean_rises():
+    one = np.full((20, 1), 0.6)
+    two = np.where(np.arange(20)[:, None] < 3, 0.45, 0.9)
+    (answer,) = answers(analyse([result_set(one, name="a"), result_set(two, name="b")], {}))
+    assert "structure: 0 under a, 3 under b (more, though the mean rises)." in dict(answer.points)["Cost:"]
+    assert dict(answer.points)["Helped?"].startswith("Mean Dice rises from 0.600 to 0.833")
 
 
 def test_the_public_interface():

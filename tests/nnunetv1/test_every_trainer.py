@@ -18,6 +18,11 @@ from tests.nnunetv1.test_trainer import trainer_of
 from tests.sampling.test_sampler import assert_same_state
 
 TRAINERS = classes_below("nnunet", ("training", "network_training"), "nnUNetTrainer")
+RESIDUAL = {  # what nnU-Net's planner for residual encoders would say
+    "num_blocks_encoder": [1, 1, 1],
+    "num_blocks_decoder": [1, 1],
+    "pool_op_kernel_sizes": [[1, 1, 1], [2, 2, 2], [2, 2, 2]],
+}
 PARAMETERS = ("default_3D_augmentation_params", "default_2D_augmentation_params")
 
 
@@ -83,8 +88,8 @@ def test_trains_saves_and_loads(workspace, monkeypatch, tmp_path, in_this_proces
         trainer = trainer_of(workspace, monkeypatch, cls)
         trainer.load_plans_file()
         trainer.plans["base_num_features"] = 8  # groups of 8 channels are normalised by one of the trainers
-        stage = trainer.plans["plans_per_stage"][0]  # what residual encoders' own planner would say
-        stage |= {"num_blocks_encoder": [1, 1, 1], "num_blocks_decoder": [1, 1]}
+        if "Resenc" in name:
+            trainer.plans["plans_per_stage"][0] |= RESIDUAL
         trainer.initialize(True)
         return trainer
 
@@ -108,6 +113,6 @@ def test_trains_saves_and_loads(workspace, monkeypatch, tmp_path, in_this_proces
         raise
     state = trainer.sampler.state_dict()
     assert state["version"] == 3
-    assert (state["visits"] > 0).sum() == min(len(trainer.sampler), 3 * trainer.batch_size), "the first sweep"
+    assert state["visits"].sum() == 3 * trainer.batch_size
     if again is not None:
         assert_same_state(again.sampler.state_dict(), state)

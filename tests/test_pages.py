@@ -1,0 +1,63 @@
+"""What the pages at the root say: their links lead somewhere, and the worked examples work."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.datasets.trees import image, labels, save
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "CONTRIBUTING.md")
+pytestmark = pytest.mark.skipif(not (ROOT / PAGES[1]).is_file(), reason="the pages are in a checkout alone")
+
+
+def example(heading):
+    """Run the first block of Python below a heading, and return its names."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = re.search(rf"## {heading}.*?```python\n(.*?)```", text, re.DOTALL)[1]
+    assert len(code.splitlines()) <= 40
+    names = {}
+    exec(compile(code, f"CONTRIBUTING.md: {heading}", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+    assert not missing
+
+
+def test_the_layout_that_is_added(tmp_path):
+    names = example("Add a data set's layout")
+    for case in "ab":
+        save(image(), tmp_path / "images" / f"{case}.nii.gz")
+    save(labels([0, 1]), tmp_path / "labels" / "a.nii.gz")
+    with pytest.raises(ValueError, match=r"b\.nii\.gz has no label"):
+        names["read_pairs"](tmp_path)
+    save(labels([0, 1]), tmp_path / "labels" / "b.nii.gz")
+    assert [case.name for case in names["read_pairs"](tmp_path).cases] == ["a", "b"]
+
+
+def test_the_host_that_is_added(tmp_path, monkeypatch):
+    monkeypatch.setattr("hws_nnunet.training.weighting.Weighting._draw", lambda *_: None)
+    names = example("Add a host")
+    said = []
+    state = names["train"](
+        torch.nn.Conv2d(1, 3, 1),
+        lambda output, target: torch.nn.functional.cross_entropy(output, target[:, 0].long()),
+        torch.randn(5, 1, 4, 4),
+        torch.randint(3, (5, 1, 4, 4)),
+        list("abcde"),
+        ["liver", "tumour"],
+        epochs=2,
+        steps=6,
+        folder=tmp_path,
+        log=said.append,
+    )
+    assert np.asarray(state["visits"]).sum() == 2 * 6 * 2
+    assert sum("Hardest cases" in line for line in said) == 2
+    assert (tmp_path / "hardness.csv").is_file()
