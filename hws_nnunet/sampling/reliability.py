@@ -84,4 +84,4 @@ def smallest_share(ess: float, reliability: float) -> float:
     """
     if ess <= 0:
         return 0.0
-    return 1.0 / (1.0 + (1.0 / ess - 1.0) * (1.0 - (1.0 - reliability) ** _POWER))
+    return ess / (ess + (1.0 - ess) * (1.0 - (1.0 - reliability) ** _POWER))

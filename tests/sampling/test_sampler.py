@@ -354,6 +354,7 @@ def test_the_bound_in_force_lies_between_ess_and_all():
     assert smallest_share(0.5, 0.0) == 1.0
     assert smallest_share(0.5, 1.0) == 0.5
     assert smallest_share(0.0, 0.3) == 0.0
+    assert smallest_share(5e-324, 0.0) == 1.0, "whose inverse is infinite"
     shares = [smallest_share(0.3, r) for r in np.linspace(0, 1, 20)]
     assert shares == sorted(shares, reverse=True)
 
