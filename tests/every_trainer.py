@@ -54,17 +54,27 @@ def trainer_class(module: str, name: str) -> type:
         pytest.skip(f"needs {error.name}, which is not installed")
 
 
-def skip_if_its_own_fails_too(name: str, trains: Callable[[type], object], host: type, error: Exception) -> None:
-    """Skip the test where nnU-Net's own trainer fails as the one with the mixin does: then there is nothing to add to.
+def train_with(mixin: type, host: type, trained: Callable[[type], tuple]) -> tuple:
+    """Train a host's trainer with the mixin; return what loaded its checkpoint, and its sampler's state.
+
+    The test is skipped where nnU-Net's own trainer fails in the same way: then there is nothing to add to.
 
     Args:
-        name: of the trainer.
-        trains: what failed.
+        mixin: the host's.
         host: nnU-Net's trainer.
-        error: how it failed.
+        trained: trains a class for three steps, and returns both.
     """
+    name = host.__name__
     try:
-        trains(host)
-    except Exception as own:
-        if (type(own), str(own)) == (type(error), str(error)):
-            pytest.skip(f"{name}: nnU-Net's own fails, too, with {type(own).__name__}: {own}".strip())
+        trainer, again = trained(type(f"HardnessWeighted_{name}", (mixin, host), {}))
+    except Exception as error:
+        try:
+            trained(host)
+        except Exception as own:
+            if (type(own), str(own)) == (type(error), str(error)):
+                pytest.skip(f"{name}: nnU-Net's own fails, too, with {type(own).__name__}: {own}".strip())
+        raise
+    state = trainer.sampler.state_dict()
+    assert state["version"] == 3
+    assert state["visits"].sum() == 3 * trainer.batch_size
+    return again, state

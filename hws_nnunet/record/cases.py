@@ -8,6 +8,11 @@ import math
 from pathlib import Path
 
 CASES_FILE = "hardness.csv"
+A_FOLD = (
+    "a fold's folder of a HardnessWeightedTrainer, for instance "
+    "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
+)
+"""What is expected where a record is read from, for messages."""
 _KINDS = {"hardness": float, "probability": float, "visits": int, "drawn": float, "last_epoch_seen": int}
 _NEEDED = ("case", "hardness", "probability", "visits", "last_epoch_seen")  # the others came later
 _ALWAYS = ("probability", "visits")
@@ -24,10 +29,7 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
     path = Path(folder) / CASES_FILE
     if not path.is_file():
         found = f"{folder} is a file" if Path(folder).is_file() else f"no {CASES_FILE} in {folder}"
-        raise FileNotFoundError(
-            f"{found}: expected a fold's folder of a HardnessWeightedTrainer, for instance "
-            "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
-        )
+        raise FileNotFoundError(f"{found}: expected {A_FOLD}")
     try:
         with open(path, newline="", encoding="utf-8") as file:
             text = file.read()

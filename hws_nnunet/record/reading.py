@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hws_nnunet.record.cases import CASES_FILE, read_cases
+from hws_nnunet.record.cases import A_FOLD, CASES_FILE, read_cases
 
 EPOCHS_FILE, HISTORY_FILE = "hardness_epochs.csv", "hardness_history.csv"
 _STRUCTURES_FILE = "hardness_structures.csv"
@@ -72,10 +72,7 @@ def read_record(folder: Path) -> Reading | None:
         if any(folder.glob("training_log_*.txt")):  # both versions of nnU-Net write one from the start on
             return None
         found = "is no folder" if not folder.is_dir() else f"holds no {EPOCHS_FILE} and {CASES_FILE}"
-        raise FileNotFoundError(
-            f"{folder} {found}: expected a fold's folder of a HardnessWeightedTrainer, for instance "
-            "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
-        )
+        raise FileNotFoundError(f"{folder} {found}: expected {A_FOLD}")
     try:
         path, written = epochs, epochs.stat().st_mtime
         numbers = [{name: float(text) for name, text in row.items() if text} for row in _rows(path)]

@@ -211,11 +211,11 @@ class HardnessWeightedSampler:
 
     def _track_structures(self, cases: list[int], values: np.ndarray) -> None:
         table = self.table
-        for case, new in zip(cases, values, strict=True):
-            old, gain = table.structure_hardness[case], max(1.0 - self._smoothing, 1.0 / self._visits[case])
-            with np.errstate(over="ignore", invalid="ignore"):  # of what is left out
+        with np.errstate(over="ignore", invalid="ignore"):  # of what is left out
+            for case, new in zip(cases, values, strict=True):
+                old, gain = table.structure_hardness[case], max(1.0 - self._smoothing, 1.0 / self._visits[case])
                 smoothed = np.where(np.isnan(old), new, old + gain * (new - old))
-            np.copyto(old, smoothed, where=np.abs(new) <= _LARGEST_LOSS)
+                np.copyto(old, smoothed, where=np.abs(new) <= _LARGEST_LOSS)
 
     def _reweigh(self, case: int) -> None:
         """Compute one case's weight with the parts that are frozen until the next refresh."""

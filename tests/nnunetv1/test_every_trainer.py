@@ -12,7 +12,7 @@ from nnunet.training.data_augmentation import default_data_augmentation
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
 
 from hws_nnunet.nnunetv1.trainer import HardnessWeightingMixin
-from tests.every_trainer import classes_below, parameters, skip_if_its_own_fails_too, trainer_class
+from tests.every_trainer import classes_below, parameters, train_with, trainer_class
 from tests.nnunetv1.conftest import SMALL
 from tests.nnunetv1.test_trainer import trainer_of
 from tests.sampling.test_sampler import assert_same_state
@@ -105,14 +105,6 @@ def test_trains_saves_and_loads(workspace, monkeypatch, tmp_path, in_this_proces
         again.load_checkpoint(str(file))
         return trainer, again
 
-    mine = type(f"HardnessWeighted_{name}", (HardnessWeightingMixin, host), {})
-    try:
-        trainer, again = trained(mine)
-    except Exception as error:
-        skip_if_its_own_fails_too(name, trained, host, error)
-        raise
-    state = trainer.sampler.state_dict()
-    assert state["version"] == 3
-    assert state["visits"].sum() == 3 * trainer.batch_size
+    again, state = train_with(HardnessWeightingMixin, host, trained)
     if again is not None:
         assert_same_state(again.sampler.state_dict(), state)

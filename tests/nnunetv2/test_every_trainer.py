@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
 from hws_nnunet.nnunetv2.trainer import HardnessWeightingMixin
-from tests.every_trainer import classes_below, parameters, skip_if_its_own_fails_too, trainer_class
+from tests.every_trainer import classes_below, parameters, train_with, trainer_class
 from tests.nnunetv2.test_trainer import trainer_of
 from tests.sampling.test_sampler import assert_same_state
 
@@ -46,15 +46,7 @@ def test_trains_saves_and_loads(workspace, monkeypatch, tmp_path, name):
         file.unlink()  # up to 160 MB
         return trainer, again
 
-    mine = type(f"HardnessWeighted_{name}", (HardnessWeightingMixin, host), {})
-    try:
-        trainer, again = trained(mine)
-    except Exception as error:
-        skip_if_its_own_fails_too(name, trained, host, error)
-        raise
-    state = trainer.sampler.state_dict()
-    assert state["version"] == 3
-    assert state["visits"].sum() == 3 * trainer.batch_size
+    again, state = train_with(HardnessWeightingMixin, host, trained)
     again.get_dataloaders()
     assert_same_state(again.sampler.state_dict(), state)
 
