@@ -55,11 +55,9 @@ def _answer(analysis: Analysis, other: ResultSet) -> Answer:
     fine = pieces(analysis, other.name, "dice")
     losing, gaining = ([row for row in fine if row.sure and row.gain * sign > 0] for sign in (-1, 1))
     mean = whole.figures["mean"]
-    helped = f"mean Dice {_moves(mean.difference)} from {mean.baseline:.3f} to {mean.other:.3f}, {_points(whole)}, the "
-    helped += (
-        f"10th percentile moves by {_points(whole, 'p10')}; of {len(whole.cases)} cases {whole.better} are better, "
-    )
-    helped += f"{whole.worse} worse. "
+    helped = f"mean Dice {_moves(mean.difference)} from {mean.baseline:.3f} to {mean.other:.3f}, {_points(whole)}; "
+    helped += f"the 10th percentile moves by {_points(whole, 'p10')}; of {len(whole.cases)} cases {whole.better} are "
+    helped += f"better, {whole.worse} worse. "
     groups = sorted((row for row in overall if row.subgroup != ALL_CASES), key=lambda row: row.gain)
     if len(groups) > 1:
         named = groups if len(groups) <= _MOST + 1 else [groups[0], groups[-1]]
