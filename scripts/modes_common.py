@@ -81,7 +81,7 @@ def checked(folder: Path, checkpoint: Path | None, *, steps: int, batch: int = 2
     visits = int(state["visits"].sum())
     assert state["version"] == steps, f"{state['version']} updates, expected {steps}"
     assert visits == steps * batch, f"{visits} samples tracked, expected {steps * batch}"
-    assert torch.isfinite(state["offset"][state["visits"] > 0]).all(), "a tracked value is not finite"
+    assert torch.isfinite(state["offset"][state["answers"] > 0]).all(), "a tracked value is not finite"
     return ["record", f"{visits} draws tracked"]
 
 
