@@ -118,6 +118,7 @@ def test_functions_have_docstrings_and_keyword_only_options(name, function):
             assert parameter.name == "rng", f"{name}({parameter.name})"
 
 
+@pytest.mark.slow
 def test_the_core_never_imports_nnunet():
     code = (
         "import sys, hws_nnunet.training.recorder, hws_nnunet.record.history, hws_nnunet.commands.main; "

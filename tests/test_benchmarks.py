@@ -271,6 +271,7 @@ def test_shares_and_ratios_of_the_overhead(experiments, tmp_path):
     assert any("not measured" in bar for bar in report_costs.overhead([{**measured, "network": "small"}])[0])
 
 
+@pytest.mark.slow
 def test_scale_in_short_and_its_report(experiments, tmp_path):
     import report_scale
     import scale
@@ -288,6 +289,7 @@ def test_scale_in_short_and_its_report(experiments, tmp_path):
     assert (tmp_path / "scale.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_groups_in_short_and_their_report(experiments, tmp_path):
     import groups
     import report_groups

@@ -41,6 +41,7 @@ def test_overwriting_keeps_what_is_not_of_the_demonstration(tmp_path):
     assert (tmp_path / "out" / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_data_cut_off_leaves_no_data_set(tmp_path, monkeypatch, version):
     monkeypatch.setattr(registration, "needs_registering", lambda: True)
@@ -100,6 +101,7 @@ needs_groups = pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs proce
 WORKER = "import subprocess, time; print(subprocess.Popen(['sleep', '600']).pid, flush=True); "
 
 
+@pytest.mark.slow
 @needs_groups
 @pytest.mark.parametrize("ending", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_an_interrupt_ends_the_command_and_its_workers(ending):

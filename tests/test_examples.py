@@ -99,6 +99,7 @@ def fit(lightning_example, tmp_path):
     return fit
 
 
+@pytest.mark.slow
 @QUIET
 def test_lightning_draws_as_the_plain_loop_does(lightning_example):
     import digits
@@ -114,6 +115,7 @@ def test_lightning_draws_as_the_plain_loop_does(lightning_example):
         assert torch.equal(weight, other.state_dict()[name]), name
 
 
+@pytest.mark.slow
 @QUIET
 def test_lightnings_answers_reach_the_right_samples(fit):
     """With workers, which ask for batches ahead, batches that are left out, and an end amid a pass."""

@@ -21,6 +21,7 @@ def faults():
         return {**readers.FAULTS, **numbers.FAULTS, **files.FAULTS}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked, and end with their parent on Linux alone")
 @pytest.mark.parametrize("name", SHORT)
 def test_nothing_is_lost(faults, name):

@@ -9,6 +9,7 @@ from hws_nnunet.evaluation import write_report
 from hws_nnunet.gallery.page import Entry, write_page
 from tests.evaluation.made import subgroups, v2_summary
 
+pytestmark = pytest.mark.slow
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 OPTIONS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
 OPTIONS += ("--disable-component-update", "--disable-sync")

@@ -191,6 +191,7 @@ def test_predictions_and_references(tmp_path):
         write_report({"x": out / "cases.csv"}, tmp_path / "more", references=tmp_path / "references")
 
 
+@pytest.mark.slow
 def test_notes_on_what_does_not_fit(tmp_path):
     surfaces = {"hd95": np.ones((6, 1)), "nsd": np.ones((6, 1))}
     one = result_set(np.full((6, 1), 0.5), name="one", **surfaces, surface_tool="MONAI")
@@ -286,6 +287,7 @@ def test_the_command_line_imports_no_library_of_the_report():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cases", "labels", "groups", "sets"), [(1, 1, 0, 1), (3, 14, 1, 2), (14, 2, 13, 2)])
 def test_figures_for_any_number_of_cases(monkeypatch, cases, labels, groups, sets):
     plotly = pytest.importorskip("plotly.graph_objects", reason="the extra 'report' is not installed")

@@ -24,6 +24,7 @@ def _child(table, answers):
     answers.put((float(table.hardness[2]), table.version))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_is_shared_with_children(method):
     context = multiprocessing.get_context(method)
@@ -47,6 +48,7 @@ def _hold(table, ready):
     time.sleep(600)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="no /dev/shm on this system")
 def test_leaves_nothing_behind_when_killed():
     context = multiprocessing.get_context("spawn")

@@ -32,7 +32,8 @@ def hardness(sampler):
     return sampler.sampler.table.hardness
 
 
-WORKERS = [(0, None), (2, "fork"), (4, "fork"), (2, "spawn"), (2, "forkserver")]
+WORKERS = [(0, None), (2, "fork"), (4, "fork")]
+WORKERS += [pytest.param(2, method, marks=pytest.mark.slow) for method in ("spawn", "forkserver")]
 
 
 @pytest.mark.parametrize(("workers", "method"), WORKERS)
