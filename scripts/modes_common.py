@@ -45,7 +45,7 @@ def run(mode: Mode, space: object) -> dict:
     if mode.fresh:
         shutil.rmtree(mode.fresh, ignore_errors=True)
     for command in mode.commands:
-        done = space.run(*command, check=False, **{**SHORT, **mode.env})
+        done = space.run(*command, check=False, real=True, **{**SHORT, **mode.env})
         if done.returncode:
             errors = [line for line in done.stdout.splitlines() if re.match(r"\w[\w.]*(Error|Exception)\b", line)]
             problem = f"{command[0]} ended with {done.returncode}: {(errors or ['no error told'])[-1]}"
