@@ -80,7 +80,7 @@ def _serve():
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for name in IMPORTED:
-        with contextlib.suppress(ImportError):  # one of the two nnU-Nets will do
+        with contextlib.suppress(ImportError, RuntimeError):  # which is ours where a nnU-Net is missing; one will do
             importlib.import_module(name)
     with contextlib.suppress(ImportError):  # looking for a trainer, nnU-Net imports them all
         trainers = importlib.import_module("nnunetv2.training.nnUNetTrainer")
