@@ -46,10 +46,10 @@ class Anatomy:
     def draw(cls, rng: np.random.Generator, *, rare: bool) -> Anatomy:
         """Draw a brain of the common or the rare group."""
         size = rng.uniform(0.7, 1.05)
-        brain = tuple(half * rng.uniform(0.96, 1.04) for half in (0.68, 0.82, 0.66))
+        x, y, z = (half * rng.uniform(0.96, 1.04) for half in (0.68, 0.82, 0.66))
         if rare:
-            return cls(size, brain, rng.uniform(2.0, 2.6), rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.16))
-        return cls(size, brain, rng.uniform(0.8, 1.1), rng.uniform(0.9, 1.1), rng.uniform(-0.02, 0.02))
+            return cls(size, (x, y, z), rng.uniform(2.0, 2.6), rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.16))
+        return cls(size, (x, y, z), rng.uniform(0.8, 1.1), rng.uniform(0.9, 1.1), rng.uniform(-0.02, 0.02))
 
 
 def make_case(
