@@ -6,6 +6,7 @@ No patient's data and nothing to download: for demonstrations, tests and experim
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class Anatomy:
 
 
 def make_case(
-    rng: np.random.Generator, *, rare: bool, shape: tuple[int, int, int] = (48, 56, 48)
+    rng: np.random.Generator, *, rare: bool, shape: Sequence[int] = (48, 56, 48)
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a made-up scan and its labels.
 
@@ -110,7 +111,7 @@ def _image(labels: np.ndarray, intensity: np.ndarray, rng: np.random.Generator) 
     return (1000 * np.clip(image, 0, None)).astype(np.float32)
 
 
-def _smooth(rng: np.random.Generator, shape: tuple[int, ...], width: float) -> np.ndarray:
+def _smooth(rng: np.random.Generator, shape: Sequence[int], width: float) -> np.ndarray:
     """Return a smooth random field of standard deviation 1; ``width`` is in shares of the field of view."""
     field = ndimage.gaussian_filter(rng.normal(size=shape), [width * size / 2 for size in shape], mode="reflect")
     return field / field.std()
@@ -123,7 +124,7 @@ def make_phantom(
     rare: int = 2,
     test_cases: int = 6,
     rare_test_cases: int = 3,
-    shape: tuple[int, int, int] = (48, 56, 48),
+    shape: Sequence[int] = (48, 56, 48),
     seed: int = 0,
     progress: bool = False,
 ) -> Collection:
