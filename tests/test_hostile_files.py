@@ -205,6 +205,14 @@ def test_a_truncated_image_is_told_by_its_own_name(tmp_path, which, share):
     assert problem.startswith(f"one: {paths[which]} is truncated or damaged: ")
 
 
+def test_a_file_of_surfaces_is_no_image(tmp_path):
+    file = tmp_path / "cortex.dtseries.nii"
+    axes = nib.cifti2.SeriesAxis(0, 1, 2), nib.cifti2.BrainModelAxis.from_mask(np.ones((2, 2, 2)), affine=np.eye(4))
+    nib.save(nib.Cifti2Image(np.zeros((2, 8)), axes), file)
+    with pytest.raises(ValueError, match=r"cortex\.dtseries\.nii is no NIfTI image, but Cifti2Image"):
+        read_grid(file)
+
+
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_a_header_that_promises_terabytes_takes_no_memory(tmp_path, ending):
     plain = nifti(tmp_path / "plain.nii", np.zeros((4, 4, 4), np.int16)).read_bytes()

@@ -55,8 +55,8 @@ def examine(version: str | None = None) -> list[Check]:
         found = "neither v2 nor v1 is installed" if version is None else f"{version} is not installed"
         checks.append(Check("nnU-Net", False, found, f"pip install 'hws-nnunet[{version or 'v2'}]'"))
     for host in asked if version is None else hosts:
-        found = _host(host) if host in hosts else [_absent(host)]
-        checks += found if host in used else [replace(check, required=False) for check in found]
+        of_host = _host(host) if host in hosts else [_absent(host)]
+        checks += of_host if host in used else [replace(check, required=False) for check in of_host]
     checks += [_folder(name) for name in dict.fromkeys(name for host in used for name in FOLDERS[host.version])]
     checks += [_unused(host) for host in hosts if host not in used]
     return [

@@ -60,7 +60,7 @@ def _raw_format(nnunet: NnUNet) -> _RawFormat:
 
 
 PREPROCESSED = "nnUNet_preprocessed"
-Scheme = Enum("Scheme", {name: name for name in SCHEMES}, type=str)
+Scheme = Enum("Scheme", {name: name for name in SCHEMES}, type=str)  # type: ignore[misc]  # mypy wants them in writing
 
 DatasetId = Annotated[int, typer.Option("--dataset-id", help="nnU-Net's number for it, 1 to 999.")]
 Name = Annotated[str, typer.Option("--name", help="nnU-Net's name for it.")]
@@ -176,7 +176,7 @@ def prepare_phantom(
             rare=rare,
             test_cases=test_cases,
             rare_test_cases=test_cases // 2,
-            shape=tuple(numbers(shape, "--shape")),
+            shape=numbers(shape, "--shape"),
             seed=seed,
             progress=True,
         )
@@ -188,7 +188,7 @@ class _Target:
 
     def __init__(self, nnunet: NnUNet, raw: Path | None, dataset_id: int, name: str, overwrite: bool):
         self.format = _raw_format(nnunet)
-        self.raw = raw_folder(raw, nnunet)
+        self.raw, self.overwrite = raw_folder(raw, nnunet), overwrite
         self.options = {"dataset_id": dataset_id, "name": name, "overwrite": overwrite}
         self.folder = self.format.check(self.raw, **self.options)
 
@@ -215,7 +215,7 @@ def _write(collection: Collection, target: _Target, *, link: bool, dry_run: bool
         print(f"note: {few}", file=sys.stderr)
     content = folding.encoded_folds(folds, target.format.splits_file)
     if folds and target.splits:
-        folding.check_folds_target(target.splits, content, overwrite=target.options["overwrite"])
+        folding.check_folds_target(target.splits, content, overwrite=target.overwrite)
     counts = _counts(collection)
     if dry_run:
         print(f"{counts}; would be written to {target.folder}")

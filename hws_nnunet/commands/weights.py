@@ -52,20 +52,21 @@ def weights(
     from hws_nnunet.evaluation import case_weights
     from hws_nnunet.record.tables import aligned, number, write_table
 
-    if (not validation) == (balance is None):
-        raise ValueError("expected either --validation FOLD, once for each fold, or --balance TABLE")
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists: give another --out, or --overwrite to replace it")
-    if validation:
+    told: Mapping[str, object]
+    if validation and balance is None:
         dice = case_weights.held_out_dice(validation)
         found = case_weights.weights_by_dice(dice, beta=beta, ess=ess, cap=cap)
-        told, header = {case: number(value) for case, value in dice.items()}, "dice"
+        told, column = {case: number(value) for case, value in dice.items()}, "dice"
         tables = _by_dice(found, dice)
+    elif balance is not None and not validation:
+        told = groups = case_weights.groups_of_cases(balance, column)
+        found = case_weights.weights_by_group(groups, ess=ess, cap=cap)
+        tables = _by_group(found, groups)
     else:
-        told, header = case_weights.groups_of_cases(balance, column), column
-        found = case_weights.weights_by_group(told, ess=ess, cap=cap)
-        tables = _by_group(found, told)
-    write_table(out, ("case", "weight", header), [(case, number(found[case]), told[case]) for case in found])
+        raise ValueError("expected either --validation FOLD, once for each fold, or --balance TABLE")
+    write_table(out, ("case", "weight", column), [(case, number(found[case]), told[case]) for case in found])
     for rows in tables:
         print("\n".join(aligned(rows)), end="\n\n" if len(tables) > 1 else "\n")
     values = list(found.values())
@@ -82,7 +83,7 @@ def _in_yaml(text: str) -> str:
 
 def _by_group(weights: Mapping[str, float], groups: Mapping[str, str]) -> list[list[tuple[str, ...]]]:
     n = len(weights)
-    rows = [("group", "cases", "of all", "of draws", "weight")]
+    rows: list[tuple[str, ...]] = [("group", "cases", "of all", "of draws", "weight")]
     for group in sorted(set(groups.values()), key=lambda group: sum(g == group for g in groups.values())):
         of = [weights[case] for case in weights if groups[case] == group]
         rows.append((group, str(len(of)), f"{len(of) / n:.1%}", f"{sum(of) / n:.1%}", f"{of[0]:.2f}"))
@@ -92,7 +93,7 @@ def _by_group(weights: Mapping[str, float], groups: Mapping[str, str]) -> list[l
 def _by_dice(weights: Mapping[str, float], dice: Mapping[str, float]) -> list[list[tuple[str, ...]]]:
     n = len(weights)
     ranked = sorted(weights, key=lambda case: (-weights[case], case))
-    rows = [("cases by held-out Dice", "cases", "Dice", "of draws")]
+    rows: list[tuple[str, ...]] = [("cases by held-out Dice", "cases", "Dice", "of draws")]
     edges = sorted({round(share * n) for share in (0, 0.1, 0.25, 0.5, 1)})
     for begin, end in itertools.pairwise(edges):
         of = ranked[begin:end]

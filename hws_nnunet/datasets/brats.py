@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from hws_nnunet.datasets.brats_labels import BY_KIND, OLD, choose_scheme, old_values
@@ -149,13 +149,13 @@ def _kind(name: str, wanted: Sequence[str]) -> str:
     if wanted == _OLD_KINDS:
         return OLD
     match = _NEW_CASE.fullmatch(name)
-    return match["kind"] if match else name
+    return match["kind"] if match else ""
 
 
-def _identity(name: str, kind: str, folder: Path, source: Path, row: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def _identity(name: str, kind: str, folder: Path, source: Path, row: dict[str, str]) -> tuple[str, dict[str, str]]:
     """Return the subject that a case shows, and its subgroup."""
-    if kind != OLD:
-        return _NEW_CASE.fullmatch(name)["subject"], {"subgroup": kind}
+    if kind != OLD and (match := _NEW_CASE.fullmatch(name)):
+        return match["subject"], {"subgroup": kind}
     # Names up to 2019 tell site and patient; the table of 2020 leads back to them.
     older = [match for text in (name, *reversed(row.values())) if (match := _OLD_CASE.fullmatch(text))]
     parts = (source.resolve().name, *folder.relative_to(source).parts)

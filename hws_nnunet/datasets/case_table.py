@@ -34,14 +34,15 @@ def read_column(path: str | Path, column: str) -> dict[str, str]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
-            if missing := [name for name in ("case", column) if name not in (rows.fieldnames or [])]:
-                there = ", ".join(rows.fieldnames or []) or "nothing"
+            names = rows.fieldnames or []
+            if missing := [name for name in ("case", column) if name not in names]:
+                there = ", ".join(names) or "nothing"
                 text = f"expected a column {' and '.join(missing)} in the first line, found: {there}"
                 raise CaseTableError(path, [text])
             for row in rows:
                 if None in row or None in row.values():
                     fields = sum(value is not None for key, value in row.items() if key) + len(row.get(None, ()))
-                    problems.append(f"line {rows.line_num}: {fields} of {len(rows.fieldnames)} fields")
+                    problems.append(f"line {rows.line_num}: {fields} of {len(names)} fields")
                     continue
                 case = row["case"].strip()
                 if case in found:

@@ -93,7 +93,7 @@ def check_case(case: Case, *, mask: Path | None = None) -> Checked:
             problems.append(f"{case.name}: {error}")
         except ValueError as error:
             problems.append(f"{case.name}: {path.name}: {error}")
-    if mask is not None and not problems:
+    if mask is not None and voxels is not None and not problems:
         count = int((voxels[outside] > 0).sum())
         warnings += [f"{case.name}: {count} labelled voxels lie outside {mask.name}"] if count else []
     values = frozenset() if voxels is None else frozenset(np.unique(voxels).tolist())
@@ -107,8 +107,7 @@ def _finite(image: nib.Nifti1Image) -> bool:
 
 def check_cases(cases: Sequence[Case], *, masks: Sequence[Path] | None = None, progress: bool = False) -> list[Checked]:
     """Return what :func:`check_case` finds, for each case; ``progress`` shows a bar on standard error."""
-    masks = [None] * len(cases) if masks is None else masks
-    return on_all_cores(_check, cases, masks, desc="checking", progress=progress)
+    return on_all_cores(_check, cases, masks or [None] * len(cases), desc="checking", progress=progress)
 
 
 def _check(case: Case, mask: Path | None) -> Checked:

@@ -73,7 +73,7 @@ def read_fetal(source: Path, *, progress: bool = False) -> Collection:
 
 def fetal_problems(cases: Sequence[Case], checked: Sequence[Checked], labels: dict[str, int]) -> list[str]:
     """Return all problems of checked cases; values that are no labels and a lack of foreground are some, too."""
-    problems = []
+    problems: list[str] = []
     for case, found in zip(cases, checked, strict=True):
         problems += found.problems
         if unknown := sorted(found.values - set(labels.values())):

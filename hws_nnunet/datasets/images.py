@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import nibabel as nib
@@ -20,17 +21,18 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ImageFileError: it is no image, is truncated or damaged, or promises more voxels than it can hold.
+        ImageFileError: it is no NIfTI image, is truncated or damaged, or promises more voxels than it can hold.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
     try:
-        image = nib.load(path)
-        promised = int(np.prod([int(size) for size in image.shape], dtype=object)) * image.get_data_dtype().itemsize
-        held = path.stat().st_size
+        image, held = nib.load(path), path.stat().st_size
     except Exception as error:  # nibabel, zlib and numpy each raise their own
         raise _damaged(path, error) from error
+    if not isinstance(image, nib.Nifti1Image):  # CIFTI's files have the same ending
+        raise ImageFileError(f"{path} is no NIfTI image, but {type(image).__name__}")
+    promised = math.prod(image.shape) * image.get_data_dtype().itemsize
     if promised > held * (_MOST_PACKED if path.suffix == ".gz" else 1) + _SPARE:
         raise ImageFileError(
             f"{path} is truncated or damaged: its header promises {promised:,} bytes of voxels of shape "

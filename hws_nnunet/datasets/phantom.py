@@ -6,6 +6,7 @@ No patient's data and nothing to download: for demonstrations, tests and experim
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,14 +47,14 @@ class Anatomy:
     def draw(cls, rng: np.random.Generator, *, rare: bool) -> Anatomy:
         """Draw a brain of the common or the rare group."""
         size = rng.uniform(0.7, 1.05)
-        brain = tuple(half * rng.uniform(0.96, 1.04) for half in (0.68, 0.82, 0.66))
+        x, y, z = (half * rng.uniform(0.96, 1.04) for half in (0.68, 0.82, 0.66))
         if rare:
-            return cls(size, brain, rng.uniform(2.0, 2.6), rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.16))
-        return cls(size, brain, rng.uniform(0.8, 1.1), rng.uniform(0.9, 1.1), rng.uniform(-0.02, 0.02))
+            return cls(size, (x, y, z), rng.uniform(2.0, 2.6), rng.uniform(0.5, 0.65), rng.uniform(0.1, 0.16))
+        return cls(size, (x, y, z), rng.uniform(0.8, 1.1), rng.uniform(0.9, 1.1), rng.uniform(-0.02, 0.02))
 
 
 def make_case(
-    rng: np.random.Generator, *, rare: bool, shape: tuple[int, int, int] = (48, 56, 48)
+    rng: np.random.Generator, *, rare: bool, shape: Sequence[int] = (48, 56, 48)
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a made-up scan and its labels.
 
@@ -110,7 +111,7 @@ def _image(labels: np.ndarray, intensity: np.ndarray, rng: np.random.Generator) 
     return (1000 * np.clip(image, 0, None)).astype(np.float32)
 
 
-def _smooth(rng: np.random.Generator, shape: tuple[int, ...], width: float) -> np.ndarray:
+def _smooth(rng: np.random.Generator, shape: Sequence[int], width: float) -> np.ndarray:
     """Return a smooth random field of standard deviation 1; ``width`` is in shares of the field of view."""
     field = ndimage.gaussian_filter(rng.normal(size=shape), [width * size / 2 for size in shape], mode="reflect")
     return field / field.std()
@@ -123,7 +124,7 @@ def make_phantom(
     rare: int = 2,
     test_cases: int = 6,
     rare_test_cases: int = 3,
-    shape: tuple[int, int, int] = (48, 56, 48),
+    shape: Sequence[int] = (48, 56, 48),
     seed: int = 0,
     progress: bool = False,
 ) -> Collection:

@@ -6,8 +6,9 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
+
+from hws_nnunet.datasets.images import open_image, read_voxels
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ def score(label: str, predictions: Path, raw: Path) -> list[GroupDice]:
         group_of = {row["case"]: row["subgroup"] for row in csv.DictReader(file)}
     dice: dict[str, list[float]] = {}
     for path in sorted((raw / "labelsTs").glob("*.nii.gz")):
-        reference = np.asanyarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
-        predicted = np.asanyarray(nib.load(predictions / path.name).dataobj)  # type: ignore[attr-defined]
+        reference = read_voxels(open_image(path))
+        predicted = read_voxels(open_image(predictions / path.name))
         name = path.name.removesuffix(".nii.gz")
         dice.setdefault(group_of[name], []).append(_mean_dice(predicted, reference))
     dice["all"] = [value for values in dice.values() for value in values]

@@ -14,8 +14,9 @@ from hws_nnunet.gallery.choice import Chosen, hardest_in_training, worst_in_vali
 from hws_nnunet.gallery.images import Pictured, read_case, read_grid
 from hws_nnunet.gallery.layout import RawData, find_layout, read_raw_data
 from hws_nnunet.gallery.page import Entry, write_page
-from hws_nnunet.gallery.picture import Looks, draw_case, short
+from hws_nnunet.gallery.picture import Looks, draw_case
 from hws_nnunet.gallery.slices import RULE, choose_place, wrong_voxels
+from hws_nnunet.record.figures import short
 from hws_nnunet.record.links import GALLERIES, REPORT, report_link
 from hws_nnunet.record.links import PAGE as REPORT_PAGE
 
@@ -76,7 +77,7 @@ def make_gallery(
         chosen, of = hardest_in_training(layout, data, top=top, predictions=predictions)
     _check_files(chosen, data)
     looks = Looks(data.value_names(), window)
-    columns = ("mean Dice", "worst structure", "subgroup")
+    columns: tuple[str, ...] = ("mean Dice", "worst structure", "subgroup")
     if not worst:
         columns = ("hardness", "hardest structure", "drawn", "visits", "last epoch seen", *columns)
     entries = []
@@ -152,10 +153,11 @@ def _draw(
     wrong, dice, counted = None, {}, _counted(pictured, data)
     if pictured.prediction is not None:
         wrong = wrong_voxels(pictured.reference, pictured.prediction, ignore=data.ignore)
-        dice = _dice(pictured, data)
+        dice = _dice(pictured, pictured.prediction, data)
     parts = data.structures.get(case.hardest.structure, ()) if case.hardest else ()
     hardest = np.isin(pictured.reference, parts) & counted
-    place = choose_place(pictured.reference, wrong=wrong, hardest=hardest, spacing=pictured.spacing, ignore=data.ignore)
+    spacing = pictured.spacing.tolist()
+    place = choose_place(pictured.reference, wrong=wrong, hardest=hardest, spacing=spacing, ignore=data.ignore)
     values = _values(case, dice)
     known = [f"{column} {values[column]}" for column in columns if values[column]]
     # The rank keeps names apart that differ in what is left out of them.
@@ -188,7 +190,7 @@ def _draw(
 
 def _values(case: Chosen, dice: dict[str, float]) -> dict[str, str]:
     """Return what is known of a case in words, by column; empty where nothing is."""
-    worst = min(dice, key=dice.get, default=None)
+    worst = min(dice, key=dice.__getitem__, default=None)
     return {
         "hardness": "" if case.hardness is None else f"{case.hardness:.4f}",
         "hardest structure": f"{case.hardest.structure} {case.hardest.hardness:.3f}" if case.hardest else "",
@@ -201,11 +203,11 @@ def _values(case: Chosen, dice: dict[str, float]) -> dict[str, str]:
     }
 
 
-def _dice(case: Pictured, data: RawData) -> dict[str, float]:
+def _dice(case: Pictured, prediction: np.ndarray, data: RawData) -> dict[str, float]:
     """Return the Dice of each structure that the reference or the prediction has."""
     counted, found = _counted(case, data), {}
     for name, values in data.structures.items():
-        one, other = (np.isin(labels, values) & counted for labels in (case.reference, case.prediction))
+        one, other = (np.isin(labels, values) & counted for labels in (case.reference, prediction))
         if total := int(one.sum()) + int(other.sum()):
             found[name] = 2 * int((one & other).sum()) / total
     return found

@@ -107,7 +107,8 @@ def _draw(
     wrong: np.ndarray | None,
 ) -> None:
     planes = shown_planes(case.image.shape)
-    rows = ["image", "reference"] + (["prediction"] if case.prediction is not None else [])
+    maps = {"reference": case.reference} | ({} if case.prediction is None else {"prediction": case.prediction})
+    rows = ["image", *maps]
     view = _view(case, voxel)
     lengths = (view[:, 1] - view[:, 0]) * case.spacing
     sizes = np.array([[lengths[axis] for axis in _across(plane)] for plane in planes])
@@ -132,9 +133,8 @@ def _draw(
             if kind == "prediction" and wrong is not None:
                 tint = np.ma.masked_equal(_slice(wrong, voxel, plane).astype(np.uint8), 0)
                 axes.imshow(tint, cmap=ListedColormap([_WRONG]), alpha=0.4, origin="lower", aspect="auto")
-            if kind != "image":
-                labels = case.reference if kind == "reference" else case.prediction
-                _draw_contours(axes, _slice(labels, voxel, plane), looks)
+            if kind in maps:
+                _draw_contours(axes, _slice(maps[kind], voxel, plane), looks)
             _frame(axes, view, plane, turned=case.grid.orientation is not None)
             left += wide + _GAP
         figure.text(0.12 / width, (bottom + (row_height - _GAP) / 2) / height, kind, rotation=90, va="center")
@@ -156,7 +156,8 @@ def shown_planes(shape: Sequence[int]) -> list[int]:
 
 def _across(plane: int) -> tuple[int, int]:
     """Return the axes that run to the right and up in a plane."""
-    return tuple(axis for axis in range(3) if axis != plane)
+    right, up = (axis for axis in range(3) if axis != plane)
+    return right, up
 
 
 def _view(case: Pictured, voxel: Sequence[int]) -> np.ndarray:
@@ -204,16 +205,17 @@ def _draw_image(
     known = case.grid.orientation is not None
     if known:
         right, up = _across(plane)
-        beside = {"fontsize": 9, "transform": axes.transAxes, "color": "white"}
         halo = [withStroke(linewidth=2, foreground="black")]
         for (x, y), letter in zip(
             [(0.02, 0.5), (0.98, 0.5), (0.5, 0.02), (0.5, 0.98)],
             (*"RLAPIS"[2 * right :][:2], *"RLPAIS"[2 * up :][:2]),
             strict=True,
         ):
-            horizontal = "left" if x < 0.1 else "right" if x > 0.9 else "center"
-            vertical = "bottom" if y < 0.1 else "top" if y > 0.9 else "center"
-            axes.text(x, y, letter, ha=horizontal, va=vertical, path_effects=halo, **beside)
+            ha = "left" if x < 0.1 else "right" if x > 0.9 else "center"
+            va = "bottom" if y < 0.1 else "top" if y > 0.9 else "center"
+            axes.text(
+                x, y, letter, ha=ha, va=va, path_effects=halo, color="white", fontsize=9, transform=axes.transAxes
+            )
     if first_row and case.image.shape[plane] > 1:
         name = PLANES[plane] if known else f"across axis {'xyz'[plane]}"
         last = case.image.shape[plane] - 1
@@ -255,7 +257,9 @@ def _draw_legend(
     shown = sorted(
         {int(v) for labels in maps for plane in planes for v in np.unique(_slice(labels, voxel, plane))} - {0}
     )
-    handles = [Line2D([], [], color=looks.colour(value), linewidth=3) for value in shown[:_MOST_NAMED]]
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=looks.colour(value), linewidth=3) for value in shown[:_MOST_NAMED]
+    ]
     texts = [looks.name(value) for value in shown[:_MOST_NAMED]]
     if len(shown) > _MOST_NAMED:
         handles.append(Line2D([], [], linewidth=0))

@@ -44,7 +44,7 @@ class _HardnessWeighted(DrawingLoader):
             cases, version = self.draws.draw_cases(self.batch_size, self._rng())
         else:
             version = self.draws.table.version
-            cases = np.random.choice(len(self.list_of_keys), self.batch_size, True, None)  # noqa: NPY002 - as the host
+            cases = np.random.choice(len(self.list_of_keys), (self.batch_size,), True, None)  # noqa: NPY002 - as the host
         samples = [self._sample(slot, int(case)) for slot, case in enumerate(cases)]
         return {
             **{key: np.concatenate([sample[key] for sample in samples]) for key in ("data", "seg", "keys")},

@@ -92,7 +92,7 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def run_training(self) -> object:
         """Train as the host does, from an epoch's start; then end the workers, for which the process would wait."""
-        self.weighting.start_epoch()
+        self._active().start_epoch()
         try:
             with forks_end_with_this_process():  # the host starts its workers here
                 return super().run_training()
@@ -105,18 +105,18 @@ class HardnessWeightingMixin(WeightingMixin):
         """Run the host's step; after a training step hand its per-sample losses to the sampler."""
         if not do_backprop or data_generator is not self.tr_gen:
             return super().run_iteration(data_generator, do_backprop, run_online_evaluation)
-        self._record_losses()
+        loss = self._record_losses()
         watched = host.Watched(data_generator)
         result = super().run_iteration(watched, do_backprop, run_online_evaluation)
-        self.weighting.after_step(self.loss, watched.batch[DRAWN])
+        self._active().after_step(loss, watched.batch[DRAWN])
         return result
 
     def on_epoch_end(self) -> bool:
         """Log what the sampler did, let the host end its epoch, checkpoints included; then write the record."""
-        self.weighting.end_epoch(self.epoch, self.max_num_epochs)
+        self._active().end_epoch(self.epoch, self.max_num_epochs)
         go_on = super().on_epoch_end()
-        self.weighting.write_record(Path(self.output_folder), last=self.epoch + 1 >= self.max_num_epochs)
-        self.weighting.start_epoch()
+        self._active().write_record(Path(self.output_folder), last=self.epoch + 1 >= self.max_num_epochs)
+        self._active().start_epoch()
         return go_on
 
     def load_checkpoint(self, fname: str, train: bool = True) -> None:

@@ -6,9 +6,10 @@ import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+from hws_nnunet.training.loaders import HostClass
 
 
-class _Demo:
+class _Demo(HostClass):
     """Changes a trainer's length the way nnU-Net's own variants do, after the host's constructor."""
 
     def __init__(

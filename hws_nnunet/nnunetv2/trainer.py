@@ -83,25 +83,25 @@ class HardnessWeightingMixin(WeightingMixin):
     def on_train_epoch_start(self) -> None:
         """Start counting the epoch's visits and lags."""
         super().on_train_epoch_start()
-        self.weighting.start_epoch()
+        self._active().start_epoch()
 
     def train_step(self, batch: dict) -> dict:
         """Run the host's step, then hand its per-sample losses to the sampler."""
-        self._record_losses()
+        loss = self._record_losses()
         result = super().train_step(batch)
-        self.weighting.after_step(self.loss, batch[DRAWN])
+        self._active().after_step(loss, batch[DRAWN])
         return result
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Log what the sampler did, after the host's own figures of the training part."""
         super().on_train_epoch_end(train_outputs)
-        summary = self.weighting.end_epoch(self.current_epoch, self.num_epochs)
+        summary = self._active().end_epoch(self.current_epoch, self.num_epochs)
         host.log_beside(self.logger, summary.values(), self.current_epoch)
 
     def on_epoch_end(self) -> None:
         """Let the host end its epoch, checkpoints included; then write the record beside its ``progress.png``."""
         super().on_epoch_end()
-        self.weighting.write_record(Path(self.output_folder), last=self.current_epoch >= self.num_epochs)
+        self._active().write_record(Path(self.output_folder), last=self.current_epoch >= self.num_epochs)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         """Load the host's checkpoint; the sampler's state waits until there is a table to take it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
 import numpy as np
@@ -44,7 +44,7 @@ def _through(name: str, hook: Callable[..., object]) -> Iterator[None]:
 
 @contextmanager
 def extended_checkpoint(
-    weights: str, extra: dict[str, object], *, clean: Callable[[object], object] = lambda value: value
+    weights: str, extra: Mapping[str, object], *, clean: Callable[[dict], dict] = lambda value: value
 ) -> Iterator[list[object]]:
     """Have checkpoints that this thread saves inside the block hold ``extra``, and appear whole or not at all.
 
@@ -94,5 +94,5 @@ def without_numpy_scalars(value: object) -> object:
         return cleaned
     if isinstance(value, list | tuple):
         parts = map(without_numpy_scalars, value)
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+        return value._make(parts) if hasattr(value, "_make") else type(value)(parts)
     return value

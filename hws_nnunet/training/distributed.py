@@ -33,7 +33,7 @@ class Ranks:
 
     def __init__(self, batch_size: int, values: int):
         self.rank = dist.get_rank()
-        self._group = dist.new_group(backend="gloo")
+        self._group: dist.ProcessGroup = dist.new_group(backend="gloo")  # type: ignore[assignment]  # all are in it
         self._sizes = [int(size) for size in self._gather(torch.tensor([batch_size]))]
         self._block = torch.zeros(1 + max(self._sizes), 1 + values, dtype=torch.float64)
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hws_nnunet.sampling.draws import Draws, ProcessGenerator
 
 DRAWN = "hws_drawn"
 """Key of a batch under which its draws lie: ``cases``, ``(B,)`` integers, and the table's ``version``."""
 
+HostClass: Any = object
+"""Base of what is mixed into the hosts' classes: what it takes from them has no types."""
+
 Key = TypeVar("Key", bound=Hashable)
 
 
-class DrawingLoader:
+class DrawingLoader(HostClass):
     """The part of our loaders that knows no host."""
 
     draws: Draws

@@ -82,7 +82,8 @@ def _sums_by_counting(labels: Tensor, classes: int, values: Tensor) -> tuple[Ten
     Several times as fast as masks on a CPU; a GPU would have to be waited for.
     """
     labels = labels.flatten()
-    return tuple(torch.bincount(labels, one, classes).float() for one in (None, values.flatten().double()))
+    counts, sums = (torch.bincount(labels, each, classes).float() for each in (None, values.flatten().double()))
+    return counts, sums
 
 
 def _sums_by_masks(labels: Tensor, classes: int, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,11 +110,11 @@ def losses_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Te
     gathering = [m for m in (loss.modules() if isinstance(loss, nn.Module) else ()) if vars(m).get("ddp") is True]
     try:
         for module in gathering:
-            module.ddp = False
+            vars(module)["ddp"] = False
         return torch.stack([loss_alone(loss, sample_of(output, i), sample_of(target, i)) for i in samples]).float()
     finally:
         for module in gathering:
-            module.ddp = True
+            vars(module)["ddp"] = True
 
 
 def loss_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Tensor:
@@ -141,7 +142,7 @@ def sample_of(value: Resolutions, index: int) -> Resolutions:
     """Return one sample of a batch, as a batch; a copy, because a loss may write into what it is given."""
     if isinstance(value, Tensor):
         return value[index : index + 1].clone()
-    return [sample_of(part, index) for part in value]
+    return [part[index : index + 1].clone() for part in value]
 
 
 @contextmanager
@@ -158,9 +159,11 @@ def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits
     """
     found: list[Tensor] = []
     modules = list(loss.modules()) if isinstance(loss, nn.Module) else []
-    if any(hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) for module in modules):
-        modules = []
-    modules = [module for module in modules if vars(module).get("apply_nonlin") is nonlinearity is not None]
+    compiled = any(hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) for module in modules)
+    if nonlinearity is None or compiled:
+        yield found
+        return
+    modules = [module for module in modules if vars(module).get("apply_nonlin") is nonlinearity]
 
     def watched(values: Tensor) -> Tensor:
         probabilities = nonlinearity(values)
@@ -169,9 +172,9 @@ def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits
         return probabilities
 
     for module in modules:
-        module.apply_nonlin = watched
+        vars(module)["apply_nonlin"] = watched
     try:
         yield found
     finally:
         for module in modules:
-            module.apply_nonlin = nonlinearity
+            vars(module)["apply_nonlin"] = nonlinearity

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any
+
+from torch import nn
 
 from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings
@@ -13,11 +16,12 @@ from hws_nnunet.sampling import HardnessWeightedSampler
 from hws_nnunet.training.augmenters import loader_of, stop
 from hws_nnunet.training.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars
 from hws_nnunet.training.distributed import Ranks
+from hws_nnunet.training.loaders import DrawingLoader, HostClass
 from hws_nnunet.training.recorder import LossRecorder
 from hws_nnunet.training.weighting import STATE, Weighting, settings_in_force
 
 
-class WeightingMixin:
+class WeightingMixin(HostClass):
     """The part of ``HardnessWeightingMixin`` that knows no host.
 
     Each host's mixin says under which key (``_weights``) the host's checkpoints hold the network's, and with which
@@ -26,11 +30,12 @@ class WeightingMixin:
 
     hws_settings: Settings | Mapping[str, object] | str | os.PathLike | None = None
 
+    loss: nn.Module
     weighting: Weighting | None = None
     _weights: str
     _softmax: Callable
     _ignore_label: int | None = None
-    _saved_state: dict | None = None
+    _saved_state: Any = None  # whatever a checkpoint holds
     _saved_in: object = None
 
     def __init_subclass__(cls, **kwargs: object) -> None:
@@ -61,7 +66,13 @@ class WeightingMixin:
         """The training's sampler, None before there are data."""
         return None if self.weighting is None else self.weighting.sampler
 
-    def _structures(self) -> dict[str, object]:
+    def _active(self) -> Weighting:
+        """Return what the training does with its sampler; raise a ``RuntimeError`` before there are data."""
+        if self.weighting is None:
+            raise RuntimeError(f"{type(self).__name__} has no training data yet: it has to be initialised first")
+        return self.weighting
+
+    def _structures(self) -> Mapping[str, Hashable]:
         """Return the foreground classes or regions, in the network's order: name, and what the host's data call it."""
         raise NotImplementedError
 
@@ -93,18 +104,18 @@ class WeightingMixin:
 
     def _take_saved_state(self) -> None:
         try:
-            self.weighting.load_state_dict(self._saved_state)
+            self._active().load_state_dict(self._saved_state)
         except ValueError as error:
             raise ValueError(f"{self._saved_in}: {error}") from error
         self._saved_state = None
 
-    def _attach(self, loader: object) -> object:
+    def _attach(self, loader: DrawingLoader) -> DrawingLoader:
         """Return one of our loaders, which draws by the training's sampler from now on."""
-        loader.attach(self.sampler.draws, list(self._structures().values()))
+        loader.attach(self._active().sampler.draws, list(self._structures().values()))
         return loader
 
-    def _record_losses(self) -> None:
-        """Have the loss record each sample's, also one that the trainer made anew since."""
+    def _record_losses(self) -> LossRecorder:
+        """Have the loss record each sample's, also one that the trainer made anew since; return it."""
         if not isinstance(self.loss, LossRecorder):
             self.loss = LossRecorder(
                 self.loss,
@@ -112,6 +123,7 @@ class WeightingMixin:
                 ignore_label=self._ignore_label,
                 alone=self.settings.draw_by == "dice_ce",
             )
+        return self.loss
 
     def _check_loader(self, training: object, validation: object, expected: str) -> None:
         """Raise, with the workers ended, if the host's training data come from another loader than ours.

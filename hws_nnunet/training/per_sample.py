@@ -41,18 +41,18 @@ def per_sample(criterion: Callable, output: Resolutions, target: Resolutions) ->
     samples, others = (len(value if isinstance(value, Tensor) else value[0]) for value in (output, target))
     if samples != others:
         raise ValueError(f"output has {samples} samples, target {others}")
-    if type(criterion) in _ELEMENTWISE and _is_plain_mean(criterion, target):
-        criterion.reduction = "none"
+    if type(criterion) in _ELEMENTWISE and isinstance(target, Tensor) and _is_plain_mean(criterion, target):
+        vars(criterion)["reduction"] = "none"
         try:
             losses = criterion(output, target)
             return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
         finally:
-            criterion.reduction = "mean"
+            vars(criterion)["reduction"] = "mean"
     return torch.stack([loss_alone(criterion, sample_of(output, i), sample_of(target, i)) for i in range(samples)])
 
 
-def _is_plain_mean(criterion: nn.Module, target: Tensor) -> bool:
-    if criterion.reduction != "mean" or getattr(criterion, "weight", None) is not None:
+def _is_plain_mean(criterion: Callable, target: Tensor) -> bool:
+    if vars(criterion)["reduction"] != "mean" or getattr(criterion, "weight", None) is not None:
         return False
     ignored = getattr(criterion, "ignore_index", None)
     return ignored is None or target.is_floating_point() or not bool((target == ignored).any())

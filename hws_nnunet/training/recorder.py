@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class LossRecorder(nn.Module):
         self._copied: torch.cuda.Event | None = None
         self.host_loss = host_loss  # from here on, its attributes come before new ones of this
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -52,7 +53,7 @@ class LossRecorder(nn.Module):
                 raise
             return getattr(self.host_loss, name)
 
-    def __setattr__(self, name: str, value: object) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute that the host's loss has there: a weight that a trainer changes must take effect."""
         host_loss = vars(self).get("_modules", {}).get("host_loss", vars(self).get("host_loss"))
         if host_loss is None or name in vars(self) or not hasattr(host_loss, name):

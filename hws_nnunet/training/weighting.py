@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def logged_warnings(log: Log) -> Iterator[None]:
         log(f"WARNING: {warning.message}")
 
 
-def settings_in_force(attribute: object, log: Log) -> Settings:
+def settings_in_force(attribute: Settings | Mapping[str, object] | str | PathLike[str] | None, log: Log) -> Settings:
     """Return the settings and tell them, and where they came from, in the host's log."""
     with logged_warnings(log):
         settings, source = find_settings(attribute)
@@ -193,7 +194,7 @@ class Weighting:
             now = time.monotonic()
             self._draw_again = now + _PAUSE * (now - begin)
 
-    def _hardness_of_structures(self) -> tuple:
+    def _hardness_of_structures(self) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...], np.ndarray]:
         table = self.sampler.table
         return table.names, table.hardness, table.structures, table.structure_hardness
 

@@ -71,6 +71,11 @@ def test_other_places_are_not():
         assert cls().sampler is None
 
 
+def test_a_hook_before_there_are_data_is_told():
+    with pytest.raises(RuntimeError, match="Trainer has no training data yet"):
+        Trainer()._active()
+
+
 def test_settings_are_read_when_they_are_asked_for_first(monkeypatch, tmp_path, capsys):
     file = tmp_path / "settings.yaml"
     monkeypatch.setenv("HWS_CONFIG", str(file))

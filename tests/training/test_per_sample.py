@@ -69,5 +69,7 @@ def test_errors_name_the_criterion():
         per_sample(nn.MSELoss(reduction="none"), output, target)
     with pytest.raises(RuntimeError, match="the loss L1Loss2 fails with one sample alone"):
         per_sample(type("L1Loss2", (nn.Module,), {"forward": lambda self, a, b: 1 / 0})(), output, target)
+    with pytest.raises(RuntimeError, match="the loss CrossEntropyLoss fails with one sample alone"):
+        per_sample(nn.CrossEntropyLoss(), [output], [target])
     with pytest.raises(ValueError, match="output has 4 samples, target 3"):
         per_sample(nn.MSELoss(), output, target[:3])
