@@ -14,8 +14,8 @@ import nox
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 NNUNETV2 = ("2.6.0", "2.6.4", "2.7.0", "2.8.1")
-PINNED: dict[str, list[str]] = {}
-"""What an old nnU-Net needs to be older than it is today."""
+PINNED = {version: ["blosc2==3.2.1"] for version in ("2.6.0", "2.6.4", "2.7.0")}
+"""What an old nnU-Net needs to be older than it is today: newer ones refuse its blocks of small images."""
 NAMES = (
     "modes-v2",
     "modes-v1",
