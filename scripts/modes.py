@@ -65,7 +65,7 @@ def workspace(host: str, root: Path) -> Iterator[object]:
         from tests.conftest import finder_of_short_trainers
         from tests.nnunetv1.conftest import TRAINERS, WorkspaceV1
 
-        space, finder = WorkspaceV1(root), finder_of_short_trainers().with_stem("hws_nnunet_short_trainers_of_modes")
+        space, finder = WorkspaceV1(root), finder_of_short_trainers()
         shutil.copyfile(TRAINERS / "finder.py", finder)
     else:
         from hws_nnunet.registration import V2, needs_registering

@@ -11,6 +11,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads that wait for each other keep other tests waiting
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of the processes compiles all of this package anew
 sys.dont_write_bytecode = False
+RUN = os.environ.setdefault("HWS_TEST_RUN", str(os.getpid()))  # of all processes of this run
 FIRST = ("nnunetv2/test_end_to_end.py", "nnunetv1/test_end_to_end.py")  # each plans what the tests of its version share
 
 
@@ -43,11 +44,11 @@ def script(monkeypatch):
 
 
 def finder_of_short_trainers() -> Path | None:
-    """Return the module that leads nnU-Net v1, which looks in its own folder alone, to the trainers of the tests."""
+    """Return the module that leads nnU-Net v1, which looks in its own folder alone, to the trainers of this run."""
     if (spec := importlib.util.find_spec("nnunet")) is None:
         return None
     package = Path(next(iter(spec.submodule_search_locations)))
-    return package / "training" / "network_training" / "hws_nnunet_short_trainers_of_tests.py"
+    return package / "training" / "network_training" / f"hws_nnunet_short_trainers_{RUN}.py"
 
 
 def pytest_sessionfinish():

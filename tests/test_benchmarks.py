@@ -1,7 +1,6 @@
 """The experiments' scripts: what they share, and one of them as a user runs it, in short."""
 
 import json
-import math
 import sys
 from collections import deque
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from hws_nnunet import HardnessWeightedSampler, Settings
 from tests import forks
+from tests.jobs import square_root
 
 SCRIPTS = Path(__file__).parents[1] / "scripts" / "benchmarks"
 
@@ -59,10 +59,6 @@ def test_a_failed_run_does_not_lose_the_others(experiments, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fine.json", "good.json"]
     changed = [{"name": "good", "value": 4}]
     assert experiments.run_all(square_root, changed, tmp_path) == [{"name": "good", "value": 4, "root": 2}]
-
-
-def square_root(job):
-    return {"root": math.sqrt(job["value"])}
 
 
 def test_folds_of_the_phantom(experiments):

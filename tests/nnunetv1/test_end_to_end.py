@@ -42,7 +42,7 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     epoch, state = state_of(fold / "model_latest.model")
     assert 1 <= epoch <= 2
     assert state["version"] == STEPS * epoch, "one update a step"
-    log = workspace.run(*train_command(), "-c", real=True, **steps).stdout
+    log = workspace.run(*train_command(), "-c", **steps).stdout
     assert f"goes on after {STEPS * epoch} steps" in log
     for part in ("Sampling: ESS ", "of 6 cases (at least ", "6 of 6 cases seen", "lag ", "Hardest cases: "):
         assert part in log
