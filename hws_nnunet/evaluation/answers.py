@@ -51,7 +51,7 @@ def disagreeing(rows: Iterable[Paired]) -> list[Paired]:
 def _answer(analysis: Analysis, other: ResultSet) -> Answer:
     baseline = analysis.sets[0]
     overall = analysis.comparisons[other.name, "dice"]
-    (whole,) = (row for row in overall if (row.label, row.subgroup) == (AVERAGE, ALL_CASES))
+    whole = analysis.whole(other.name)
     fine = pieces(analysis, other.name, "dice")
     losing, gaining = ([row for row in fine if row.sure and row.gain * sign > 0] for sign in (-1, 1))
     mean = whole.figures["mean"]
@@ -100,8 +100,7 @@ def _failed_most(analysis: Analysis, sets: list[ResultSet]) -> str:
 def _failures(analysis: Analysis, baseline: ResultSet, other: ResultSet, *, rises: bool) -> str:
     """Tell what fails under both sets, over the cases of both, and where."""
     both = set(baseline.cases) & set(other.cases)
-    values = where(analysis.values, metric="dice")
-    values = values[(values["failed"] == 1) & values["case"].isin(both)]
+    values = analysis.values[(analysis.values["failed"] == 1) & analysis.values["case"].isin(both)]
     texts = []
     for what, rows in (
         ("Failed cases, by average or a missed structure", where(values, label=AVERAGE)),
