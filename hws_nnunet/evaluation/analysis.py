@@ -68,7 +68,6 @@ def analyse(
     groups: Mapping[str, Sequence[str]],
     *,
     threshold: float = 0.5,
-    notes: Sequence[str] = (),
     progress: bool = False,
 ) -> Analysis:
     """Compute all figures of a report.
@@ -77,7 +76,6 @@ def analyse(
         sets: at least one; the first is the baseline.
         groups: cases of each subgroup, from ``read_groups``; empty without subgroups.
         threshold: a case fails with a Dice below it, above 0 and at most 1.
-        notes: what people should know of the input; what is found here is added.
         progress: show bars on standard error.
 
     Raises:
@@ -93,7 +91,7 @@ def analyse(
         {(other.name, m.key): compare(baseline, other, groups, m, parts=parts, progress=progress) for other, m in pairs}
         for parts in (False, True)
     )
-    notes = [*notes, *_notes(baseline, others)]
+    notes = [*dict.fromkeys(note for one in sets for note in one.notes), *_notes(baseline, others)]
     if few := [f"{group} ({len(cases)})" for group, cases in groups.items() if len(cases) < 5]:
         notes.append(f"subgroups of fewer than five cases, whose figures say little: {', '.join(few)}")
     gaps = _gaps(statistics)
