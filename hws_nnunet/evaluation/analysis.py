@@ -56,7 +56,7 @@ class Analysis:
         return next(iter(where(self.gaps, **wanted).to_dict("records")), None) if len(self.gaps) else None
 
 
-def where(frame: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+def where(frame: pd.DataFrame, **wanted: object) -> pd.DataFrame:
     """Return the rows of a frame that hold some values."""
     for key, value in wanted.items():
         frame = frame[frame[key] == value]

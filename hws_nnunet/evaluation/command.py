@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hws_nnunet.evaluation.report import HTML, write_report
 from hws_nnunet.evaluation.results import AVERAGE
@@ -53,7 +54,7 @@ def _names(path: Path, columns: Mapping[str, str] | None) -> list[str]:
     return [path.stem if fold is None else fold.resolve().parent.name.split("__")[0]]
 
 
-def run_report(arguments: Sequence[str], out: Path | None, *, columns: str | None = None, **options: object) -> None:
+def run_report(arguments: Sequence[str], out: Path | None, *, columns: str | None = None, **options: Any) -> None:
     """Write a report with progress bars and print Dice of each set and subgroup; options are ``write_report``'s.
 
     Without ``out`` it goes into the fold's folder where one alone is given, else into the current one. ``columns`` are

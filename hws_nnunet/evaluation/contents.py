@@ -146,8 +146,8 @@ def _cases(analysis: Analysis) -> Section:
 
 def _metric(analysis: Analysis, metric: Metric) -> Section:
     tail = ("p25", "p10", "p5", "min") if metric.higher_is_better else ("p75", "p90", "p95", "max")
-    keys = ("cases", "mean", "sd", "median", "iqr", *tail, "cvar_10")
-    keys += (("failed", "missed", "invented") if metric.key == "dice" else ()) + ("left_out",)
+    flags = ("failed", "missed", "invented") if metric.key == "dice" else ()
+    keys = ("cases", "mean", "sd", "median", "iqr", *tail, "cvar_10", *flags, "left_out")
     rows = where(analysis.statistics, metric=metric.key).replace({"subgroup": {ALL_CASES: "all cases"}})
     average, labels = rows[rows.label == AVERAGE], rows[rows.label != AVERAGE]
     better, title, digits = ("Higher" if metric.higher_is_better else "Lower"), metric.title, metric.digits
@@ -177,8 +177,9 @@ def _worst(analysis: Analysis) -> Section:
     columns |= {"value": "average Dice", "label_value": "Dice of the worst label"}
     tables, pictures = [], []
     for one in analysis.sets:
-        rows = [row | {"subgroup": analysis.group_of.get(row["case"], "–")} for row in worst_cases(one, metric)]
-        tables.append(_table(needed("pandas").DataFrame(rows, columns=list(columns)), columns, 4, one.name))
+        frame = needed("pandas").DataFrame(worst_cases(one, metric), columns=list(columns))
+        frame["subgroup"] = [analysis.group_of.get(case, "–") for case in frame["case"]]
+        tables.append(_table(frame, columns, 4, one.name))
         caption = f"Worst cases of {one.name}: bars: averages, their pattern the subgroup; marks: structures"
         pictures.append(
             Picture(figures.worst(analysis, one, metric), caption, f"the table {one.name} below, and Cases")
@@ -225,19 +226,19 @@ def _comparison(analysis: Analysis, place: int) -> Section:
 
 
 def _fine_table(analysis: Analysis, fine: Sequence[Paired], name: str, metric: Metric) -> Table:
-    both = analysis.sets[0].name, name
-    failures = analysis.values[analysis.values["failed"] == 1]
-    frame = _paired(fine)
-    frame["difference"] = frame["mean"]
-    for each, key in zip(both, ("baseline", "other"), strict=True):
-        frame[f"mean, {each}"] = [getattr(one.figures["mean"], key) for one in fine]
-        failed = where(failures, set=each)
-        frame[f"failed, {each}"] = [sum(where(failed, label=one.label)["case"].isin(one.cases)) for one in fine]
-    failed = [f"failed, {each}" for each in both] if metric.key == "dice" else []
-    keys = ("label", "subgroup", "difference", *(f"mean, {each}" for each in both), *failed)
-    keys += ("cases", "better", "worse", "wilcoxon_p_holm", "permutation_p_holm")
+    frame, about = _paired(fine), ["label", "subgroup", "mean"]
+    means, failed = [], []
+    for each, key in ((analysis.sets[0].name, "baseline"), (name, "other")):
+        means.append(f"mean, {each}")
+        frame[means[-1]] = [getattr(one.figures["mean"], key) for one in fine]
+        if metric.key == "dice":
+            failed.append(f"failed, {each}")
+            cases = where(analysis.values, set=each, failed=1).groupby("label")["case"].agg(set)
+            frame[failed[-1]] = [len(cases.get(one.label, set()) & set(one.cases)) for one in fine]
+    keys = [*about, *means, *failed, "cases", "better", "worse", "wilcoxon_p_holm", "permutation_p_holm"]
+    headings = {key: _TITLES.get(key, key) for key in keys} | {"mean": "difference"}
     title = f"Differences in mean {metric.axis} by label and subgroup, largest loss first"
-    return _table(frame, keys, 2, title, digits=metric.digits)
+    return _table(frame, headings, 2, title, digits=metric.digits)
 
 
 def _paired_tables(paired: Sequence[Paired], metric: Metric) -> list[Table]:

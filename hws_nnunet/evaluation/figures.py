@@ -6,7 +6,7 @@ A trace's ``meta`` is its set and its subgroup, by which people hide it, empty w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,9 @@ def shown(name: str, most: int = 30) -> str:
     return escape(name if len(name) <= most else name[: most // 2 - 1] + "…" + name[-most // 2 :], quote=False)
 
 
-def _figure(traces: list[dict], height: int, x: dict[str, object], y: dict[str, object], **layout: object) -> Figure:
+def _figure(
+    traces: list[dict], height: int, x: Mapping[str, object], y: Mapping[str, object], **layout: object
+) -> Figure:
     axes = {"xaxis": {"automargin": True, **x}, "yaxis": {"automargin": True, **y}}
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     margin = {"l": 10, "r": 15, "t": 40, "b": 10}
@@ -50,9 +52,9 @@ def _rows_axis(names: list[str]) -> dict[str, object]:
     return {**ticks, "range": [len(names) - 0.5, -0.5], "zeroline": False}
 
 
-def _trace(kind: str, one: str, group: str, *, name: str = "", **more: object) -> dict[str, object]:
-    """Return a trace of a set and a subgroup, called as the set is unless it has a name."""
-    return {"type": kind, "name": shown(name or one), "meta": [one, group], "hoverinfo": "text", **more}
+def _trace(kind: str, name: str, one: str, group: str, **more: object) -> dict[str, object]:
+    """Return a trace that is called ``name``, of a set and a subgroup."""
+    return {"type": kind, "name": shown(name), "meta": [one, group], "hoverinfo": "text", **more}
 
 
 def _told(case: str, what: str, value: float, metric: Metric) -> str:
@@ -101,7 +103,7 @@ def _intervals(analysis: Analysis, name: str, group: str, rows: Sequence[Paired]
     looks = {"mode": "markers", "marker": {"size": 9, "color": colour, "symbol": symbol}, "legendgroup": name}
     error = {"symmetric": False, "thickness": 2, **ends}
     x = [scale * one.difference for one in found]
-    return _trace("scatter", name, group, x=x, y=y, hovertext=texts, error_x=error, **looks)
+    return _trace("scatter", name, name, group, x=x, y=y, hovertext=texts, error_x=error, **looks)
 
 
 def distributions(analysis: Analysis, metric: Metric) -> Figure:
@@ -127,11 +129,13 @@ def distributions(analysis: Analysis, metric: Metric) -> Figure:
             box = where(boxes, set=one.name, subgroup=group)
             figures = {name: box[key].tolist() for name, key in keys.items()}
             colour, symbol = _colour(analysis, one.name)
-            looks = {"legendgroup": one.name, "offsetgroup": one.name, "fillcolor": clear, "hoveron": "points"}
-            traces.append(_trace("box", one.name, group, x=[place], line={"color": colour}, **figures, **looks))
-            looks |= {"boxpoints": "all", "jitter": 0.6, "pointpos": 0, "line": {"color": clear}}
-            looks |= {"marker": {"color": colour, "symbol": symbol, "size": 5, "opacity": 0.6}}
-            traces.append(_trace("box", one.name, group, x=[place] * len(part), **_points(part), **looks))
+            both = {"legendgroup": one.name, "offsetgroup": one.name, "fillcolor": clear, "hoveron": "points"}
+            drawn = {"x": [place], "line": {"color": colour}, **figures}
+            traces.append(_trace("box", one.name, one.name, group, **drawn, **both))
+            drawn = {"x": [place] * len(part), "line": {"color": clear}, **_points(part)}
+            drawn |= {"marker": {"color": colour, "symbol": symbol, "size": 5, "opacity": 0.6}}
+            drawn |= {"boxpoints": "all", "jitter": 0.6, "pointpos": 0}
+            traces.append(_trace("box", one.name, one.name, group, **drawn, **both))
     title = f"{metric.axis}, average of a case's labels"
     return _figure(traces, 520, {}, {"title": {"text": title}}, boxmode="group")
 
@@ -166,7 +170,7 @@ def sorted_cases(analysis: Analysis, other: ResultSet, metric: Metric) -> Figure
         share = 100 * (np.arange(len(part)) + 0.5) / max(len(part), 1)
         looks = {"marker": {"size": 4}, "line": {"color": _colour(analysis, one.name)[0], "dash": dash}}
         points = {"mode": "lines+markers", "x": share.round(3).tolist(), **_points(part)}
-        traces.append(_trace("scatter", one.name, "", **points, **looks))
+        traces.append(_trace("scatter", one.name, one.name, "", **points, **looks))
     tenth = {"type": "rect", "yref": "paper", "x0": 0, "x1": 10, "y0": 0, "y1": 1, "opacity": 0.2, "line": {"width": 0}}
     x = {"title": {"text": f"share of the {len(both)} cases (%)"}, "range": [0, 100]}
     return _figure(traces, 420, x, {"title": {"text": metric.axis}}, shapes=[{**tenth, "fillcolor": "#999999"}])
@@ -183,15 +187,15 @@ def worst(analysis: Analysis, one: ResultSet, metric: Metric) -> Figure:
         places, cases = values.index.get_indexer(found.index).tolist(), list(found.index)
         texts = [_told(case, what, value, metric) for case, value in found.items()]
         points = {"x": found.tolist(), "y": places, "customdata": cases, "hovertext": texts}
-        traces.append(_trace(kind, one.name, group, name=name, **points, **looks))
+        traces.append(_trace(kind, name, one.name, group, **points, **looks))
 
     for g, (group, part) in enumerate(values.groupby(np.array(groups), sort=False)):
-        looks = {"color": _GREYS[g % 2], "pattern": {"shape": _SHAPES[g % len(_SHAPES)]}}
-        add("bar", group, group or "average", part[AVERAGE], "average", orientation="h", marker=looks)
+        bars = {"color": _GREYS[g % 2], "pattern": {"shape": _SHAPES[g % len(_SHAPES)]}}
+        add("bar", group, group or "average", part[AVERAGE], "average", orientation="h", marker=bars)
     many = len(one.labels) > len(COLOURS)
     for j, label in enumerate(one.labels):
-        looks = {"size": 9, "color": "#808080" if many else COLOURS[j], "symbol": SYMBOLS[j % len(SYMBOLS)]}
+        marks = {"size": 9, "color": "#808080" if many else COLOURS[j], "symbol": SYMBOLS[j % len(SYMBOLS)]}
         more = {"mode": "markers", "cliponaxis": False, "showlegend": not many}
-        add("scatter", "", label, values[label].dropna(), label, marker=looks, **more)
+        add("scatter", "", label, values[label].dropna(), label, marker=marks, **more)
     x = {"title": {"text": metric.axis}, "rangemode": "tozero"}
     return _figure(traces, 190 + 30 * len(values), x, _rows_axis([shown(case) for case in values.index]))

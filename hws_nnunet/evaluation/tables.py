@@ -118,11 +118,11 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
         )
         would = [hint for key, hint in hints.items() if key in missing or key == "set"]
         raise ResultError(path, [f"{text}; perhaps --from '{','.join(would)}'" if would else text])
+    unnamed = frame.loc[(frame["case"] == "") | (frame["label"] == ""), ["case", "label"]]
     problems = first_ten(
         [
-            f"{line}: expected a case and a label, found {row.case!r} and {row.label!r}"
-            for line, row in zip(frame.index, frame.itertuples(), strict=True)
-            if not (row.case and row.label)
+            f"{line}: expected a case and a label, found {case!r} and {label!r}"
+            for line, case, label in unnamed.itertuples()
         ]
     )
     for ours, (theirs, percent) in known.items():
