@@ -198,16 +198,16 @@ def difference_table(analysis: Analysis) -> pd.DataFrame:
     """Return a row for each compared case: its average Dice in both sets, and the difference, worst first."""
     pd = needed("pandas")
     baseline, *others = (one.name for one in analysis.sets)
-    before = where(analysis.values, set=baseline, label=AVERAGE).set_index("case")
+    before = where(analysis.values, set=baseline, label=AVERAGE).rename(columns={"dice": "baseline_dice"})
+    before = before[["case", "subgroup", "baseline_dice"]]
     frames = [pd.DataFrame()]
     for name in others:
         whole = analysis.whole(name)
-        cases, differences = list(whole.cases), whole.differences
-        frame = pd.DataFrame({"set": name, "baseline": baseline, "case": cases})
-        frame["subgroup"], frame["baseline_dice"] = (before.loc[cases, key].to_numpy() for key in ("subgroup", "dice"))
-        frame = frame.assign(dice=frame["baseline_dice"] + differences, difference=differences)
-        frames.append(frame.sort_values("difference", kind="stable"))
-    return pd.concat(frames)
+        changes = pd.DataFrame({"case": whole.cases, "difference": whole.differences})
+        frame = before.merge(changes, on="case").sort_values("difference", kind="stable")
+        frames.append(frame.assign(set=name, baseline=baseline, dice=frame["baseline_dice"] + frame["difference"]))
+    columns = ["set", "baseline", "case", "subgroup", "baseline_dice", "dice", "difference"]
+    return pd.concat(frames).reindex(columns=columns)
 
 
 def comparison_table(analysis: Analysis) -> pd.DataFrame:

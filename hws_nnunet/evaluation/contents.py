@@ -226,19 +226,17 @@ def _comparison(analysis: Analysis, place: int) -> Section:
 
 
 def _fine_table(analysis: Analysis, fine: Sequence[Paired], name: str, metric: Metric) -> Table:
-    frame, about = _paired(fine), ["label", "subgroup", "mean"]
-    means, failed = [], []
-    for each, key in ((analysis.sets[0].name, "baseline"), (name, "other")):
-        means.append(f"mean, {each}")
-        frame[means[-1]] = [getattr(one.figures["mean"], key) for one in fine]
-        if metric.key == "dice":
-            failed.append(f"failed, {each}")
-            cases = where(analysis.values, set=each, failed=1).groupby("label")["case"].agg(set)
-            frame[failed[-1]] = [len(cases.get(one.label, set()) & set(one.cases)) for one in fine]
-    keys = [*about, *means, *failed, "cases", "better", "worse", "wilcoxon_p_holm", "permutation_p_holm"]
-    headings = {key: _TITLES.get(key, key) for key in keys} | {"mean": "difference"}
+    frame = _paired(fine).rename(columns={"mean": "difference"})
+    both = {"baseline": analysis.sets[0].name, "other": name}
+    for key, each in both.items():
+        failed = where(analysis.values, set=each, failed=1)
+        frame[f"mean, {each}"] = [getattr(one.figures["mean"], key) for one in fine]
+        frame[f"failed, {each}"] = [where(failed, label=one.label)["case"].isin(one.cases).sum() for one in fine]
+    figures_of = ("mean", "failed") if metric.key == "dice" else ("mean",)
+    keys = ["label", "subgroup", "difference", *(f"{what}, {each}" for what in figures_of for each in both.values())]
+    keys += ["cases", "better", "worse", "wilcoxon_p_holm", "permutation_p_holm"]
     title = f"Differences in mean {metric.axis} by label and subgroup, largest loss first"
-    return _table(frame, headings, 2, title, digits=metric.digits)
+    return _table(frame, keys, 2, title, digits=metric.digits)
 
 
 def _paired_tables(paired: Sequence[Paired], metric: Metric) -> list[Table]:

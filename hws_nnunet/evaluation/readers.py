@@ -113,16 +113,16 @@ def _gather(
     cases, keys = list(counts.index), sorted(counts, key=_natural)
     counts = counts[keys].to_numpy()
     missing = "is missing; a structure that is empty in both reference and prediction has a Dice of NaN"
-    problems = [
+    problems = first_ten(
         f"case {cases[i]!r}, label {keys[j]!r}: "
         + (f"is there {counts[i, j]} times, expected once" if counts[i, j] else missing)
         for i, j in np.argwhere(counts != 1)
-    ]
+    )
     if problems:
-        raise ResultError(path, [*first_ten(problems), *notes])
+        raise ResultError(path, [*problems, *notes])
     group_of = frame[["case", "subgroup"]].dropna().drop_duplicates().set_index("case")["subgroup"]
     if twice := group_of.index[group_of.index.duplicated()].tolist():
-        raise ResultError(path, first_ten([f"case {case!r} is in two subgroups, expected one" for case in twice]))
+        raise ResultError(path, first_ten(f"case {case!r} is in two subgroups, expected one" for case in twice))
     arrays = {key: frame.pivot(index="case", columns="label", values=key)[keys].to_numpy() for key in MEASURES.values()}
     lacking = {key: None for key in ("hd95", "nsd") if not np.isfinite(arrays[key]).any()}
     return ResultSet(

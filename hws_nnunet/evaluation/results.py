@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,9 +157,9 @@ class ResultSet:
         return problems + self._places(unexplained, text, self.dice)
 
     def _places(self, wrong: np.ndarray, text: str, values: np.ndarray) -> list[str]:
-        places = np.argwhere(wrong)
         return first_ten(
-            [f"case {self.cases[i]!r}, label {self.labels[j]!r}: {text.format(values[i, j])}" for i, j in places]
+            f"case {self.cases[i]!r}, label {self.labels[j]!r}: {text.format(values[i, j])}"
+            for i, j in np.argwhere(wrong)
         )
 
 
@@ -168,10 +168,11 @@ def with_any(flags: np.ndarray) -> np.ndarray:
     return np.column_stack([flags, flags.any(axis=1)])
 
 
-def first_ten(problems: list[str]) -> list[str]:
+def first_ten(problems: Iterable[str]) -> list[str]:
     """Return problems of one kind for a message, no more than ten and how many more there are."""
-    rest = len(problems) - _MOST_NAMED
-    return [*problems[:_MOST_NAMED], f"... and {rest} more"] if rest > 0 else problems
+    named = list(problems)
+    rest = len(named) - _MOST_NAMED
+    return [*named[:_MOST_NAMED], f"... and {rest} more"] if rest > 0 else named
 
 
 def short_list(names: Sequence[str]) -> str:
