@@ -47,6 +47,11 @@ class Analysis:
         rows = self.comparisons[name, "dice"]
         return next(row for row in rows if row.label == AVERAGE and row.subgroup == ALL_CASES)
 
+    def wide(self, key: str) -> pd.DataFrame:
+        """Return a measure with a row a set, case and subgroup, and a column a label, the average last."""
+        found = self.values.pivot(index=["set", "case", "subgroup"], columns="label", values=key)
+        return found[list(self.sets[0].columns)]
+
     def find(self, **wanted: str) -> list[Row]:
         """Return the rows of ``statistics`` that hold some values."""
         return where(self.statistics, **wanted).to_dict("records")
@@ -198,8 +203,7 @@ def difference_table(analysis: Analysis) -> pd.DataFrame:
     """Return a row for each compared case: its average Dice in both sets, and the difference, worst first."""
     pd = needed("pandas")
     baseline, *others = (one.name for one in analysis.sets)
-    before = where(analysis.values, set=baseline, label=AVERAGE).rename(columns={"dice": "baseline_dice"})
-    before = before[["case", "subgroup", "baseline_dice"]]
+    before = analysis.wide("dice").loc[baseline, AVERAGE].rename("baseline_dice").reset_index()
     frames = [pd.DataFrame()]
     for name in others:
         whole = analysis.whole(name)

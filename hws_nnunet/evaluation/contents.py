@@ -134,10 +134,10 @@ def _distributions(analysis: Analysis, metric: Metric) -> Picture:
 
 
 def _cases(analysis: Analysis) -> Section:
-    values = analysis.values.replace({"subgroup": {ALL_CASES: "–"}})
-    missed = values[(values.missed == 1) & (values.label != AVERAGE)].groupby(["set", "case"])["label"].agg(", ".join)
-    wide = values.pivot(index=["case", "set", "subgroup"], columns="label", values="dice").reset_index()
-    wide = wide.merge(missed.rename("missed"), how="left", on=["set", "case"])
+    values = where(analysis.values, missed=1)
+    missed = values[values.label != AVERAGE].groupby(["set", "case"])["label"].agg(", ".join)
+    wide = analysis.wide("dice").reset_index().merge(missed.rename("missed"), how="left", on=["set", "case"])
+    wide = wide.sort_values(["case", "set"]).replace({"subgroup": {ALL_CASES: "–"}})
     columns = ("case", "set", "subgroup", "missed", AVERAGE, *analysis.sets[0].labels)
     table = _table(wide, columns, 4, "Dice of every case and structure", on_page=True, folded=True)
     text = "A click on a point of a figure, or on a case's name, shows the case here."

@@ -142,15 +142,13 @@ def distributions(analysis: Analysis, metric: Metric) -> Figure:
 
 def _averages(analysis: Analysis, metric: Metric) -> pd.DataFrame:
     """Return the average of each set and case as ``value``, with the ``text`` of its point: that and its structures."""
-    texts = {}
-    for (name, case), part in analysis.values.groupby(["set", "case"]):
-        found = dict(zip(part["label"], part[metric.key], strict=True))
-        first = _told(case, name, found.pop(AVERAGE), metric)
-        more = [f"{shown(label)} {value:.{metric.digits}f}" for label, value in found.items()]
-        texts[name, case] = "<br>".join([first, *more[: len(COLOURS)]])
-    found = where(analysis.values, label=AVERAGE).dropna(subset=metric.key)
-    text = [texts[key] for key in zip(found["set"], found["case"], strict=True)]
-    return found.assign(value=found[metric.key], text=text)
+    wide = analysis.wide(metric.key)
+    labels = [shown(label) for label in analysis.sets[0].labels]
+    texts = []
+    for (name, case, _), *values, average in wide.itertuples():
+        more = [f"{label} {value:.{metric.digits}f}" for label, value in zip(labels, values, strict=True)]
+        texts.append("<br>".join([_told(case, name, average, metric), *more[: len(COLOURS)]]))
+    return wide[[AVERAGE]].set_axis(["value"], axis=1).assign(text=texts).dropna().reset_index()
 
 
 def _points(part: pd.DataFrame) -> dict[str, list]:
