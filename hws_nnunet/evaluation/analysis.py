@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hws_nnunet.evaluation.comparison import Paired, common_cases, compare
+from hws_nnunet.evaluation.comparison import Paired, compare
 from hws_nnunet.evaluation.extra import needed
 from hws_nnunet.evaluation.results import AVERAGE, METRICS, Metric, ResultSet, short_list, with_any
 from hws_nnunet.evaluation.statistics import describe
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Row = dict[str, object]
 ALL_CASES = ""  # the subgroup of rows over all cases
-_KEYS = ["set", "metric", "subgroup", "label"]
 _HIGHER = {metric.key: metric.higher_is_better for metric in METRICS}
 
 
@@ -26,14 +25,15 @@ _HIGHER = {metric.key: metric.higher_is_better for metric in METRICS}
 class Analysis:
     """What a report says. The first set is the baseline of all comparisons.
 
-    ``groups`` holds the cases of each subgroup, none without subgroups. ``values`` has a row a set, measure, case and
-    label, the average too, with flags that are 0, 1, or NaN where they are not known. ``comparisons`` has a list for
-    each further set and measure, ``parts`` one of each label in each subgroup. ``statistics`` and ``gaps`` are as they
-    are written to CSV.
+    ``groups`` holds the cases of each subgroup, none without subgroups. ``values`` has a row a set, case and label, the
+    average too: measures and sizes, NaN where there are none, and flags that are 0, 1, or NaN where they are not known.
+    ``comparisons`` has a list for each further set and measure, ``parts`` one of each label in each subgroup.
+    ``statistics`` and ``gaps`` are as they are written to CSV.
     """
 
     sets: tuple[ResultSet, ...]
     groups: Mapping[str, Sequence[str]]
+    group_of: Mapping[str, str]
     threshold: float
     notes: tuple[str, ...]
     values: pd.DataFrame
@@ -42,10 +42,15 @@ class Analysis:
     comparisons: Mapping[tuple[str, str], Sequence[Paired]]
     parts: Mapping[tuple[str, str], Sequence[Paired]]
 
-    @property
-    def group_of(self) -> dict[str, str]:
-        """Return the subgroup of each case that has one."""
-        return groups_of_cases(self.groups)
+    def whole(self, name: str) -> Paired:
+        """Return the comparison of a further set's average Dice over all cases."""
+        rows = self.comparisons[name, "dice"]
+        return next(row for row in rows if row.label == AVERAGE and row.subgroup == ALL_CASES)
+
+    def wide(self, key: str) -> pd.DataFrame:
+        """Return a measure with a row a set, case and subgroup, and a column a label, the average last."""
+        found = self.values.pivot(index=["set", "case", "subgroup"], columns="label", values=key)
+        return found[list(self.sets[0].columns)]
 
     def find(self, **wanted: str) -> list[Row]:
         """Return the rows of ``statistics`` that hold some values."""
@@ -56,7 +61,7 @@ class Analysis:
         return next(iter(where(self.gaps, **wanted).to_dict("records")), None) if len(self.gaps) else None
 
 
-def where(frame: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+def where(frame: pd.DataFrame, **wanted: object) -> pd.DataFrame:
     """Return the rows of a frame that hold some values."""
     for key, value in wanted.items():
         frame = frame[frame[key] == value]
@@ -68,7 +73,6 @@ def analyse(
     groups: Mapping[str, Sequence[str]],
     *,
     threshold: float = 0.5,
-    notes: Sequence[str] = (),
     progress: bool = False,
 ) -> Analysis:
     """Compute all figures of a report.
@@ -77,18 +81,14 @@ def analyse(
         sets: at least one; the first is the baseline.
         groups: cases of each subgroup, from ``read_groups``; empty without subgroups.
         threshold: a case fails with a Dice below it, above 0 and at most 1.
-        notes: what people should know of the input; what is found here is added.
         progress: show bars on standard error.
 
     Raises:
         ResultError: a set shares no case with the baseline, or differs in its labels.
     """
     baseline, *others = sets
-    for other in others:
-        common_cases(baseline, other)  # complain before any long computation
-    pd = needed("pandas")
-    values = pd.concat([_values(one, metric, threshold) for one in sets for metric in one.metrics])
-    group_of = groups_of_cases(groups)
+    group_of = {case: group for group, cases in groups.items() for case in cases}
+    values = needed("pandas").concat([_values(one, threshold) for one in sets])
     values["subgroup"] = [group_of.get(case, ALL_CASES) for case in values["case"]]
     statistics = _statistics(values, sets, groups)
     pairs = [(other, m) for other in others for m in baseline.metrics if m in other.metrics]
@@ -96,55 +96,55 @@ def analyse(
         {(other.name, m.key): compare(baseline, other, groups, m, parts=parts, progress=progress) for other, m in pairs}
         for parts in (False, True)
     )
-    few = [f"{group} ({len(cases)})" for group, cases in groups.items() if len(cases) < 5]
-    notes = [*notes, *_notes(baseline, others)]
-    notes += [f"subgroups of fewer than five cases, whose figures say little: {', '.join(few)}"] if few else []
-    return Analysis(tuple(sets), groups, threshold, tuple(notes), values, statistics, _gaps(statistics), whole, parts)
+    notes = [*dict.fromkeys(note for one in sets for note in one.notes), *_notes(baseline, others)]
+    if few := [f"{group} ({len(cases)})" for group, cases in groups.items() if len(cases) < 5]:
+        notes.append(f"subgroups of fewer than five cases, whose figures say little: {', '.join(few)}")
+    gaps = _gaps(statistics)
+    return Analysis(tuple(sets), groups, group_of, threshold, tuple(notes), values, statistics, gaps, whole, parts)
 
 
-def groups_of_cases(groups: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return the subgroup of each case that has one."""
-    return {case: group for group, cases in groups.items() for case in cases}
+def _values(one: ResultSet, threshold: float) -> pd.DataFrame:
+    pd = needed("pandas")
+    keys = [*(metric.key for metric in one.metrics), "reference_size", "predicted_size"]
+    missed, invented = (np.where(one.sizes_known, with_any(flags), np.nan) for flags in (one.missed, one.invented))
+    columns = {key: one.values(key) for key in keys}
+    columns |= {"failed": one.failures(threshold).astype(float), "missed": missed, "invented": invented}
+    index = pd.MultiIndex.from_product([[one.name], one.cases, one.columns], names=["set", "case", "label"])
+    return pd.DataFrame({key: column.ravel() for key, column in columns.items()}, index).reset_index()
 
 
 def _statistics(values: pd.DataFrame, sets: Sequence[ResultSet], groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     pd = needed("pandas")
-    parts = {ALL_CASES: values, **{group: values[values["case"].isin(cases)] for group, cases in groups.items()}}
-    frame = pd.concat([part.assign(subgroup=group) for group, part in parts.items()])
-    orders = ([one.name for one in sets], list(_HIGHER), list(parts), sets[0].columns)
-    for key, order in zip(_KEYS, orders, strict=True):
+    frame = pd.concat([values.assign(subgroup=ALL_CASES), values[values["subgroup"] != ALL_CASES]])
+    for key, order in (("subgroup", [ALL_CASES, *groups]), ("label", sets[0].columns)):
         frame[key] = pd.Categorical(frame[key], order)
+    parts = [
+        (one.name, metric, *about, part)
+        for one in sets
+        for metric in one.metrics
+        for about, part in where(frame, set=one.name).groupby(["subgroup", "label"], observed=True)
+    ]
     rows = []
-    for about, part in frame.groupby(_KEYS, observed=True):
-        row: Row = dict(zip(_KEYS, about, strict=True))
-        row |= describe(part["value"].to_numpy(), higher_is_better=_HIGHER[row["metric"]])
-        row |= {"cases": int(row["cases"]), "left_out": int(part["value"].isna().sum())}
-        row |= {key: "" if part[key].isna().any() else int(part[key].sum()) for key in ("failed", "missed", "invented")}
+    for name, metric, group, label, part in parts:
+        row: Row = {"set": name, "metric": metric.key, "subgroup": group, "label": label}
+        row |= describe(part[metric.key].to_numpy(), higher_is_better=metric.higher_is_better)
+        row["left_out"] = int(part[metric.key].isna().sum())
+        for key in ("failed", "missed", "invented"):
+            row[key] = int(part[key].sum()) if metric.key == "dice" and part[key].notna().all() else ""
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _values(one: ResultSet, metric: Metric, threshold: float) -> pd.DataFrame:
-    pd = needed("pandas")
-    index = pd.MultiIndex.from_product([one.cases, one.columns], names=["case", "label"])
-    flags = {"failed": one.failures(threshold), "missed": with_any(one.missed), "invented": with_any(one.invented)}
-    told = {key: metric.key == "dice" and (key == "failed" or one.sizes_known) for key in flags}
-    columns = {key: np.where(told[key], flag, np.nan).ravel() for key, flag in flags.items()}
-    columns["value"] = one.values(metric.key).ravel()
-    return pd.DataFrame(columns, index).reset_index().assign(set=one.name, metric=metric.key)
 
 
 def _gaps(statistics: pd.DataFrame) -> pd.DataFrame:
     known = statistics[(statistics["subgroup"] != ALL_CASES) & (statistics["cases"] > 0)]
     gaps = []
-    for about, part in known.groupby(["set", "metric", "label"], sort=False):
-        higher = _HIGHER[about[1]]
-        for key in ("mean", "p10" if higher else "p90") if len(part) > 1 else ():
-            ends = part.loc[part[key].idxmin()], part.loc[part[key].idxmax()]
-            row: Row = {**dict(zip(("set", "metric", "label"), about, strict=True)), "statistic": key}
-            for name, end in zip(("worst", "best"), ends if higher else ends[::-1], strict=True):
-                row |= {name: end["subgroup"], f"{name}_cases": end["cases"], f"{name}_value": end[key]}
-            gaps.append({**row, "gap": abs(row["best_value"] - row["worst_value"])})
+    for (name, metric, label), part in known.groupby(["set", "metric", "label"], sort=False):
+        for key in ("mean", "p10" if _HIGHER[metric] else "p90") if len(part) > 1 else ():
+            row: Row = {"set": name, "metric": metric, "label": label, "statistic": key}
+            ends = part.loc[[part[key].idxmin(), part[key].idxmax()]].to_dict("records")
+            for which, end in zip(("worst", "best"), ends if _HIGHER[metric] else ends[::-1], strict=True):
+                row |= {which: end["subgroup"], f"{which}_cases": end["cases"], f"{which}_value": end[key]}
+            gaps.append(row | {"gap": ends[1][key] - ends[0][key]})
     return needed("pandas").DataFrame(gaps)
 
 
@@ -154,15 +154,15 @@ def worst_cases(one: ResultSet, metric: Metric, *, most: int = 10) -> list[Row]:
     Each row has ``case``, ``value``, the case's worst labels, of one value, with it as ``label`` and ``label_value``,
     and ``missed``, its missed structures.
     """
-    values = one.values(metric.key)
-    sign = 1 if metric.higher_is_better else -1
-    order = [i for i in np.argsort(sign * values[:, -1], kind="stable") if np.isfinite(values[i, -1])][:most]
+    values = one.frame(metric.key)
     rows = []
-    for i in order:
-        worst = sign * np.nanmin(sign * values[i, :-1])
-        labels, missed = (", ".join(np.array(one.labels)[flags]) for flags in (values[i, :-1] == worst, one.missed[i]))
-        about = {"case": one.cases[i], "value": float(values[i, -1])}
-        rows.append({**about, "label": labels, "label_value": float(worst), "missed": missed})
+    order = values[AVERAGE].dropna().sort_values(ascending=metric.higher_is_better, kind="stable")
+    for case, average in order.head(most).items():
+        labels = values.loc[case, list(one.labels)]
+        worst = labels.min() if metric.higher_is_better else labels.max()
+        missed = np.array(one.labels)[one.missed[values.index.get_loc(case)]]
+        row = {"case": case, "value": average, "label": ", ".join(labels.index[labels == worst]), "label_value": worst}
+        rows.append(row | {"missed": ", ".join(missed)})
     return rows
 
 
@@ -194,38 +194,36 @@ def _notes(baseline: ResultSet, others: Sequence[ResultSet]) -> list[str]:
 
 def case_table(analysis: Analysis) -> pd.DataFrame:
     """Return a row for each set, case and label, as a table that a report can be made from again."""
-    pd = needed("pandas")
-    names = {"dice": "Dice", "hd95": "HD95", "nsd": "NSD", "reference_size": "n_ref", "predicted_size": "n_pred"}
-    frames = []
-    for one in analysis.sets:
-        arrays = {name: getattr(one, key) for key, name in names.items() if getattr(one, key) is not None}
-        index = pd.MultiIndex.from_product([one.cases, one.labels], names=["case", "label"])
-        frame = pd.DataFrame({name: values.ravel() for name, values in arrays.items()}, index).reset_index()
-        frames.append(frame.assign(set=one.name, subgroup=frame["case"].map(analysis.group_of)))
-    found = pd.concat(frames)
-    return found[[c for c in ("set", "case", "subgroup", "label", *names.values()) if c in found]]
+    names = {metric.key: metric.heading for metric in METRICS} | {"reference_size": "n_ref", "predicted_size": "n_pred"}
+    columns = [key for key in ("set", "case", "subgroup", "label", *names) if key in analysis.values]
+    return analysis.values.loc[analysis.values["label"] != AVERAGE, columns].rename(columns=names)
 
 
 def difference_table(analysis: Analysis) -> pd.DataFrame:
     """Return a row for each compared case: its average Dice in both sets, and the difference, worst first."""
     pd = needed("pandas")
-    baseline = analysis.sets[0]
+    baseline, *others = (one.name for one in analysis.sets)
+    before = analysis.wide("dice").loc[baseline, AVERAGE].rename("baseline_dice").reset_index()
     frames = [pd.DataFrame()]
-    for (name, key), rows in analysis.comparisons.items():
-        if key == "dice":
-            (whole,) = (row for row in rows if (row.label, row.subgroup) == (AVERAGE, ALL_CASES))
-            frame = pd.DataFrame({"set": name, "baseline": baseline.name, "case": whole.cases})
-            frame["subgroup"] = [analysis.group_of.get(case, "") for case in whole.cases]
-            frame["baseline_dice"] = baseline.values(key)[baseline.chosen(whole.cases), -1]
-            frame["dice"] = frame["baseline_dice"] + whole.differences
-            frames.append(frame.assign(difference=whole.differences).sort_values("difference", kind="stable"))
-    return pd.concat(frames)
+    for name in others:
+        whole = analysis.whole(name)
+        changes = pd.DataFrame({"case": whole.cases, "difference": whole.differences})
+        frame = before.merge(changes, on="case").sort_values("difference", kind="stable")
+        frames.append(frame.assign(set=name, baseline=baseline, dice=frame["baseline_dice"] + frame["difference"]))
+    columns = ["set", "baseline", "case", "subgroup", "baseline_dice", "dice", "difference"]
+    return pd.concat(frames).reindex(columns=columns)
 
 
 def comparison_table(analysis: Analysis) -> pd.DataFrame:
     """Return a row for each comparison, label, subgroup and figure."""
-    rows = []
-    for (name, key), compared in analysis.comparisons.items():
-        about = {"set": name, "baseline": analysis.sets[0].name, "metric": key}
-        rows += [{**about, **row} for one in (*compared, *analysis.parts[name, key]) for row in one.rows()]
+    rows = [
+        {"set": name, "baseline": analysis.sets[0].name, "metric": metric}
+        | one.counts()
+        | {"statistic": key, "baseline_value": found.baseline, "value": found.other}
+        | {"difference": found.difference, "low": found.low, "high": found.high}
+        | one.tests()
+        for (name, metric), compared in analysis.comparisons.items()
+        for one in (*compared, *analysis.parts[name, metric])
+        for key, found in one.figures.items()
+    ]
     return needed("pandas").DataFrame(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hws_nnunet.evaluation.analysis import ALL_CASES, Analysis, where
@@ -51,11 +51,12 @@ def disagreeing(rows: Iterable[Paired]) -> list[Paired]:
 def _answer(analysis: Analysis, other: ResultSet) -> Answer:
     baseline = analysis.sets[0]
     overall = analysis.comparisons[other.name, "dice"]
-    (whole,) = (row for row in overall if (row.label, row.subgroup) == (AVERAGE, ALL_CASES))
+    whole = analysis.whole(other.name)
     fine = pieces(analysis, other.name, "dice")
     losing, gaining = ([row for row in fine if row.sure and row.gain * sign > 0] for sign in (-1, 1))
     mean = whole.figures["mean"]
-    helped = f"mean Dice {_moves(mean.difference)} from {mean.baseline:.3f} to {mean.other:.3f}, {_points(whole)}; "
+    moves = "rises" if mean.difference > 0 else "falls" if mean.difference < 0 else "stays"
+    helped = f"Mean Dice {moves} from {mean.baseline:.3f} to {mean.other:.3f}, {_points(whole)}; "
     helped += f"the 10th percentile moves by {_points(whole, 'p10')}; of {len(whole.cases)} cases {whole.better} are "
     helped += f"better, {whole.worse} worse. "
     groups = sorted((row for row in overall if row.subgroup != ALL_CASES), key=lambda row: row.gain)
@@ -64,7 +65,7 @@ def _answer(analysis: Analysis, other: ResultSet) -> Answer:
         helped += f"By subgroup: {'; '.join(f'{row.subgroup} {_points(row)}' for row in named)}. "
     points = [
         ("Failed most:", _failed_most(analysis, [baseline, other])),
-        ("Helped?", f"{helped[0].upper()}{helped[1:]}Gains: {_list(gaining[::-1], fine[::-1], 'gain')}"),
+        ("Helped?", f"{helped}Gains: {_list(gaining[::-1], fine[::-1], 'gain')}"),
         ("Cost:", f"{_list(losing, fine, 'loss')} {_failures(analysis, baseline, other, rises=mean.difference > 0)}"),
         ("Cannot be concluded:", _open(analysis, fine, overall)),
     ]
@@ -73,8 +74,8 @@ def _answer(analysis: Analysis, other: ResultSet) -> Answer:
 
 def _failed_most(analysis: Analysis, sets: list[ResultSet]) -> str:
     """Tell the subgroup of the lowest mean Dice, and its structure of the lowest, under the last of some sets."""
-    dice = where(analysis.statistics, metric="dice")
-    last = where(dice, set=sets[-1].name).dropna(subset="mean")
+    names = [one.name for one in sets]
+    last = where(analysis.statistics, metric="dice", set=names[-1]).dropna(subset="mean")
     averages = where(last, label=AVERAGE)
     averages = averages[averages.subgroup != ALL_CASES] if len(analysis.groups) > 1 else averages
     if averages.empty:
@@ -82,26 +83,19 @@ def _failed_most(analysis: Analysis, sets: list[ResultSet]) -> str:
     group = averages.loc[averages["mean"].idxmin(), "subgroup"]
     labels = where(last[last.label != AVERAGE], subgroup=group)
     label = labels.loc[labels["mean"].idxmin(), "label"]
-    whole, part = (
-        [
-            (one.name, row)
-            for one in sets
-            for row in analysis.find(set=one.name, metric="dice", label=of, subgroup=group)
-        ]
-        for of in (AVERAGE, label)
-    )
-    means = (" and ".join(f"{row['mean']:.3f} ({name})" for name, row in rows) for rows in (whole, part))
+    found = [row for row in analysis.find(metric="dice", subgroup=group) if row["set"] in names]
+    whole, part = ([row for row in found if row["label"] == of] for of in (AVERAGE, label))
+    means = (" and ".join(f"{row['mean']:.3f} ({row['set']})" for row in rows) for rows in (whole, part))
     who = "all cases, as no subgroups were given" if group == ALL_CASES else group
     text = f"{who}, mean Dice {next(means)}; its worst structure is {label}, {next(means)}"
-    failed = " and ".join(f"{row['failed']} of {row['cases']} ({name})" for name, row in part)
+    failed = " and ".join(f"{row['failed']} of {row['cases']} ({row['set']})" for row in part)
     return f"{text}, failed (below {analysis.threshold:g}, or missed) in {failed} cases."
 
 
 def _failures(analysis: Analysis, baseline: ResultSet, other: ResultSet, *, rises: bool) -> str:
     """Tell what fails under both sets, over the cases of both, and where."""
     both = set(baseline.cases) & set(other.cases)
-    values = where(analysis.values, metric="dice")
-    values = values[(values["failed"] == 1) & values["case"].isin(both)]
+    values = analysis.values[(analysis.values["failed"] == 1) & analysis.values["case"].isin(both)]
     texts = []
     for what, rows in (
         ("Failed cases, by average or a missed structure", where(values, label=AVERAGE)),
@@ -116,7 +110,7 @@ def _failures(analysis: Analysis, baseline: ResultSet, other: ResultSet, *, rise
     return " ".join(texts)
 
 
-def _open(analysis: Analysis, fine: list[Paired], overall: list[Paired]) -> str:
+def _open(analysis: Analysis, fine: Sequence[Paired], overall: Sequence[Paired]) -> str:
     text = ""
     if unsure := sum(not row.sure for row in fine):
         text += f"whether anything changed in {unsure} of {len(fine)} {_what(fine)} (p above {LEVEL:g} after Holm). "
@@ -141,12 +135,8 @@ def _list(rows: list[Paired], among: list[Paired], kind: str) -> str:
     return what + "; ".join(named) + ("; ..." if len(rows) > _MOST else ".")
 
 
-def _what(rows: list[Paired]) -> str:
+def _what(rows: Sequence[Paired]) -> str:
     return "structures" if all(row.subgroup == ALL_CASES for row in rows) else "structures by subgroup"
-
-
-def _moves(difference: float) -> str:
-    return "rises" if difference > 0 else "falls" if difference < 0 else "stays"
 
 
 def _points(row: Paired, figure: str = "mean") -> str:

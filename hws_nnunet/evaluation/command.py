@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from hws_nnunet.evaluation.analysis import ALL_CASES
 from hws_nnunet.evaluation.report import HTML, write_report
 from hws_nnunet.evaluation.results import AVERAGE
 from hws_nnunet.evaluation.tables import open_table, parse_columns
@@ -54,7 +54,7 @@ def _names(path: Path, columns: Mapping[str, str] | None) -> list[str]:
     return [path.stem if fold is None else fold.resolve().parent.name.split("__")[0]]
 
 
-def run_report(arguments: Sequence[str], out: Path | None, *, columns: str | None = None, **options: object) -> None:
+def run_report(arguments: Sequence[str], out: Path | None, *, columns: str | None = None, **options: Any) -> None:
     """Write a report with progress bars and print Dice of each set and subgroup; options are ``write_report``'s.
 
     Without ``out`` it goes into the fold's folder where one alone is given, else into the current one. ``columns`` are
@@ -68,13 +68,13 @@ def run_report(arguments: Sequence[str], out: Path | None, *, columns: str | Non
     folder = write_report(results, out, progress=True, columns=named, **options)
     with open(folder / "statistics.csv", newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "dice" and row["label"] == AVERAGE]
-    names = ("set", "subgroup", "cases", "mean", "p10", "min", "cvar_10", "failed")
-    lines = [("set", "subgroup", "cases", "mean", "10th perc.", "worst", "CVaR 10 %", "failed")]
+    heads = {key: key for key in ("set", "subgroup", "cases", "mean")}
+    heads |= {"p10": "10th perc.", "min": "worst", "cvar_10": "CVaR 10 %", "failed": "failed"}
+    lines = [list(heads.values())]
     for row in rows:
-        row["subgroup"] = "all cases" if row["subgroup"] == ALL_CASES else row["subgroup"]
-        for key in ("mean", "p10", "min", "cvar_10"):
-            row[key] = f"{float(row[key]):.3f}" if row[key] else "-"
-        lines.append(tuple(row[name] for name in names))
+        row["subgroup"] = row["subgroup"] or "all cases"
+        row |= {key: f"{float(row[key]):.3f}" if row[key] else "-" for key in ("mean", "p10", "min", "cvar_10")}
+        lines.append([row[key] for key in heads])
     print("Dice, average of a case's labels")
     print("\n".join(aligned(lines, words=(0, 1))))
     print(f"wrote {folder / HTML}")

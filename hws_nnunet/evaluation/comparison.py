@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy import stats
@@ -74,15 +75,15 @@ class Paired:
     def _sign(self) -> int:
         return 1 if self.metric.higher_is_better else -1
 
-    def rows(self) -> list[dict[str, object]]:
-        """Return a row a figure, as a table has them."""
-        about = {"subgroup": self.subgroup, "label": self.label, "cases": len(self.cases), "left_out": self.left_out}
-        about |= {"better": self.better, "worse": self.worse}
-        tests = {"wilcoxon_p": self.wilcoxon, "wilcoxon_p_holm": self.wilcoxon_holm}
-        tests |= {"permutation_p": self.permutation, "permutation_p_holm": self.permutation_holm}
-        keys = ("baseline_value", "value", "difference", "low", "high")
-        figures = {name: dict(zip(keys, vars(found).values(), strict=True)) for name, found in self.figures.items()}
-        return [{**about, "statistic": name, **found, **tests} for name, found in figures.items()]
+    def counts(self) -> dict[str, object]:
+        """Return what it is of, and numbers of cases, as tables have them."""
+        found = {"subgroup": self.subgroup, "label": self.label, "cases": len(self.cases), "left_out": self.left_out}
+        return found | {"better": self.better, "worse": self.worse}
+
+    def tests(self) -> dict[str, float]:
+        """Return the p values, as tables have them."""
+        found = {"wilcoxon_p": self.wilcoxon, "wilcoxon_p_holm": self.wilcoxon_holm}
+        return found | {"permutation_p": self.permutation, "permutation_p_holm": self.permutation_holm}
 
 
 def common_cases(baseline: ResultSet, other: ResultSet) -> tuple[str, ...]:
@@ -139,47 +140,42 @@ def compare(
     Raises:
         ResultError: the sets share no case, or differ in their labels.
     """
+    pd = needed("pandas")
     both = common_cases(baseline, other)
-    order = [other.columns.index(label) for label in baseline.columns]
-    one = baseline.values(metric.key)[baseline.chosen(both)]
-    two = other.values(metric.key)[other.chosen(both)][:, order]
-    members_of = {group: np.isin(both, list(cases)) for group, cases in groups.items()}
-    wanted = [] if parts else [(label, "", np.ones(len(both), bool)) for label in baseline.columns]
-    labels = baseline.labels if parts else (AVERAGE,)
-    wanted += [(label, group, members) for group, members in members_of.items() for label in labels]
-    bar = tqdm(wanted, desc=f"comparing {metric.title}", unit="row", disable=not (progress and wanted))
+    members = {group: [case for case in both if case in set(cases)] for group, cases in groups.items()}
+    if parts:
+        wanted = [(label, group) for group in members for label in baseline.labels]
+    else:
+        wanted = [(label, "") for label in baseline.columns] + [(AVERAGE, group) for group in members]
+    members[""] = list(both)
+    wanted = [(label, group) for label, group in wanted if members[group]]
+    frames = [one.frame(metric.key) for one in (baseline, other)]
     rows = []
-    for label, group, members in bar:
-        column = baseline.columns.index(label)
-        if members.any():
-            values = one[members, column], two[members, column]
-            rows.append(_row(metric, label, group, np.array(both)[members], *values))
-    return _corrected(rows)
-
-
-def _row(metric: Metric, label: str, group: str, cases: np.ndarray, one: np.ndarray, two: np.ndarray) -> Paired:
-    known = np.isfinite(one) & np.isfinite(two)
-    one, two, names = one[known], two[known], tuple(map(str, cases[known]))
-    differences = two - one
-    differences[np.abs(differences) <= _SAME] = 0
-    figures = _figures(one, two, metric.higher_is_better)
-    return Paired(metric, label, group, names, int((~known).sum()), differences, figures, *_tests(differences))
+    for label, group in tqdm(wanted, desc=f"comparing {metric.title}", unit="row", disable=not (progress and wanted)):
+        pairs = pd.concat([frame.loc[members[group], label] for frame in frames], axis=1).dropna()
+        one, two = pairs.to_numpy().T
+        differences = np.where(np.abs(two - one) <= _SAME, 0, two - one)
+        figures, left_out = _figures(one, two, metric.higher_is_better), len(members[group]) - len(pairs)
+        rows.append(
+            Paired(metric, label, group, tuple(pairs.index), left_out, differences, figures, *_tests(differences))
+        )
+    corrected = _holm([row.wilcoxon for row in rows]), _holm([row.permutation for row in rows])
+    return [
+        replace(row, wilcoxon_holm=wilcoxon, permutation_holm=permutation)
+        for row, wilcoxon, permutation in zip(rows, *corrected, strict=True)
+    ]
 
 
 def _figures(one: np.ndarray, two: np.ndarray, higher_is_better: bool) -> dict[str, Difference]:
-    names = tail_names(higher_is_better)
-    if not one.size:
-        return {name: Difference(*[float("nan")] * 5) for name in names}
-
-    def figures(values: np.ndarray, axis: int = -1) -> np.ndarray:
-        return tail(values, higher_is_better=higher_is_better, axis=axis)
-
-    low = high = np.full(len(names), np.nan)
+    names, figures = tail_names(higher_is_better), partial(tail, higher_is_better=higher_is_better)
+    found = np.full((5, len(names)), np.nan)
+    if one.size:
+        found[:3] = figures(one), figures(two), figures(two) - figures(one)
     if one.size > 1:
         # Percentile intervals: the acceleration that BCa needs is a jackknife, which fails for percentiles.
         interval = stats.bootstrap(
             (one, two),
-            lambda a, b, axis: figures(b, axis) - figures(a, axis),
+            lambda a, b, axis: figures(b, axis=axis) - figures(a, axis=axis),
             paired=True,
             vectorized=True,
             n_resamples=RESAMPLES,
@@ -187,10 +183,8 @@ def _figures(one: np.ndarray, two: np.ndarray, higher_is_better: bool) -> dict[s
             method="percentile",
             rng=np.random.default_rng(SEED),
         ).confidence_interval
-        low, high = interval.low, interval.high
-    first, second = figures(one), figures(two)
-    columns = zip(first, second, second - first, low, high, strict=True)
-    return {name: Difference(*map(float, row)) for name, row in zip(names, columns, strict=True)}
+        found[3:] = interval.low, interval.high
+    return {name: Difference(*column) for name, column in zip(names, found.T.tolist(), strict=True)}
 
 
 def _tests(differences: np.ndarray) -> tuple[float, float]:
@@ -200,31 +194,26 @@ def _tests(differences: np.ndarray) -> tuple[float, float]:
     if not differences.any():
         return 1.0, 1.0
     # Differences that are equal but for the last bits are ties.
-    wilcoxon = stats.wilcoxon(np.round(differences, 9)).pvalue
-    return float(wilcoxon), _sign_flips(differences)
-
-
-def _sign_flips(differences: np.ndarray) -> float:
+    wilcoxon = stats.wilcoxon(np.round(differences, 9))
     if differences.size <= EXACT:
         options = {"permutation_type": "samples", "vectorized": True, "n_resamples": np.inf}
-        return float(stats.permutation_test((differences,), np.mean, **options).pvalue)
-    rng = np.random.default_rng(SEED)
+        permutation = stats.permutation_test((differences,), np.mean, **options)
+    else:
+        rng = np.random.default_rng(SEED)
 
-    def flipped(size: tuple[int, ...]) -> np.ndarray:
-        return differences * (2 * rng.integers(0, 2, size, dtype=np.int8) - 1)
+        def flipped(size: tuple[int, ...]) -> np.ndarray:
+            return differences * (2 * rng.integers(0, 2, size, dtype=np.int8) - 1)
 
-    # Many times quicker than permutation_test, which draws each sign by sorting.
-    return float(
-        stats.monte_carlo_test(differences, flipped, np.mean, vectorized=True, n_resamples=PERMUTATIONS).pvalue
-    )
+        # Many times quicker than permutation_test, which draws each sign by sorting.
+        options = {"vectorized": True, "n_resamples": PERMUTATIONS}
+        permutation = stats.monte_carlo_test(differences, flipped, np.mean, **options)
+    return float(wilcoxon.pvalue), float(permutation.pvalue)
 
 
-def _corrected(rows: list[Paired]) -> list[Paired]:
-    multipletests = needed("statsmodels.stats.multitest").multipletests
-    for test in ("wilcoxon", "permutation"):
-        p = np.array([getattr(row, test) for row in rows])
-        known = np.isfinite(p)
-        if known.any():
-            p[known] = multipletests(p[known], method="holm")[1]
-        rows = [replace(row, **{f"{test}_holm": float(holm)}) for row, holm in zip(rows, p, strict=True)]
-    return rows
+def _holm(p: list[float]) -> list[float]:
+    """Return p values corrected for their number; those that are unknown (NaN) do not count."""
+    found = np.array(p)
+    known = np.isfinite(found)
+    if known.any():
+        found[known] = needed("statsmodels.stats.multitest").multipletests(found[known], method="holm")[1]
+    return found.tolist()

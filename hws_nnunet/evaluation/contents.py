@@ -5,18 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hws_nnunet.evaluation import figures
-from hws_nnunet.evaluation.analysis import Analysis, Row, difference_table, where, worst_cases
+from hws_nnunet.evaluation.analysis import ALL_CASES, Analysis, difference_table, where, worst_cases
 from hws_nnunet.evaluation.answers import Answer, answers, disagreeing, piece_name, pieces
 from hws_nnunet.evaluation.comparison import Paired
+from hws_nnunet.evaluation.extra import needed
 from hws_nnunet.evaluation.results import AVERAGE, METRICS, Metric
 from hws_nnunet.evaluation.rules import rules
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MOST_CHANGED = 10
 _ORDINAL = {"p5": "5th", "p10": "10th", "p25": "25th", "p75": "75th", "p90": "90th", "p95": "95th"}
 _TITLES = {"sd": "SD", "iqr": "IQR", "cvar_10": "CVaR 10 %", "left_out": "left out"}
 _TITLES |= {key: f"{ordinal} perc." for key, ordinal in _ORDINAL.items()}
+_TITLES |= {"wilcoxon_p": "Wilcoxon p", "wilcoxon_p_holm": "Wilcoxon, Holm"}
+_TITLES |= {"permutation_p": "permutation p", "permutation_p_holm": "permutation, Holm"}
 
 
 @dataclass(frozen=True)
@@ -72,16 +79,12 @@ def signed(value: float, metric: Metric) -> str:
 
 
 def _table(
-    rows: Sequence[Row], keys: Sequence[str] | Mapping[str, str], names: int, title: str, **more: object
+    frame: pd.DataFrame, keys: Sequence[str] | Mapping[str, str], names: int, title: str, digits: int = 3, **more: bool
 ) -> Table:
-    """Lay rows out: ``keys`` of the columns, perhaps with headings; ``digits`` and ``folded`` may be given."""
-    digits = more.pop("digits", 3)
-    headings = keys.values() if isinstance(keys, Mapping) else (_TITLES.get(key, key) for key in keys)
-    cells = [
-        tuple("all cases" if (key, row[key]) == ("subgroup", "") else number(row[key], digits) for key in keys)
-        for row in rows
-    ]
-    return Table(tuple(headings), tuple(cells), names, title, **more)
+    """Lay a frame out: ``keys`` of the columns, perhaps with headings; ``folded`` and ``on_page`` may be given."""
+    headings = keys.values() if isinstance(keys, Mapping) else [_TITLES.get(key, key) for key in keys]
+    columns = [[number(value, digits) for value in frame[key]] for key in keys]
+    return Table(tuple(headings), tuple(zip(*columns, strict=True)), names, title, **more)
 
 
 def sections(analysis: Analysis, *, tolerance: float) -> list[Section]:
@@ -125,28 +128,28 @@ def _sources(analysis: Analysis) -> Section:
 def _distributions(analysis: Analysis, metric: Metric) -> Picture:
     caption = (
         f"{metric.title} of each case, by subgroup: a point a case, moved sideways to be seen; boxes: quartiles and "
+        "median, whiskers: 5th to 95th percentile, all interpolated, so that they need not end at a case"
     )
-    caption += "median, whiskers: 5th to 95th percentile, all interpolated, so that they need not end at a case"
     return Picture(figures.distributions(analysis, metric), caption, f"the tables of {metric.title}, and Cases")
 
 
 def _cases(analysis: Analysis) -> Section:
-    values = where(analysis.values, metric="dice").replace({"subgroup": {"": "–"}})
-    missed = values[(values.missed == 1) & (values.label != AVERAGE)].groupby(["set", "case"])["label"].agg(", ".join)
-    wide = values.pivot(index=["case", "set", "subgroup"], columns="label", values="value").reset_index()
-    rows = wide.merge(missed.rename("missed"), how="left", on=["set", "case"]).to_dict("records")
+    values = where(analysis.values, missed=1)
+    missed = values[values.label != AVERAGE].groupby(["set", "case"])["label"].agg(", ".join)
+    wide = analysis.wide("dice").reset_index().merge(missed.rename("missed"), how="left", on=["set", "case"])
+    wide = wide.sort_values(["case", "set"]).replace({"subgroup": {ALL_CASES: "–"}})
     columns = ("case", "set", "subgroup", "missed", AVERAGE, *analysis.sets[0].labels)
-    table = _table(rows, columns, 4, "Dice of every case and structure", on_page=True, folded=True)
+    table = _table(wide, columns, 4, "Dice of every case and structure", on_page=True, folded=True)
     text = "A click on a point of a figure, or on a case's name, shows the case here."
     return Section("Cases", text=(text,), tables=(table,))
 
 
 def _metric(analysis: Analysis, metric: Metric) -> Section:
     tail = ("p25", "p10", "p5", "min") if metric.higher_is_better else ("p75", "p90", "p95", "max")
-    keys = ("cases", "mean", "sd", "median", "iqr", *tail, "cvar_10")
-    keys += (("failed", "missed", "invented") if metric.key == "dice" else ()) + ("left_out",)
-    rows = where(analysis.statistics, metric=metric.key)
-    average, labels = (rows[flags].to_dict("records") for flags in (rows.label == AVERAGE, rows.label != AVERAGE))
+    flags = ("failed", "missed", "invented") if metric.key == "dice" else ()
+    keys = ("cases", "mean", "sd", "median", "iqr", *tail, "cvar_10", *flags, "left_out")
+    rows = where(analysis.statistics, metric=metric.key).replace({"subgroup": {ALL_CASES: "all cases"}})
+    average, labels = rows[rows.label == AVERAGE], rows[rows.label != AVERAGE]
     better, title, digits = ("Higher" if metric.higher_is_better else "Lower"), metric.title, metric.digits
     text = [f"{better} is better. CVaR: the mean of the worst 10 % of the cases."]
     tables = [_table(average, ("set", "subgroup", *keys), 2, f"{title}, average of a case's labels", digits=digits)]
@@ -161,21 +164,22 @@ def _metric(analysis: Analysis, metric: Metric) -> Section:
         columns = {key: key for key in ("set", "label")} | {"statistic": "figure", "worst": "worst subgroup"}
         columns |= {"best": "best subgroup", "worst_cases": "cases", "worst_value": "worst", "best_cases": "cases "}
         columns |= {"best_value": "best", "gap": "gap"}
-        found = gaps.replace({"statistic": _TITLES}).to_dict("records")
-        tables.append(_table(found, columns, 5, f"{title}: gaps between subgroups", digits=digits, folded=True))
+        gaps = gaps.replace({"statistic": _TITLES})
+        tables.append(_table(gaps, columns, 5, f"{title}: gaps between subgroups", digits=digits, folded=True))
     about = ("label", "set", "subgroup", *keys)
     tables.append(_table(labels, about, 3, f"{title} of each label", digits=digits, folded=len(analysis.groups) > 0))
     return Section(metric.axis, text=tuple(text), tables=tuple(tables), pictures=(_distributions(analysis, metric),))
 
 
 def _worst(analysis: Analysis) -> Section:
-    metric, group_of = METRICS[0], analysis.group_of
+    metric = METRICS[0]
     columns = {"case": "case", "subgroup": "subgroup", "label": "worst label", "missed": "missed"}
     columns |= {"value": "average Dice", "label_value": "Dice of the worst label"}
     tables, pictures = [], []
     for one in analysis.sets:
-        rows = [row | {"subgroup": group_of.get(row["case"], "–")} for row in worst_cases(one, metric)]
-        tables.append(_table(rows, columns, 4, one.name))
+        frame = needed("pandas").DataFrame(worst_cases(one, metric), columns=list(columns))
+        frame["subgroup"] = [analysis.group_of.get(case, "–") for case in frame["case"]]
+        tables.append(_table(frame, columns, 4, one.name))
         caption = f"Worst cases of {one.name}: bars: averages, their pattern the subgroup; marks: structures"
         pictures.append(
             Picture(figures.worst(analysis, one, metric), caption, f"the table {one.name} below, and Cases")
@@ -197,13 +201,13 @@ def _comparison(analysis: Analysis, place: int) -> Section:
     columns = {"case": "case", "subgroup": "subgroup", "baseline_dice": baseline.name, "dice": other.name}
     columns |= {"change": "difference"}
     changed = changed.assign(change=[signed(value, METRICS[0]) for value in changed.difference])
-    changed = changed.replace({"subgroup": {"": "–"}})
+    changed = changed.replace({"subgroup": {ALL_CASES: "–"}})
     for title, rows in (
         ("Cases that got worse most", changed[changed.difference < 0]),
         ("Cases that got better most", changed[changed.difference > 0][::-1]),
     ):
         if len(rows):
-            tables.append(_table(rows.head(_MOST_CHANGED).to_dict("records"), columns, 2, title))
+            tables.append(_table(rows.head(_MOST_CHANGED), columns, 2, title))
     better, worse = (changed.difference > 0).sum(), (changed.difference < 0).sum()
     text = [
         f"Differences are {other.name} less {baseline.name}, case by case, over the cases of both; in brackets 95 % "
@@ -222,38 +226,41 @@ def _comparison(analysis: Analysis, place: int) -> Section:
 
 
 def _fine_table(analysis: Analysis, fine: Sequence[Paired], name: str, metric: Metric) -> Table:
-    both = analysis.sets[0].name, name
-    values = where(analysis.values, metric="dice").query("failed == 1")
-    rows = []
-    for one in fine:
-        found, failed = one.figures["mean"], values[(values.label == one.label) & values.case.isin(one.cases)]
-        row: Row = {"label": one.label, "subgroup": one.subgroup, "difference": _interval(one, "mean")}
-        row |= {f"mean, {each}": value for each, value in zip(both, (found.baseline, found.other), strict=True)}
-        row |= {f"failed, {each}": len(where(failed, set=each)) for each in both} if metric.key == "dice" else {}
-        row |= {"cases": len(one.cases), "better": one.better, "worse": one.worse}
-        row |= {"Wilcoxon, Holm": p_value(one.wilcoxon_holm), "permutation, Holm": p_value(one.permutation_holm)}
-        rows.append(row)
+    frame = _paired(fine).rename(columns={"mean": "difference"})
+    both = {"baseline": analysis.sets[0].name, "other": name}
+    for key, each in both.items():
+        failed = where(analysis.values, set=each, failed=1)
+        frame[f"mean, {each}"] = [getattr(one.figures["mean"], key) for one in fine]
+        frame[f"failed, {each}"] = [where(failed, label=one.label)["case"].isin(one.cases).sum() for one in fine]
+    figures_of = ("mean", "failed") if metric.key == "dice" else ("mean",)
+    keys = ["label", "subgroup", "difference", *(f"{what}, {each}" for what in figures_of for each in both.values())]
+    keys += ["cases", "better", "worse", "wilcoxon_p_holm", "permutation_p_holm"]
     title = f"Differences in mean {metric.axis} by label and subgroup, largest loss first"
-    return _table(rows, list(rows[0]), 2, title, digits=metric.digits)
+    return _table(frame, keys, 2, title, digits=metric.digits)
+
+
+def _paired_tables(paired: Sequence[Paired], metric: Metric) -> list[Table]:
+    """Return the differences with their intervals, and the tests; together they would not fit a page's width."""
+    frame, about = _paired(paired), ("label", "subgroup", "cases")
+    tests = (*about, "left_out", "better", "worse", *paired[0].tests())
+    return [
+        _table(frame, (*about, *paired[0].figures), 2, f"Differences in {metric.axis}"),
+        _table(frame, tests, 2, f"Tests of differences in {metric.axis}", folded=True),
+    ]
+
+
+def _paired(rows: Sequence[Paired]) -> pd.DataFrame:
+    """Return comparisons, a row each, of what a table shows."""
+    frame = needed("pandas").DataFrame(
+        one.counts()
+        | {name: _interval(one, name) for name in one.figures}
+        | {key: p_value(p) for key, p in one.tests().items()}
+        for one in rows
+    )
+    return frame.replace({"subgroup": {ALL_CASES: "all cases"}})
 
 
 def _interval(one: Paired, name: str) -> str:
     found, metric = one.figures[name], one.metric
     ends = f" [{signed(found.low, metric)}, {signed(found.high, metric)}]"
     return signed(found.difference, metric) + ("" if math.isnan(found.low) else ends)
-
-
-def _paired_tables(paired: Sequence[Paired], metric: Metric) -> list[Table]:
-    """Return the differences with their intervals, and the tests; together they would not fit a page's width."""
-    rows = []
-    for one in paired:
-        row: Row = {"label": one.label, "subgroup": one.subgroup, "cases": len(one.cases), "left_out": one.left_out}
-        row |= {name: _interval(one, name) for name in one.figures}
-        row |= {"better": one.better, "worse": one.worse, "Wilcoxon p": p_value(one.wilcoxon)}
-        row |= {"Holm": p_value(one.wilcoxon_holm), "permutation p": p_value(one.permutation)}
-        rows.append(row | {"Holm ": p_value(one.permutation_holm)})
-    about, tests = ("label", "subgroup", "cases"), ("left_out", *list(rows[0])[-6:])
-    return [
-        _table(rows, (*about, *paired[0].figures), 2, f"Differences in {metric.axis}"),
-        _table(rows, (*about, *tests), 2, f"Tests of differences in {metric.axis}", folded=True),
-    ]

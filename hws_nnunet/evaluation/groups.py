@@ -32,7 +32,5 @@ def read_groups(path: Path, cases: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 def cases_by_group(group_of: Mapping[str, str], cases: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return the cases of each subgroup, subgroups and cases sorted; ``(none)`` are those that have none."""
-    groups: dict[str, list[str]] = {}
-    for case in sorted(set(cases)):
-        groups.setdefault(group_of.get(case) or UNNAMED, []).append(case)
-    return {group: tuple(groups[group]) for group in sorted(groups)}
+    named = {case: group_of.get(case) or UNNAMED for case in sorted(set(cases))}
+    return {group: tuple(case for case in named if named[case] == group) for group in sorted(set(named.values()))}

@@ -21,15 +21,17 @@ class LabelTable:
     @property
     def names(self) -> dict[str, str]:
         """Return the names by the keys that a ``summary.json`` has, such as ``"1"`` and ``"(1, 2)"``."""
-        return {str(v[0]) if len(v) == 1 else str(tuple(v)): name for name, v in self.regions.items()}
+        return {_key(values): name for name, values in self.regions.items()}
+
+
+def _key(values: tuple[int, ...]) -> str:
+    return str(values[0]) if len(values) == 1 else str(values)
 
 
 def label_name(key: str, names: Mapping[str, str]) -> str:
     """Return the name of a label by its key in a file, the key itself where it has none."""
-    values = re.fullmatch(r"\(([\d, ]+)\)", key)
-    if values:  # nnU-Net writes a region of one value as "(1,)"
-        numbers = tuple(int(part) for part in values.group(1).split(",") if part.strip())
-        key = str(numbers[0]) if len(numbers) == 1 else str(numbers)
+    if values := re.fullmatch(r"\(([\d, ]+)\)", key):  # nnU-Net writes a region of one value as "(1,)"
+        key = _key(tuple(map(int, re.findall(r"\d+", values.group(1)))))
     return names.get(key, key)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,7 @@ import numpy as np
 from hws_nnunet.evaluation.extra import needed
 from hws_nnunet.evaluation.labels import label_name
 from hws_nnunet.evaluation.results import ResultError, ResultSet, first_ten
-from hws_nnunet.evaluation.tables import MEASURES as _COLUMNS
-from hws_nnunet.evaluation.tables import open_table
+from hws_nnunet.evaluation.tables import MEASURES, open_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,12 +70,11 @@ def read_results(
         raise FileNotFoundError(f"{path} does not exist: expected a {SUMMARY}, a table (.csv) or a folder")
     if path.suffix.lower() == ".json":
         frame, tool = _read_summary(path)
-        return _gather(name, path, frame.assign(subgroup=None), label_names or {}, surface_tool=tool, notes=())
+        return _gather(name, path, frame, label_names or {}, tool)
     if path.suffix.lower() != ".csv":
         raise ResultError(path, [f"expected a name that ends in .json or .csv, found {path.name!r}"])
     table = open_table(path, columns=columns)
-    more = {"surface_tool": "as given in the table", "notes": table.notes}
-    return _gather(name, path, table.rows_of(name), label_names or {}, **more)
+    return _gather(name, path, table.rows_of(name), label_names or {}, "as given in the table", table.notes)
 
 
 def _read_summary(path: Path) -> tuple[pd.DataFrame, str]:
@@ -84,74 +82,58 @@ def _read_summary(path: Path) -> tuple[pd.DataFrame, str]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ResultError(path, [f"is no JSON: {error}"]) from None
-    kinds = {"metric_per_case": (_v2_rows, ""), "results": (_v1_rows, "MedPy, by nnU-Net v1")}
-    found = next((key for key in kinds if isinstance(content, dict) and key in content), None)
-    if found is None:
+    if not isinstance(content, dict) or not content.keys() & {"metric_per_case", "results"}:
         keys = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         expected = "'metric_per_case' (nnU-Net v2) or 'results' (nnU-Net v1)"
         raise ResultError(path, [f"expected {expected} at its top, found: {keys[:200]}"])
-    rows, tool = kinds[found]
     try:
-        return needed("pandas").DataFrame([_row(*row) for row in rows(content)], columns=_frame_columns()), tool
+        if "metric_per_case" in content:
+            tool, cases = "", [(case["prediction_file"], case["metrics"]) for case in content["metric_per_case"]]
+        else:
+            tool, cases = "MedPy, by nnU-Net v1", [(case.pop("test"), case) for case in content["results"]["all"]]
+        rows = [
+            {"case": case_name(file), "label": label, "Dice": values["Dice"], **values}
+            for file, labels in cases
+            for label, values in labels.items()
+            if label != "reference"  # a file, beside v1's labels
+        ]
+        frame = needed("pandas").DataFrame(rows).rename(columns=_SUMMARY_KEYS)
+        frame = frame.reindex(columns=["case", "label", *MEASURES.values(), "subgroup"])
+        return frame.astype(dict.fromkeys(MEASURES.values(), float)), tool
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultError(path, [f"is not as nnU-Net writes it: {type(error).__name__}: {error}"]) from None
 
 
-def _v2_rows(content: dict) -> Iterator[tuple[str, str, Mapping]]:
-    for case in content["metric_per_case"]:
-        yield from ((case["prediction_file"], key, values) for key, values in case["metrics"].items())
-
-
-def _v1_rows(content: dict) -> Iterator[tuple[str, str, Mapping]]:
-    for case in content["results"]["all"]:
-        yield from ((case["test"], key, v) for key, v in case.items() if key not in ("reference", "test"))
-
-
-def _row(file: str, label: str, values: Mapping) -> dict[str, object]:
-    if "Dice" not in values:
-        raise KeyError("Dice")
-    found = {ours: values[theirs] for theirs, ours in _SUMMARY_KEYS.items() if values.get(theirs) is not None}
-    return {"case": case_name(file), "label": label, **{key: float(value) for key, value in found.items()}}
-
-
-def _frame_columns() -> list[str]:
-    return ["case", "label", *_COLUMNS.values()]
-
-
-def _gather(name: str, path: Path, frame: pd.DataFrame, label_names: Mapping[str, str], **more: object) -> ResultSet:
+def _gather(
+    name: str, path: Path, frame: pd.DataFrame, label_names: Mapping[str, str], tool: str, notes: Sequence[str] = ()
+) -> ResultSet:
     """Sort rows into arrays; the background is no structure and is left out."""
     frame = frame[~frame["label"].isin(("0", "background"))]
-    cases, keys = sorted(frame["case"].unique()), sorted(frame["label"].unique(), key=_natural)
-    index = needed("pandas").Index
-    places = index(cases).get_indexer(frame["case"]), index(keys).get_indexer(frame["label"])
-    seen = np.zeros((len(cases), len(keys)), dtype=np.int64)
-    np.add.at(seen, places, 1)
+    counts = needed("pandas").crosstab(frame["case"], frame["label"])
+    cases, keys = list(counts.index), sorted(counts, key=_natural)
+    counts = counts[keys].to_numpy()
     missing = "is missing; a structure that is empty in both reference and prediction has a Dice of NaN"
-    problems = [
+    problems = first_ten(
         f"case {cases[i]!r}, label {keys[j]!r}: "
-        + (f"is there {seen[i, j]} times, expected once" if seen[i, j] else missing)
-        for i, j in np.argwhere(seen != 1)
-    ]
+        + (f"is there {counts[i, j]} times, expected once" if counts[i, j] else missing)
+        for i, j in np.argwhere(counts != 1)
+    )
     if problems:
-        raise ResultError(path, [*first_ten(problems), *more["notes"]])
-    arrays = {key: np.full(seen.shape, np.nan) for key in _COLUMNS.values()}
-    for key, values in arrays.items():
-        values[places] = frame[key]
-    surfaces = {key: arrays.pop(key) for key in ("hd95", "nsd")}
-    surfaces = {key: values for key, values in surfaces.items() if np.isfinite(values).any()}
-    labels = tuple(label_name(key, label_names) for key in keys)
-    more |= surfaces if surfaces else {"surface_tool": ""}
-    groups = frame[["case", "subgroup"]].dropna().drop_duplicates()
-    if twice := groups["case"][groups["case"].duplicated()].tolist():
-        raise ResultError(path, first_ten([f"case {case!r} is in two subgroups, expected one" for case in twice]))
+        raise ResultError(path, [*problems, *notes])
+    group_of = frame[["case", "subgroup"]].dropna().drop_duplicates().set_index("case")["subgroup"]
+    if twice := group_of.index[group_of.index.duplicated()].tolist():
+        raise ResultError(path, first_ten(f"case {case!r} is in two subgroups, expected one" for case in twice))
+    arrays = {key: frame.pivot(index="case", columns="label", values=key)[keys].to_numpy() for key in MEASURES.values()}
+    lacking = {key: None for key in ("hd95", "nsd") if not np.isfinite(arrays[key]).any()}
     return ResultSet(
         name,
         str(path),
         tuple(cases),
-        labels,
-        **arrays,
-        **more,
-        group_of=dict(groups.itertuples(index=False, name=None)),
+        tuple(label_name(key, label_names) for key in keys),
+        **(arrays | lacking),
+        surface_tool="" if len(lacking) == 2 else tool,
+        group_of=group_of.to_dict(),
+        notes=notes,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,7 +14,7 @@ from hws_nnunet.evaluation.contents import sections
 from hws_nnunet.evaluation.extra import needed
 from hws_nnunet.evaluation.galleries import find_galleries, link_back, pictures
 from hws_nnunet.evaluation.groups import cases_by_group, read_groups
-from hws_nnunet.evaluation.labels import read_labels
+from hws_nnunet.evaluation.labels import LabelTable, read_labels
 from hws_nnunet.evaluation.readers import read_results
 from hws_nnunet.evaluation.render import to_html, to_markdown
 from hws_nnunet.evaluation.results import ResultSet, short_list
@@ -75,14 +75,21 @@ def write_report(
     _check_target(out, overwrite=overwrite)
     for module in ("jinja2", "pandas", "plotly", "statsmodels.stats.multitest"):
         needed(module)
-    sets, groups, notes = _read(results, subgroups, references, dataset, columns, tolerance, progress)
-    analysis = analyse(sets, groups, threshold=threshold, notes=notes, progress=progress)
+    labels = read_labels(dataset) if dataset is not None else LabelTable({})
+    given = _read(results, references, labels, columns, progress=progress)
+    cases = {case for one in given for case in one.cases}
+    groups = None if subgroups is None else read_groups(subgroups, cases)
+    sets = _measured(given, labels, tolerance=tolerance, progress=progress)
+    if groups is None:
+        told = {case: group for one in sets for case, group in one.group_of.items() if group}
+        groups = cases_by_group(told, cases) if told else {}
+    analysis = analyse(sets, groups, threshold=threshold, progress=progress)
     with tqdm(total=3, desc="writing", disable=not progress) as bar:
         found = sections(analysis, tolerance=tolerance)
         bar.update()
         with whole_folder(out) as folder:
-            tables = (case_table(analysis), analysis.statistics, analysis.gaps)
-            tables += (comparison_table(analysis), difference_table(analysis))
+            tables = [case_table(analysis), analysis.statistics, analysis.gaps]
+            tables += [comparison_table(analysis), difference_table(analysis)]
             for name, table in zip(TABLES, tables, strict=True):
                 if len(table):
                     # Numbers in full, so that a report made from them has the same figures.
@@ -101,50 +108,40 @@ def write_report(
 
 def _read(
     results: Mapping[str, Path],
-    subgroups: Path | None,
     references: Path | None,
-    dataset: Path | None,
+    labels: LabelTable,
     columns: Mapping[str, str] | None,
-    tolerance: float,
+    *,
     progress: bool,
-) -> tuple[list[ResultSet], dict[str, tuple[str, ...]], list[str]]:
-    """Read all that is quickly read and check it, before the label maps are measured."""
-    labels = read_labels(dataset) if dataset is not None else None
-    names = labels.names if labels else {}
-    found: dict[str, ResultSet | Pairs] = {}
+) -> list[ResultSet | Pairs]:
+    """Read all that is quickly read; label maps are found and checked, but not measured."""
+    found: list[ResultSet | Pairs] = []
     for name, path in results.items():
         if references is not None and path.is_dir():
-            found[name] = find_pairs(name, path, Path(references), progress=progress)
+            found.append(find_pairs(name, path, Path(references), progress=progress))
         else:
-            found[name] = read_results(name, path, label_names=names, columns=columns)
-    folders = [one for one in found.values() if isinstance(one, Pairs)]
-    if references is not None and not folders:
+            found.append(read_results(name, path, label_names=labels.names, columns=columns))
+    if references is not None and not any(isinstance(one, Pairs) for one in found):
         raise ValueError(f"--references {references} is given, but none of the result sets is a folder of predictions")
-    cases = {case for one in found.values() for case in one.cases}
-    told = {case: group for one in found.values() for case, group in getattr(one, "group_of", {}).items() if group}
-    groups = cases_by_group(told, cases) if told else {}
-    if subgroups is not None:
-        groups = read_groups(subgroups, cases)
-    if folders:
+    return found
+
+
+def _measured(
+    given: Sequence[ResultSet | Pairs], labels: LabelTable, *, tolerance: float, progress: bool
+) -> list[ResultSet]:
+    """Measure label maps, after a check that the sets can be compared."""
+    if folders := [one for one in given if isinstance(one, Pairs)]:
         needed("monai.metrics")
-        labels = labels or find_labels(folders, progress=progress)
-    named = [(one.name, one.cases, tuple(labels.regions) if one in folders else one.labels) for one in found.values()]
+        labels = labels if labels.regions else find_labels(folders, progress=progress)
+    named = [
+        (one.name, one.cases, one.labels if isinstance(one, ResultSet) else tuple(labels.regions)) for one in given
+    ]
     for other in named[1:]:
         check_match(*other, baseline=named[0])
-    missing: dict[tuple, list[str]] = {}
-    for one in folders:
-        if one.without_prediction:
-            missing.setdefault(tuple(one.without_prediction), []).append(one.name)
-    notes = [note for one in found.values() for note in getattr(one, "notes", ())]
-    notes = list(dict.fromkeys(notes)) + [
-        f"{', '.join(names)}: {len(cases)} reference(s) have no prediction, and count for nothing: {short_list(cases)}"
-        for cases, names in missing.items()
-    ]
-    sets = [
+    return [
         evaluate(one, labels, tolerance=tolerance, progress=progress) if isinstance(one, Pairs) else one
-        for one in found.values()
+        for one in given
     ]
-    return sets, groups, notes
 
 
 def _check_target(out: Path, *, overwrite: bool) -> None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from hws_nnunet.evaluation.extra import needed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AVERAGE = "all labels"  # the pseudo-label of a case's average over its labels
 _MOST_NAMED = 10
@@ -25,10 +31,11 @@ class ResultError(ValueError):
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure of one structure in one case. ``unit`` is empty for shares from 0 to 1."""
+    """A measure of one structure in one case, ``heading`` in tables. ``unit`` is empty for shares from 0 to 1."""
 
     key: str
     title: str
+    heading: str
     unit: str
     higher_is_better: bool
     digits: int
@@ -40,16 +47,14 @@ class Metric:
 
 
 METRICS = (
-    Metric("dice", "Dice", "", True, 3),
-    Metric("hd95", "HD95", "mm", False, 2),
-    Metric("nsd", "normalised surface Dice", "", True, 3),
+    Metric("dice", "Dice", "Dice", "", True, 3),
+    Metric("hd95", "HD95", "HD95", "mm", False, 2),
+    Metric("nsd", "normalised surface Dice", "NSD", "", True, 3),
 )
-_UNIT = "0 to 1, or nothing where reference and prediction are empty"
-_RANGES = (
-    ("dice", "Dice", 1.0, _UNIT),
-    ("nsd", "NSD", 1.0, _UNIT),
-    ("hd95", "HD95", 1e300, "millimetres from 0 on; for a missed structure the diagonal of the image, say"),
-)
+_EXPECTED = {
+    "": (1.0, "0 to 1, or nothing where reference and prediction are empty"),
+    "mm": (1e300, "millimetres from 0 on; for a missed structure the diagonal of the image, say"),
+}
 
 
 @dataclass(frozen=True)
@@ -120,19 +125,17 @@ class ResultSet:
             key: of one of :attr:`metrics`.
         """
         values = getattr(self, key)
-        known = np.isfinite(values)
-        count = known.sum(axis=1)
-        sums = np.where(known, values, 0).sum(axis=1)
-        return np.column_stack([values, np.where(count > 0, sums / np.maximum(count, 1), np.nan)])
+        with np.errstate(invalid="ignore"):
+            averages = np.nansum(values, axis=1) / np.isfinite(values).sum(axis=1)
+        return np.column_stack([values, averages])
+
+    def frame(self, key: str) -> pd.DataFrame:
+        """Return :meth:`values` with the names of cases and columns."""
+        return needed("pandas").DataFrame(self.values(key), list(self.cases), list(self.columns))
 
     def failures(self, threshold: float) -> np.ndarray:
         """Return ``(cases, labels + 1)``, bool: Dice below ``threshold``, or a structure missed (in the last: any)."""
         return with_any(self.missed) | (self.values("dice") < threshold)
-
-    def chosen(self, cases: Sequence[str]) -> np.ndarray:
-        """Return the places of some of the cases."""
-        place = {case: i for i, case in enumerate(self.cases)}
-        return np.array([place[case] for case in cases], dtype=np.int64)
 
     def _problems(self) -> list[str]:
         if not self.cases or not self.labels:
@@ -145,20 +148,18 @@ class ResultSet:
         ]
         if AVERAGE in self.labels:
             problems.append(f"a label is called {AVERAGE!r}, which is what the report calls the average of all")
-        for key, title, most, expected in _RANGES:
-            if (values := getattr(self, key)) is not None:
-                wrong = ~(((values >= 0) & (values <= most)) | np.isnan(values))
-                problems += self._places(wrong, f"{title} is {{}}, expected {expected}", values)
+        for metric in self.metrics:
+            values, (most, expected) = getattr(self, metric.key), _EXPECTED[metric.unit]
+            wrong = ~(((values >= 0) & (values <= most)) | np.isnan(values))
+            problems += self._places(wrong, f"{metric.heading} is {{}}, expected {expected}", values)
         unexplained = np.isnan(self.dice) & ((self.reference_size > 0) | (self.predicted_size > 0))
         text = "has no Dice, though reference or prediction is not empty: expected 0 for a missed structure"
         return problems + self._places(unexplained, text, self.dice)
 
     def _places(self, wrong: np.ndarray, text: str, values: np.ndarray) -> list[str]:
         return first_ten(
-            [
-                f"case {self.cases[i]!r}, label {self.labels[j]!r}: {text.format(values[i, j])}"
-                for i, j in np.argwhere(wrong)
-            ]
+            f"case {self.cases[i]!r}, label {self.labels[j]!r}: {text.format(values[i, j])}"
+            for i, j in np.argwhere(wrong)
         )
 
 
@@ -167,10 +168,11 @@ def with_any(flags: np.ndarray) -> np.ndarray:
     return np.column_stack([flags, flags.any(axis=1)])
 
 
-def first_ten(problems: list[str]) -> list[str]:
+def first_ten(problems: Iterable[str]) -> list[str]:
     """Return problems of one kind for a message, no more than ten and how many more there are."""
-    rest = len(problems) - _MOST_NAMED
-    return [*problems[:_MOST_NAMED], f"... and {rest} more"] if rest > 0 else problems
+    named = list(problems)
+    rest = len(named) - _MOST_NAMED
+    return [*named[:_MOST_NAMED], f"... and {rest} more"] if rest > 0 else named
 
 
 def short_list(names: Sequence[str]) -> str:

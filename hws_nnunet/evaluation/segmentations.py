@@ -17,7 +17,7 @@ from hws_nnunet.datasets.images import open_image
 from hws_nnunet.evaluation.extra import needed
 from hws_nnunet.evaluation.labels import LabelTable
 from hws_nnunet.evaluation.readers import case_name
-from hws_nnunet.evaluation.results import ResultError, ResultSet
+from hws_nnunet.evaluation.results import ResultError, ResultSet, short_list
 
 _ENDINGS = (".nii.gz", ".nii")
 
@@ -52,13 +52,13 @@ def find_pairs(name: str, folder: Path, references: Path, *, progress: bool = Fa
     """
     for wanted in (folder, references):
         if not wanted.is_dir():
-            raise ResultError(wanted, ["expected a folder of label maps, found " + _kind(wanted)])
+            kind = "a file" if wanted.exists() else "nothing"
+            raise ResultError(wanted, [f"expected a folder of label maps, found {kind}"])
     (predicted, problems), (known, others) = _label_maps(folder), _label_maps(references)
     problems += others
     if not predicted:
         problems.append(f"expected predictions that end in {' or '.join(_ENDINGS)}, found none")
-    if lost := [case for case in predicted if case not in known]:
-        problems += [f"case {case!r}: no reference in {references}" for case in lost]
+    problems += [f"case {case!r}: no reference in {references}" for case in predicted if case not in known]
     files = {case: (path, known[case]) for case, path in predicted.items() if case in known}
     for case, pair in tqdm(files.items(), desc=f"checking {name}", unit="case", disable=not progress):
         try:
@@ -105,26 +105,30 @@ def evaluate(pairs: Pairs, labels: LabelTable, *, tolerance: float = 1.0, progre
         RuntimeError: MONAI is not installed.
     """
     needed("monai.metrics")
-    shape = len(pairs.files), len(labels.regions)
-    found = {key: np.full(shape, np.nan) for key in ("dice", "hd95", "nsd", "reference_size", "predicted_size")}
-    allowed = {0, *(v for values in labels.regions.values() for v in values)} | ({labels.ignored} - {None})
-    problems = []
-    bar = tqdm(pairs.files.items(), desc=f"measuring {pairs.name}", unit="case", disable=not progress)
-    for i, (_, (prediction_file, reference_file)) in enumerate(bar):
-        (predicted, spacing), (reference, _) = _load(prediction_file), _load(reference_file)
-        for file, voxels in ((prediction_file, predicted), (reference_file, reference)):
+    allowed = {0, *(value for values in labels.regions.values() for value in values)}
+    allowed |= set() if labels.ignored is None else {labels.ignored}
+    rows, problems = [], []
+    for files in tqdm(pairs.files.values(), desc=f"measuring {pairs.name}", unit="case", disable=not progress):
+        (predicted, spacing), (reference, _) = map(_load, files)
+        for file, voxels in zip(files, (predicted, reference), strict=True):
             if unknown := sorted(set(np.unique(voxels).tolist()) - allowed):
                 problems.append(f"{file} holds {unknown}, expected {sorted(allowed)}")
         if labels.ignored is not None:
             predicted = np.where(reference == labels.ignored, labels.ignored, predicted)
-        for j, values in enumerate(labels.regions.values()):
-            measured = measure(np.isin(predicted, values), np.isin(reference, values), spacing, tolerance=tolerance)
-            for key, value in measured.items():
-                found[key][i, j] = value
+        masks = [(np.isin(predicted, values), np.isin(reference, values)) for values in labels.regions.values()]
+        rows += [measure(*pair, spacing, tolerance=tolerance) for pair in masks]
     if problems:
         raise ResultError(pairs.folder, problems)
     tool = f"MONAI {importlib.metadata.version('monai')}, tolerance {tolerance:g} mm"
-    return ResultSet(pairs.name, str(pairs.folder), pairs.cases, tuple(labels.regions), **found, surface_tool=tool)
+    lost, notes = pairs.without_prediction, []
+    if lost:
+        notes = [
+            f"{pairs.name}: {len(lost)} reference(s) have no prediction, and count for nothing: {short_list(lost)}"
+        ]
+    shape = len(pairs.files), len(labels.regions)
+    found = {key: values.to_numpy().reshape(shape) for key, values in needed("pandas").DataFrame(rows).items()}
+    names = tuple(labels.regions)
+    return ResultSet(pairs.name, str(pairs.folder), pairs.cases, names, **found, surface_tool=tool, notes=notes)
 
 
 def measure(
@@ -142,9 +146,9 @@ def measure(
         ``dice``, ``hd95`` (mm), ``nsd``, ``reference_size`` and ``predicted_size`` (voxels).
     """
     sizes = {"reference_size": float(reference.sum()), "predicted_size": float(predicted.sum())}
+    if not any(sizes.values()):
+        return {"dice": np.nan, "hd95": np.nan, "nsd": np.nan, **sizes}
     if not all(sizes.values()):
-        if not any(sizes.values()):
-            return {"dice": np.nan, "hd95": np.nan, "nsd": np.nan, **sizes}
         diagonal = float(np.linalg.norm(np.multiply(reference.shape, spacing)))
         return {"dice": 0.0, "hd95": diagonal, "nsd": 0.0, **sizes}
     dice = 2 * float((predicted & reference).sum()) / sum(sizes.values())
@@ -164,7 +168,7 @@ def measure(
 def _load(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
     try:
         image = open_image(path)
-        return label_values(image), image.header.get_zooms()[:3]
+        return label_values(image), image.header.get_zooms()[:3]  # type: ignore[no-untyped-call]  # nibabel's
     except Exception as error:
         raise ResultError(path, [str(error)]) from error
 
@@ -177,7 +181,3 @@ def _label_maps(folder: Path) -> tuple[dict[str, Path], list[str]]:
             problems.append(f"case {case!r} is there twice: {found[case]} and {path}")
         found[case] = path
     return dict(sorted(found.items())), problems
-
-
-def _kind(path: Path) -> str:
-    return "a file" if path.exists() else "nothing"

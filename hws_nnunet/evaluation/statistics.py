@@ -48,20 +48,19 @@ def describe(values: np.ndarray, *, higher_is_better: bool = True) -> dict[str, 
     values = np.asarray(values, dtype=np.float64)
     values = values[~np.isnan(values)]
     if not values.size:
-        return {key: 0.0 if key == "cases" else float("nan") for key in DESCRIBED}
-    percentiles = dict(zip(PERCENTILES, np.percentile(values, PERCENTILES), strict=True))
+        return {"cases": 0} | dict.fromkeys(DESCRIBED[1:], float("nan"))
+    percentiles = np.percentile(values, PERCENTILES)
     found = {
-        "cases": values.size,
         "mean": values.mean(),
         "sd": values.std(ddof=1) if values.size > 1 else np.nan,
         "median": np.median(values),
-        "iqr": percentiles[75] - percentiles[25],
-        **{f"p{q}": value for q, value in percentiles.items()},
+        "iqr": percentiles[3] - percentiles[2],
+        **{f"p{q}": value for q, value in zip(PERCENTILES, percentiles, strict=True)},
         "min": values.min(),
         "max": values.max(),
         "cvar_10": cvar(values, higher_is_better=higher_is_better),
     }
-    return {key: float(found[key]) for key in DESCRIBED}
+    return {"cases": values.size} | {key: float(value) for key, value in found.items()}
 
 
 def tail_names(higher_is_better: bool) -> tuple[str, ...]:

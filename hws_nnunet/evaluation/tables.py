@@ -72,13 +72,13 @@ class ResultTable:
         Raises:
             ResultError: there is no such set.
         """
-        columns = ["case", "label", *MEASURES.values(), "subgroup"]
-        if not self.sets:
-            return self.rows.reindex(columns=columns)
-        if name not in self.sets:
-            there = ", ".join(map(repr, sorted(self.sets)))
-            raise ResultError(self.path, [f"has no row of the set {name!r}; its sets: {there}"])
-        return self.rows[self.rows["set"] == name].reindex(columns=columns)
+        rows = self.rows
+        if self.sets:
+            rows = rows[rows["set"] == name]
+            if rows.empty:
+                there = ", ".join(map(repr, sorted(self.sets)))
+                raise ResultError(self.path, [f"has no row of the set {name!r}; its sets: {there}"])
+        return rows.reindex(columns=["case", "label", *MEASURES.values(), "subgroup"])
 
 
 def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> ResultTable:
@@ -113,17 +113,14 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
     frame, given = frame.rename(columns={theirs: ours for ours, (theirs, _) in known.items()}), frame
     hints = _hints(given, known)
     if missing := [key for key in ("case", "label", "dice") if key not in known]:
-        text = (
-            f"expected a column {', '.join(missing)} in the first line, found: {', '.join(given.columns) or 'nothing'}"
-        )
+        there = ", ".join(given.columns) or "nothing"
+        text = f"expected a column {', '.join(missing)} in the first line, found: {there}"
         would = [hint for key, hint in hints.items() if key in missing or key == "set"]
         raise ResultError(path, [f"{text}; perhaps --from '{','.join(would)}'" if would else text])
+    unnamed = frame.loc[(frame["case"] == "") | (frame["label"] == ""), ["case", "label"]]
     problems = first_ten(
-        [
-            f"{line}: expected a case and a label, found {row.case!r} and {row.label!r}"
-            for line, row in zip(frame.index, frame.itertuples(), strict=True)
-            if not (row.case and row.label)
-        ]
+        f"{line}: expected a case and a label, found {case!r} and {label!r}"
+        for line, case, label in unnamed.itertuples()
     )
     for ours, (theirs, percent) in known.items():
         if ours in MEASURES:
@@ -131,7 +128,7 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
             marked = text.str.endswith("%") & (ours in _SHARES)
             values = pd.to_numeric(text.where(~marked, text.str.rstrip("% ")), errors="coerce")
             wrong = text[values.isna() & ~text.str.lower().isin(("", "nan"))]
-            problems += first_ten([f"{line}: expected a number as {theirs}, found {t!r}" for line, t in wrong.items()])
+            problems += first_ten(f"{line}: expected a number as {theirs}, found {t!r}" for line, t in wrong.items())
             if ours in _SHARES and not percent and 1 < (most := values[~marked].max()) <= 100:
                 line = values[~marked].idxmax()
                 said = f"line {line.split()[1]}, case {frame.case[line]!r}, label {frame.label[line]!r}"
