@@ -15,9 +15,9 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 HEAD = """# Compatibility
 
-What was tried, and what came of it: written by `nox` ([noxfile.py](../noxfile.py)) from what
-[scripts/modes.py](../scripts/modes.py) saw. Every row was run as it stands, on made-up images with a small network;
-`ShortHardnessWeighted` is `HardnessWeightedTrainer` with an epoch of four steps.
+What was tried, and what came of it: written by `nox` (`noxfile.py`) from what `scripts/modes.py` saw. Every row was
+run as it stands, on made-up images with a small network; `ShortHardnessWeighted` is `HardnessWeightedTrainer` with an
+epoch of four steps.
 """
 
 
@@ -58,8 +58,8 @@ def modes(seen: dict) -> list[str]:
     for name, row in seen["modes"].items():
         commands = "<br>".join(f"`{command}`" for command in row["commands"])
         what = ", ".join(row["seen"]) if row["problem"] is None else f"**{row['problem']}**"
-        lines.append((name, commands, what, row["seconds"]))
-    return rows(("mode", "command", "seen", "seconds"), lines)
+        lines.append((name, commands, what))
+    return rows(("mode", "command", "seen"), lines)
 
 
 def trainers(seen: dict) -> list[str]:

@@ -48,7 +48,7 @@ def run(mode: Mode, space: object) -> dict:
         done = space.run(*command, check=False, real=True, **{**SHORT, **mode.env})
         if done.returncode:
             errors = [line for line in done.stdout.splitlines() if re.match(r"\w[\w.]*(Error|Exception)\b", line)]
-            problem = f"{command[0]} ended with {done.returncode}: {(errors or ['no error told'])[-1]}"
+            problem = f"{_word(command[0])} ended with {done.returncode}: {(errors or ['no error told'])[-1]}"
             (space.root / "failed.log").write_text(done.stdout)
             break
     else:

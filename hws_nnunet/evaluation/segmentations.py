@@ -168,7 +168,7 @@ def measure(
 def _load(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
     try:
         image = open_image(path)
-        return label_values(image), image.header.get_zooms()[:3]  # type: ignore[no-untyped-call]  # nibabel's
+        return label_values(image), image.header.get_zooms()[:3]
     except Exception as error:
         raise ResultError(path, [str(error)]) from error
 
