@@ -95,7 +95,7 @@ def predicted(space: object) -> list[str]:
     import nibabel as nib
 
     shape = nib.load(space.root / "out" / "case00.nii.gz").shape
-    assert shape == (30, 28, 26), f"shape {shape}, the image's is (30, 28, 26)"
+    assert shape == (32, 32, 32), f"shape {shape}, the image's is (32, 32, 32)"
     return ["label map of the image's shape"]
 
 

@@ -9,10 +9,16 @@ from modes_common import METHODS, STEPS, TRAINER, Mode, checked, new_case, predi
 
 
 def prepare(space: object, *, quick: bool) -> None:
-    """Write, plan and preprocess the task, as the tests do."""
+    """Write, plan and preprocess the task, as the tests do; its two folds hold out each case once."""
+    from batchgenerators.utilities.file_and_folder_operations import save_pickle
     from tests.nnunetv1.conftest import plan
 
     plan(space)
+    folder = space.preprocessed(1)
+    names = sorted(file.name.removesuffix(".nii.gz") for file in (folder / "gt_segmentations").glob("*.nii.gz"))
+    halves = names[::2], names[1::2]
+    folds = [{"train": train, "val": val} for train, val in (halves, halves[::-1])]
+    save_pickle(folds, str(folder / "splits_final.pkl"))
 
 
 def modes(space: object, device: str) -> list[Mode]:
