@@ -11,6 +11,7 @@ from modes_common import METHODS, STEPS, TRAINER, Mode, checked, new_case, predi
 def prepare(space: object, *, quick: bool) -> None:
     """Write, plan and preprocess the task, as the tests do; its two folds hold out each case once."""
     from batchgenerators.utilities.file_and_folder_operations import save_pickle
+
     from tests.nnunetv1.conftest import plan
 
     plan(space)
