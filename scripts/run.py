@@ -1,7 +1,7 @@
 """Set up what is needed and run the demonstration or the tests: one command on a fresh machine with Python and git.
 
     python3 scripts/run.py demo [options of hws-nnunet demo]
-    python3 scripts/run.py test [--quick] [options of pytest]
+    python3 scripts/run.py test [--quick] [--coverage] [options of pytest]
     python3 scripts/run.py lint
     python3 scripts/run.py docs [options of mkdocs build]
     python3 scripts/run.py setup
@@ -10,6 +10,7 @@ Outside a virtual environment, one is made in .venv; inside one, that is used. I
 pyproject.toml and the environment stay what they were.
 
 --quick: no more than a minute of tests, none of which runs a command of nnU-Net's.
+--coverage: tell the lines of the package that no test reaches, whichever process runs it; too many are a fault.
 """
 
 from __future__ import annotations
@@ -55,12 +56,21 @@ def install(interpreter: Path, extras: str) -> None:
     stamp.write_text(wanted)
 
 
+def tests(options: list[str]) -> list[list[str]]:
+    """Return the commands that run the tests: in two processes, which take whole files, in the order of conftest.py."""
+    command = ["-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+    command += [option for option in options if option != "--coverage"]
+    if "--coverage" not in options:
+        return [command]
+    coverage = ["-m", "coverage"]
+    return [[*coverage, "run", *command], [*coverage, "combine", "--quiet"], [*coverage, "report"]]
+
+
 def main() -> int:
     commands = {
         "setup": [],
         "demo": [["-m", "hws_nnunet.commands.main", "demo", *sys.argv[2:]]],
-        # Two processes, which take whole files, in the order of tests/conftest.py: the longest first.
-        "test": [["-m", "pytest", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", *sys.argv[2:]]],
+        "test": tests(sys.argv[2:]),
         "docs": [["-m", "mkdocs", "build", "--strict", *sys.argv[2:]]],
         "lint": [["-m", "ruff", "check", "."], ["-m", "ruff", "format", "--check", "."], ["-m", "mypy"]],
     }

@@ -171,7 +171,7 @@ def test_report_of_what_has_been_run(experiment, script, tmp_path):
     (docs / "hippocampus-plain.json").write_text(json.dumps(results()))
     script(SCRIPTS / "report.py", "--results", docs)
     report = (tmp_path / "benchmarks.md").read_text()
-    assert "- hippocampus, wrong labels, share in the hardest tenth: 0.75 (bar: 0.80): NOT reached" in report
+    assert "- hippocampus, wrong labels, share in the hardest tenth, ours: 0.75 (bar: 0.80): NOT reached" in report
     gained = "+2.0 points, interval from +2.0"
     assert f"- hippocampus, plain, CVaR 10 %, 2 seeds: {gained} (bar: +0.5): reached" in report
     assert f"- hippocampus, labels, mean, 2 seeds: {gained} (bar: -0.2): reached" in report
