@@ -204,7 +204,7 @@ def test_growth_with_cases_and_steps(experiment, tmp_path):
     )
     assert [line.split(" | ")[:2] for line in lines[4:-1]] == [
         ["| 20 training cases", "1"],
-        ["| 40 training cases", "2"],
+        ["| 40 training cases", "1"],
         ["| 50 steps", "2"],
         ["| 100 steps", "2"],
     ]

@@ -38,15 +38,17 @@ def growth(results: Path, name: str, figure: Path) -> list[str]:
     if not found:
         return []
     lines = [
-        "Dice in points, uniform sampling's and ours, and the difference in the same seeds; two thirds of the steps "
-        "are uniform in both.",
+        "Dice in points, uniform sampling's and ours, and the difference, in the seeds that were run in all of a kind; "
+        "two thirds of the steps are uniform in both.",
         "",
         f"| what | seeds | {' | '.join(f'{title}: uniform, ours, difference' for title in TITLES)} |",
         "|---" * (2 + len(TITLES)) + "|",
     ]
     shown, axes = plt.subplots(2, len(found), figsize=(6 * len(found), 8), squeeze=False, sharey="row", sharex="col")
     for column, (kind, of) in enumerate(found.items()):
-        points = {title: [_means(Results(result), title) for result in of.values()] for title in TITLES}
+        results = [Results(result) for result in of.values()]
+        seeds = sorted(set.intersection(*(set(each.dice[arm]) for each in results for arm in (UNIFORM, "ours"))))
+        points = {title: [_means(each, title, seeds) for each in results] for title in TITLES}
         for place, number in enumerate(of):
             cells = []
             for title in TITLES:
@@ -62,9 +64,9 @@ def growth(results: Path, name: str, figure: Path) -> list[str]:
     return [*lines, ""]
 
 
-def _means(results: Results, title: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return uniform sampling's and our mean of a group at the end in points, each ``(seeds,)``, in the same seeds."""
-    seeds, chosen = sorted(set(results.dice["ours"]) & set(results.dice[UNIFORM])), results.chosen(title)
+def _means(results: Results, title: str, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return uniform sampling's and our mean of a group at the end in points, each ``(seeds,)``."""
+    chosen = results.chosen(title)
     return tuple(100 * np.array([results.dice[arm][s][-1][chosen].mean() for s in seeds]) for arm in (UNIFORM, "ours"))
 
 
