@@ -65,7 +65,7 @@ def v2(session: nox.Session, nnunetv2: str) -> None:
 @nox.session(python="3.11", venv_backend="uv")
 def lowest(session: nox.Session) -> None:
     """Try the oldest versions of our own dependencies that are allowed."""
-    see(session, "lowest", "v2", "--resolution", "lowest-direct")
+    see(session, "lowest", "v2", "--resolution", "lowest-direct", "--only-binary", "scipy")
 
 
 @nox.session(python=False)

@@ -40,7 +40,7 @@ class FakeCases:
 
     def centres(self, batch):
         """Return the image's voxel at the centre of each patch of a batch, ``(B, 3)``."""
-        seg = batch["target"].numpy()
+        seg = np.asarray(batch["target"])  # nnU-Net 2.6 gives arrays
         seg = seg[:, 0] if seg.ndim == 5 else seg[:, 0, None]
         middle = seg[(slice(None), *(s // 2 for s in seg.shape[1:]))]
         return np.stack(np.unravel_index(middle, self.shape), axis=1)
