@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nox
 
-PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+PYTHONS = ("3.10", "3.12", "3.13")  # the other sessions have 3.11
 NNUNETV2 = ("2.6.0", "2.6.4", "2.7.0", "2.8.1")
 NAMES = (
     "modes-v2",
