@@ -53,6 +53,8 @@ def commands() -> str:
     """Return the page of commands, as ``typer utils docs`` makes it, with examples as blocks of code."""
     group = typer.main.get_command(app)
     text = get_docs_for_click(obj=group, ctx=typer.Context(group), name="hws-nnunet", title="Commands")
+    for command in group.commands.values():  # whole sentences, which it cuts off
+        text = text.replace(f": {command.get_short_help_str()}\n", f": {command.get_short_help_str(limit=1000)}\n")
     text = re.sub(r"(?m)^\x08\n", "", text)
     text = re.sub(r"(?m)^(Examples?:) (\S.*)$", r"\1\n\n  \2", text)
     return re.sub(r"(?m)^(?:  \S.*\n(?:\n(?=  \S))?)+", _as_code, text)

@@ -31,6 +31,13 @@ def test_links_lead_somewhere(page):
     assert not missing
 
 
+def test_examples_are_put_into_their_page():
+    text = (ROOT / "docs" / "howto" / "anyloop.md").read_text(encoding="utf-8")
+    files = re.findall(r'^--8<-- "(.+)"$', text, re.MULTILINE)  # what a formatter of Python breaks
+    assert len(files) == text.count("8<") == 3
+    assert all((ROOT / file).is_file() for file in files)
+
+
 def test_the_layout_that_is_added(tmp_path):
     names = example("Add a data set's layout")
     for case in "ab":
