@@ -16,8 +16,8 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 HEAD = """# Compatibility
 
 What was tried, and what came of it: written by `scripts/compatibility.py` from what `scripts/modes.py` saw; `nox` runs
-both for all versions. Every row was run as it stands, on made-up images with a small network; `ShortHardnessWeighted` is `HardnessWeightedTrainer` with an
-epoch of four steps.
+both for all versions. Every row was run as it stands, on made-up images with a small network;
+`ShortHardnessWeighted` is `HardnessWeightedTrainer` with an epoch of four steps.
 """
 
 
