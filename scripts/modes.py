@@ -92,13 +92,12 @@ def run_tests(*arguments: str, quick: bool) -> dict:
         env = {**os.environ, **({} if quick else {"HWS_LONG_TESTS": "1"})}
         code = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
         cases = list(ET.parse(file).getroot().iter("testcase")) if file.is_file() else []
-    skipped = {case.get("name"): found.get("message") for case in cases if (found := case.find("skipped")) is not None}
-    failed = {
-        case.get("name"): (found.get("message") or "").splitlines()[0][:200]
-        for case in cases
-        for kind in ("failure", "error")
-        if (found := case.find(kind)) is not None
-    }
+    reasons = {}
+    for kind in ("skipped", "failure", "error"):
+        found = {case.get("name"): case.find(kind) for case in cases if case.find(kind) is not None}
+        reasons[kind] = {name: _elsewhere(element.get("message") or "") for name, element in found.items()}
+    skipped = reasons["skipped"]
+    failed = {name: text.split("\n")[0][:200] for name, text in (reasons["failure"] | reasons["error"]).items()}
     passed = len(cases) - len(skipped) - len(failed)
     problem = f"pytest ended with {code}" if code and not failed else None
     return {
@@ -109,6 +108,11 @@ def run_tests(*arguments: str, quick: bool) -> dict:
         "problem": problem,
         "seconds": round(time.monotonic() - begin),
     }
+
+
+def _elsewhere(text: str) -> str:
+    """Return a message as it reads on any machine: where this checkout lies is nobody's business."""
+    return text.replace(str(ROOT.parent), "..")
 
 
 def machine() -> dict[str, object]:
