@@ -142,7 +142,8 @@ def compare(
     """
     pd = needed("pandas")
     both = common_cases(baseline, other)
-    members = {group: [case for case in both if case in set(cases)] for group, cases in groups.items()}
+    known = {group: set(cases) for group, cases in groups.items()}
+    members = {group: [case for case in both if case in found] for group, found in known.items()}
     if parts:
         wanted = [(label, group) for group in members for label in baseline.labels]
     else:
