@@ -7,9 +7,9 @@ from hws_nnunet._version import __version__
 
 if TYPE_CHECKING:
     from hws_nnunet.config import Settings, find_settings, parse_settings, read_settings
-    from hws_nnunet.sampling import HardnessTable, HardnessWeightedSampler
-    from hws_nnunet.training.batch_sampler import HardnessWeightedBatchSampler
-    from hws_nnunet.training.per_sample import per_sample
+    from hws_nnunet.core import HardnessTable, HardnessWeightedSampler
+    from hws_nnunet.loop.batch_sampler import HardnessWeightedBatchSampler
+    from hws_nnunet.loop.per_sample import per_sample
 
 __all__ = [
     "HardnessTable",
@@ -27,8 +27,8 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         **dict.fromkeys(("Settings", "find_settings", "parse_settings", "read_settings"), "hws_nnunet.config"),
-        **dict.fromkeys(("HardnessTable", "HardnessWeightedSampler"), "hws_nnunet.sampling"),
-        "HardnessWeightedBatchSampler": "hws_nnunet.training.batch_sampler",
-        "per_sample": "hws_nnunet.training.per_sample",
+        **dict.fromkeys(("HardnessTable", "HardnessWeightedSampler"), "hws_nnunet.core"),
+        "HardnessWeightedBatchSampler": "hws_nnunet.loop.batch_sampler",
+        "per_sample": "hws_nnunet.loop.per_sample",
     },
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hws_nnunet.training.mixin import WeightingMixin
+from hws_nnunet.hosts.mixin import WeightingMixin
 
 LONG = pytest.mark.skipif(
     not os.environ.get("HWS_LONG_TESTS"), reason="changes no method that ours hooks into: HWS_LONG_TESTS=1 runs it"

@@ -14,13 +14,13 @@ import pytest
 
 import hws_nnunet
 
-PUBLIC = ["hws_nnunet", "hws_nnunet.sampling", "hws_nnunet.datasets"]
+PUBLIC = ["hws_nnunet", "hws_nnunet.core", "hws_nnunet.datasets"]
 
 FLOORS = [
     {"files", "processes", "config", "registration", "_lazy", "_version"},
-    {"datasets", "sampling"},
-    {"record", "evaluation"},
-    {"training"},
+    {"core", "datasets"},
+    {"loop", "record", "report"},
+    {"hosts"},
     {"__init__"},  # the package's front door
     {"demo", "gallery", "nnunetv1", "nnunetv2"},
     {"commands"},
@@ -74,19 +74,19 @@ def test_nothing_imports_in_a_circle(name):
         pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
 
 
-def test_sampling_stands_alone():
+def test_the_core_stands_alone():
     for module, imported in imports().items():
-        if part_of(module) == "sampling":
+        if part_of(module) == "core":
             foreign = {other.split(".")[0] for other in imported}
             assert not foreign & {"nnunet", "nnunetv2", "batchgenerators", "matplotlib"}, module
 
 
 def public_functions():
     for name in (
-        "hws_nnunet.sampling",
+        "hws_nnunet.core",
         "hws_nnunet.config",
-        "hws_nnunet.training.recorder",
-        "hws_nnunet.training.measures",
+        "hws_nnunet.hosts.recorder",
+        "hws_nnunet.hosts.measures",
     ):
         module = importlib.import_module(name)
         for key, value in vars(module).items():
@@ -121,7 +121,7 @@ def test_functions_have_docstrings_and_keyword_only_options(name, function):
 @pytest.mark.slow
 def test_the_core_never_imports_nnunet():
     code = (
-        "import sys, hws_nnunet.training.recorder, hws_nnunet.record.history, hws_nnunet.commands.main; "
+        "import sys, hws_nnunet.hosts.recorder, hws_nnunet.record.history, hws_nnunet.commands.main; "
         "from hws_nnunet import *; from hws_nnunet.datasets import *; "
         "print([m for m in sys.modules if m.startswith(('nnunetv2', 'nnunet.', 'batchgenerators'))])"
     )

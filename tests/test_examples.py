@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from hws_nnunet import HardnessWeightedBatchSampler
-from tests.sampling.test_sampler import assert_same_state
+from tests.core.test_sampler import assert_same_state
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 QUIET = pytest.mark.filterwarnings("ignore:.*")

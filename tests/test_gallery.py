@@ -135,7 +135,7 @@ def test_the_hardest_training_cases(tmp_path, version):
 def test_a_fold_and_its_report_and_gallery_link_to_each_other(tmp_path):
     for library in ("jinja2", "plotly"):
         pytest.importorskip(library, reason="the extra 'report' is not installed")
-    from hws_nnunet.evaluation.command import run_report
+    from hws_nnunet.report.command import run_report
 
     fold, raw = make_fold(tmp_path, names=("a & b", "c"), hardness=(0.5, 0.3))
     write_validation(fold, "v2", {"a & b": 0.2, "c": 0.9})

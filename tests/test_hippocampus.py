@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hws_nnunet.training.known import read_groups, read_weights
+from hws_nnunet.hosts.known import read_groups, read_weights
 from tests import forks
 
 SCRIPTS = Path(__file__).parents[1] / "scripts" / "benchmarks"

@@ -26,7 +26,7 @@ from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 from hws_nnunet.record.cases import read_cases
 from hws_nnunet.record.history import Record
 from hws_nnunet.record.structures import read_hardest_structures
-from tests.training.test_mixin import STATE, Trainer
+from tests.hosts.test_mixin import STATE, Trainer
 
 RAN = []
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hws_nnunet.sampling import sampler as module
+from hws_nnunet.core import sampler as module
 
 
 def fault_of_table(table):

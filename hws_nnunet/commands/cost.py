@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from hws_nnunet.sampling import HardnessWeightedSampler
+from hws_nnunet.core import HardnessWeightedSampler
 
 
 def cost(cases: int, batch_size: int, *, steps: int = 2000) -> list[str]:

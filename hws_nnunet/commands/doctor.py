@@ -15,7 +15,7 @@ import torch
 
 from hws_nnunet import registration
 from hws_nnunet.config import VARIABLE, find_settings
-from hws_nnunet.sampling import HardnessTable
+from hws_nnunet.core import HardnessTable
 
 FOLDERS = {
     "v1": ("nnUNet_raw_data_base", "nnUNet_preprocessed", "RESULTS_FOLDER"),

@@ -337,7 +337,7 @@ def report(
       hws-nnunet report hws=predictions --references labelsTs --dataset dataset.json --tolerance 2 --out report
       hws-nnunet report published.csv --from "Study=case,ROI=label,Methods=set,Condition=subgroup,dice=dice%"
     """
-    from hws_nnunet.evaluation.command import run_report
+    from hws_nnunet.report.command import run_report
 
     run_report(
         results,

@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 from nnunet.training.dataloading.dataset_loading import DataLoader2D, DataLoader3D
 
-from hws_nnunet.sampling.draws import Draws
-from hws_nnunet.training.loaders import DRAWN, DrawingLoader
+from hws_nnunet.core.draws import Draws
+from hws_nnunet.hosts.loaders import DRAWN, DrawingLoader
 
 
 class _HardnessWeighted(DrawingLoader):

@@ -18,15 +18,15 @@ from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  #
 )
 from nnunet.utilities.nd_softmax import softmax_helper  # noqa: E402
 
+from hws_nnunet.hosts.augmenters import replaced_names, stop  # noqa: E402
+from hws_nnunet.hosts.loaders import DRAWN  # noqa: E402
+from hws_nnunet.hosts.mixin import WeightingMixin  # noqa: E402
 from hws_nnunet.nnunetv1 import host  # noqa: E402
 from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     HardnessWeightedDataLoader2D,
     HardnessWeightedDataLoader3D,
 )
 from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
-from hws_nnunet.training.augmenters import replaced_names, stop  # noqa: E402
-from hws_nnunet.training.loaders import DRAWN  # noqa: E402
-from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
 
 LOADERS = {loader.__bases__[-1]: loader for loader in (HardnessWeightedDataLoader3D, HardnessWeightedDataLoader2D)}
 

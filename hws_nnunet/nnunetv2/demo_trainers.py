@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from hws_nnunet.hosts.loaders import HostClass
 from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
-from hws_nnunet.training.loaders import HostClass
 
 
 class _Demo(HostClass):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 
-from hws_nnunet.sampling.draws import Draws
-from hws_nnunet.training.loaders import DRAWN, DrawingLoader
+from hws_nnunet.core.draws import Draws
+from hws_nnunet.hosts.loaders import DRAWN, DrawingLoader
 
 
 class HardnessWeightedDataLoader(DrawingLoader, nnUNetDataLoader):

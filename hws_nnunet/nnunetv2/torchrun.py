@@ -25,8 +25,8 @@ registration.V2.check_version()
 
 from nnunetv2.run import run_training  # noqa: E402
 
+from hws_nnunet.hosts.augmenters import replaced_names  # noqa: E402
 from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
-from hws_nnunet.training.augmenters import replaced_names  # noqa: E402
 
 
 def main() -> None:

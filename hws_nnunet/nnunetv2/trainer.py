@@ -16,13 +16,13 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 )
 from nnunetv2.utilities.helpers import softmax_helper_dim1  # noqa: E402
 
+from hws_nnunet.hosts.augmenters import replaced_names  # noqa: E402
+from hws_nnunet.hosts.loaders import DRAWN  # noqa: E402
+from hws_nnunet.hosts.mixin import WeightingMixin  # noqa: E402
+from hws_nnunet.loop.ranks import Ranks  # noqa: E402
 from hws_nnunet.nnunetv2 import host  # noqa: E402
 from hws_nnunet.nnunetv2.loader import HardnessWeightedDataLoader  # noqa: E402
 from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
-from hws_nnunet.training.augmenters import replaced_names  # noqa: E402
-from hws_nnunet.training.distributed import Ranks  # noqa: E402
-from hws_nnunet.training.loaders import DRAWN  # noqa: E402
-from hws_nnunet.training.mixin import WeightingMixin  # noqa: E402
 
 
 class HardnessWeightingMixin(WeightingMixin):

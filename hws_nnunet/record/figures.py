@@ -16,7 +16,7 @@ from hws_nnunet.record.history import Record
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from hws_nnunet.sampling.groups import Groups
+    from hws_nnunet.core.groups import Groups
 
 _MOST_LINES = 40  # more cases than this are shown as bands
 _MOST_BARS = 15

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from hws_nnunet.core import HardnessWeightedSampler
+from hws_nnunet.core.table import some_of
 from hws_nnunet.record.cases import CASES_FILE
 from hws_nnunet.record.reading import EPOCHS_FILE, HISTORY_FILE
 from hws_nnunet.record.structures import hardest_structure
 from hws_nnunet.record.tables import hardest_first, number, write_table
-from hws_nnunet.sampling import HardnessWeightedSampler
-from hws_nnunet.sampling.table import some_of
 
 GROUPS_FILE, FIGURE_FILE = "hardness_groups.csv", "hardness.png"
 
@@ -46,7 +46,7 @@ class EpochSummary:
     ``ess`` and ``smallest_ess``, the bound in force on it, in cases; ``lag`` in training steps. ``reliability``, 0 to
     1: the share of the differences between tracked values that the next losses bear out. ``hardest``: name, hardness,
     hardest structure ("" where none is known) and its hardness, hardest case first. ``stalled``: names, see
-    :mod:`hws_nnunet.sampling.stalls`. ``smallest_ess`` is NaN while draws are not weighted; it and ``reliability`` are
+    :mod:`hws_nnunet.core.stalls`. ``smallest_ess`` is NaN while draws are not weighted; it and ``reliability`` are
     in records of earlier versions. ``groups``: hardest first, none without groups; ``pooling``, 0 to 1: by how much a
     case's hardness is pulled towards its group's, 0 without groups. ``seconds``: from the end of the epoch before, or
     from the start of the training's first; ``planned``: epochs that the training is to have, 0 where unknown.

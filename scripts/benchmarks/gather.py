@@ -28,7 +28,7 @@ def measure(steps: int, file: Path) -> None:
     import torch.distributed as dist
 
     from hws_nnunet import HardnessWeightedSampler
-    from hws_nnunet.training.distributed import Ranks
+    from hws_nnunet.loop.ranks import Ranks
 
     dist.init_process_group("gloo")
     names = [str(i) for i in range(STRUCTURES)]

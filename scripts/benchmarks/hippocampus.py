@@ -45,8 +45,8 @@ from hws_nnunet import Settings
 from hws_nnunet.datasets import Case, Collection, write_raw_v2
 from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.raw_v2 import dataset_name
-from hws_nnunet.evaluation.case_weights import weights_by_dice, weights_by_group
 from hws_nnunet.record.tables import write_table
+from hws_nnunet.report.stats.case_weights import weights_by_dice, weights_by_group
 
 DATASET, NAME, CONFIGURATION = 993, "HippocampusBenchmark", "3d_small"
 LABELS = {"background": 0, "anterior": 1, "posterior": 2}

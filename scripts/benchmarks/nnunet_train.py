@@ -21,8 +21,8 @@ from nnunetv2.run.run_training import get_trainer_from_args
 
 from hws_nnunet import HardnessWeightedSampler
 from hws_nnunet.files import whole_file
-from hws_nnunet.training.augmenters import stop
-from hws_nnunet.training.loaders import DRAWN
+from hws_nnunet.hosts.augmenters import stop
+from hws_nnunet.hosts.loaders import DRAWN
 
 
 def train(job: dict) -> dict:

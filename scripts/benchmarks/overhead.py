@@ -30,7 +30,7 @@ import numpy as np
 from experiments import write_json
 from overhead_hosts import HOSTS
 
-from hws_nnunet.training.loaders import DRAWN
+from hws_nnunet.hosts.loaders import DRAWN
 
 
 def measure(job: dict) -> dict:

@@ -18,9 +18,9 @@ from hws_nnunet import registration
 from hws_nnunet.datasets import make_phantom, write_raw_v1
 from hws_nnunet.datasets.raw_v1 import task_name
 from hws_nnunet.datasets.raw_v2 import dataset_name
+from hws_nnunet.hosts.augmenters import stop
+from hws_nnunet.hosts.loaders import DRAWN
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
-from hws_nnunet.training.augmenters import stop
-from hws_nnunet.training.loaders import DRAWN
 
 
 class HostV2:

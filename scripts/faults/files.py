@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from faults.rows import Counted, Row
 from hws_nnunet import Settings
-from hws_nnunet.training.checkpoints import extended_checkpoint
-from hws_nnunet.training.weighting import STATE, Weighting
+from hws_nnunet.hosts.checkpoints import extended_checkpoint
+from hws_nnunet.hosts.weighting import STATE, Weighting
 
 CASES, STRUCTURES = 30, ("a", "b")
 CHECKPOINT = "checkpoint_latest.pth"

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from faults.rows import Counted, Row
 from hws_nnunet import HardnessWeightedSampler, Settings
-from hws_nnunet.training.recorder import LossRecorder
-from hws_nnunet.training.weighting import Weighting
+from hws_nnunet.hosts.recorder import LossRecorder
+from hws_nnunet.hosts.weighting import Weighting
 from tests.valid import fault_of
 
 CASES, BATCH, CLASSES, SHAPE = 12, 2, 3, (16, 16)

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from faults.rows import Counted, Row
 from hws_nnunet import HardnessWeightedSampler, Settings
+from hws_nnunet.core import Draws
 from hws_nnunet.processes import forks_end_with_this_process
-from hws_nnunet.sampling import Draws
 from tests.valid import fault_of
 
 FORK = multiprocessing.get_context("fork")

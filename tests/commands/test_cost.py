@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from hws_nnunet.commands import main
 from hws_nnunet.commands.cost import cost
-from hws_nnunet.sampling import HardnessTable
+from hws_nnunet.core import HardnessTable
 
 
 @pytest.mark.parametrize(("cases", "batch_size"), [(1, 1), (40, 3), (2500, 2)])

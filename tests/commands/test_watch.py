@@ -11,9 +11,9 @@ from rich.console import Console
 from hws_nnunet import Settings
 from hws_nnunet.commands import watch
 from hws_nnunet.commands.main import app
+from hws_nnunet.hosts import weighting
 from hws_nnunet.record.reading import read_record
 from hws_nnunet.record.structures import write_structures
-from hws_nnunet.training import weighting
 from tests.record.test_history import run
 
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hws_nnunet.commands import main as cli
-from hws_nnunet.training.known import read_weights
+from hws_nnunet.hosts.known import read_weights
 
 run = CliRunner().invoke
 

@@ -12,10 +12,10 @@ from nnunet.training.data_augmentation import default_data_augmentation
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
 
 from hws_nnunet.nnunetv1.trainer import HardnessWeightingMixin
+from tests.core.test_sampler import assert_same_state
 from tests.every_trainer import classes_below, parameters, train_with, trainer_class
 from tests.nnunetv1.conftest import SMALL
 from tests.nnunetv1.test_trainer import trainer_of
-from tests.sampling.test_sampler import assert_same_state
 
 TRAINERS = classes_below("nnunet", ("training", "network_training"), "nnUNetTrainer")
 RESIDUAL = {  # what nnU-Net's planner for residual encoders would say

@@ -5,9 +5,9 @@ pytest.importorskip("nnunet", reason="nnU-Net v1 is not installed")
 from batchgenerators.utilities.file_and_folder_operations import save_pickle
 
 from hws_nnunet import Settings
-from hws_nnunet.training.loaders import DRAWN
+from hws_nnunet.hosts.loaders import DRAWN
+from tests.core import naive
 from tests.nnunetv1.fakes import centres_of, loader_of, make_cases, stock_loader, teach
-from tests.sampling import naive
 
 PLAIN = {"ess": 0.0, "cap": None, "uniform_fraction": 0.0, "smoothing": 0.0}
 LABELS = (1, 2, 3)

@@ -14,8 +14,8 @@ from nnunet.training.network_training.nnUNet_variants import loss_function as va
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
 from nnunet.utilities.nd_softmax import softmax_helper
 
-from hws_nnunet.training.measures import dice_by_structure
-from hws_nnunet.training.recorder import LossRecorder
+from hws_nnunet.hosts.measures import dice_by_structure
+from hws_nnunet.hosts.recorder import LossRecorder
 
 recorded = partial(LossRecorder, softmax=softmax_helper)
 

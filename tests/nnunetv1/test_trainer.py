@@ -173,8 +173,8 @@ def test_a_trainer_with_another_loader_is_refused(workspace, monkeypatch, one_th
 def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, one_thread, tmp_path):
     from nnunet.training.network_training import nnUNetTrainer as module
 
+    from hws_nnunet.hosts.weighting import STATE
     from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
-    from hws_nnunet.training.weighting import STATE
 
     before = torch.save, torch.load, module.DataLoader3D
     trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
@@ -207,7 +207,7 @@ def test_the_sampler_resumes_with_the_checkpoint(workspace, monkeypatch, one_thr
     from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
 
     from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
-    from tests.sampling.test_sampler import assert_same_state
+    from tests.core.test_sampler import assert_same_state
 
     trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
     trainer.initialize(True)
@@ -255,8 +255,8 @@ def test_a_loss_that_changes_while_training_is_recorded(workspace, monkeypatch, 
         nnUNetTrainerV2_graduallyTransitionFromCEToDice as module,
     )
 
+    from hws_nnunet.hosts.recorder import LossRecorder
     from hws_nnunet.nnunetv1.trainer import HardnessWeightingMixin
-    from hws_nnunet.training.recorder import LossRecorder
 
     class Mine(HardnessWeightingMixin, module.nnUNetTrainerV2_graduallyTransitionFromCEToDice):
         hws_settings = {"smoothing": 0.0, "draw_by": "dice_ce"}  # noqa: RUF012 - as users write it

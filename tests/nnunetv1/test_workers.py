@@ -9,9 +9,9 @@ pytest.importorskip("nnunet", reason="nnU-Net v1 is not installed")
 from batchgenerators.dataloading.multi_threaded_augmenter import MultiThreadedAugmenter
 
 from hws_nnunet import Settings
-from hws_nnunet.training.loaders import DRAWN
+from hws_nnunet.hosts.loaders import DRAWN
+from tests.core import naive
 from tests.nnunetv1.fakes import centres_of, loader_of, make_cases, teach
-from tests.sampling import naive
 from tests.valid import fault_of
 
 pytestmark = pytest.mark.slow

@@ -16,8 +16,8 @@ import torch
 import yaml
 
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+from tests.core.test_sampler import assert_same_state
 from tests.datasets.test_fetal import ATLAS
-from tests.sampling.test_sampler import assert_same_state
 from tests.workspaces import first_difference
 
 SCRIPT = Path(__file__).with_name("train_steps.py")

@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
 from hws_nnunet.nnunetv2.trainer import HardnessWeightingMixin
+from tests.core.test_sampler import assert_same_state
 from tests.every_trainer import classes_below, parameters, train_with, trainer_class
 from tests.nnunetv2.test_trainer import trainer_of
-from tests.sampling.test_sampler import assert_same_state
 
 TRAINERS = classes_below("nnunetv2", ("training", "nnUNetTrainer"), "nnUNetTrainer")
 CANNOT = {

@@ -5,9 +5,9 @@ pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 
 from hws_nnunet import Settings
-from hws_nnunet.training.loaders import DRAWN
+from hws_nnunet.hosts.loaders import DRAWN
+from tests.core import naive
 from tests.nnunetv2.fakes import FakeCases, loader_of, made, teach
-from tests.sampling import naive
 
 PLAIN = {"ess": 0.0, "cap": None, "uniform_fraction": 0.0, "smoothing": 0.0}
 LABELS, REGIONS, ANNOTATED = (1, 2, 3), ((1, 2, 3), (2, 3), (3,)), (-1, 0, 1, 2)

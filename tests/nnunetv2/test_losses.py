@@ -14,9 +14,9 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants import loss as variants
 from nnunetv2.utilities.helpers import softmax_helper_dim1
 
-from hws_nnunet.training import recorder as module
-from hws_nnunet.training.measures import dice_by_structure
-from hws_nnunet.training.recorder import LossRecorder
+from hws_nnunet.hosts import recorder as module
+from hws_nnunet.hosts.measures import dice_by_structure
+from hws_nnunet.hosts.recorder import LossRecorder
 
 recorded = partial(LossRecorder, softmax=softmax_helper_dim1)
 

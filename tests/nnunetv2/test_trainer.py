@@ -236,8 +236,8 @@ def test_a_case_listed_twice_counts_once(workspace, monkeypatch, capsys):
 def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, tmp_path):
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 
+    from hws_nnunet.hosts.weighting import STATE
     from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
-    from hws_nnunet.training.weighting import STATE
 
     before = torch.save, torch.load, module.nnUNetDataLoader
     trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
@@ -267,7 +267,7 @@ def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, t
 
 def test_the_sampler_resumes_with_the_checkpoint(workspace, monkeypatch, tmp_path):
     from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
-    from tests.sampling.test_sampler import assert_same_state
+    from tests.core.test_sampler import assert_same_state
 
     trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
     trainer.initialize()
@@ -331,8 +331,8 @@ def losses_of_steps(trainer, loss_of_step, steps=3):
 def test_a_loss_of_the_trainers_own_is_recorded(workspace, monkeypatch, where):
     from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 
+    from hws_nnunet.hosts.recorder import LossRecorder
     from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
-    from hws_nnunet.training.recorder import LossRecorder
 
     def made():
         return DeepSupervisionWrapper(Squares(), [1.0, 0.0])

@@ -10,10 +10,10 @@ pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
 from batchgenerators.dataloading import nondet_multi_threaded_augmenter as augmenters
 
 from hws_nnunet import Settings
-from hws_nnunet.sampling.draws import Draws
-from hws_nnunet.training.loaders import DRAWN
+from hws_nnunet.core.draws import Draws
+from hws_nnunet.hosts.loaders import DRAWN
+from tests.core import naive
 from tests.nnunetv2.fakes import FakeCases, loader_of, teach
-from tests.sampling import naive
 from tests.valid import fault_of
 
 # The host's own thread complains when its workers end before it.

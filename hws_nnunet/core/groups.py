@@ -1,0 +1,96 @@
+"""Hardness pooled over groups of cases that belong together, such as a diagnosis or a scanner.
+
+Group distributionally robust optimisation (Sagawa et al., arXiv 1911.08731) tilts draws towards groups of high mean
+loss. A group's mean is far less noisy than a single case's tracked loss, and blind to what is hard within it. So each
+case is pulled towards its group's mean G by the *pooling* a:
+
+    pooled S_i = S_i + a (G - S_i)
+
+With a = 1 all of a group are equally hard, which is group DRO under the groups' own shares. The best prediction of a
+case's next loss has a = 1 - r, with r the :mod:`reliability <hws_nnunet.core.reliability>` of the differences
+between the cases of one group: what the next losses bear out of them stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hws_nnunet.core.reliability import Reliability
+
+_MOVED = 0.05  # of a case's exponent: beyond it all weights have to be computed anew
+
+
+class Groups:
+    """Means of tracked losses over groups of cases.
+
+    Args:
+        of_cases: name of each case's group, ``(n,)``.
+        pooling: a, 0 to 1; None for what the losses say.
+
+    Attributes:
+        names: the groups', sorted.
+        index: ``(n,)``, each case's place among them.
+        within: the reliability of differences within groups.
+    """
+
+    def __init__(self, of_cases: Sequence[str], pooling: float | None):
+        self.names = tuple(sorted(set(of_cases)))
+        place = {name: i for i, name in enumerate(self.names)}
+        self.index = np.array([place[name] for name in of_cases], dtype=np.int64)
+        self._of = self.index.tolist()
+        self._given = pooling
+        self.within = Reliability()
+        self._sums, self._counts = [0.0] * len(self.names), [0] * len(self.names)
+        self._frozen, self._pooling = [0.0] * len(self.names), self.pooling
+
+    @property
+    def pooling(self) -> float:
+        """The pooling a, 0 to 1, as given or by what is known now."""
+        return 1.0 - self.within.value if self._given is None else self._given
+
+    def count(self, offset: np.ndarray) -> None:
+        """Compute all means anew, from ``(n,)`` tracked losses, NaN where nothing is known."""
+        known = ~np.isnan(offset)
+        groups = len(self.names)
+        self._sums = np.bincount(self.index[known], offset[known], groups).tolist()
+        self._counts = np.bincount(self.index[known], minlength=groups).tolist()
+
+    def add(self, case: int, old: float, new: float) -> None:
+        """Move a group's mean with one of its cases, from ``old`` (NaN: nothing was known) to ``new``."""
+        group = self._of[case]
+        if old == old:
+            self._sums[group] += new - old
+        else:
+            self._sums[group] += new
+            self._counts[group] += 1
+
+    def learn(self, case: int, old: float, value: float) -> float:
+        """Take in a case's tracked loss and the loss that came next; return the pooled tracked loss."""
+        group = self._of[case]
+        count = self._counts[group]
+        mean = self._sums[group] / count
+        if count > 1:  # a group of one has no differences within it
+            self.within.add(old - mean, value - mean)
+        return old + self._pooling * (mean - old)
+
+    def freeze(self) -> None:
+        """Hold means and pooling as they are now, for :meth:`pooled` and :meth:`pooled_all`, until the next call."""
+        self._frozen, self._pooling = self._means(), self.pooling
+
+    def _means(self) -> list[float]:
+        return [total / count if count else 0.0 for total, count in zip(self._sums, self._counts, strict=True)]
+
+    def pooled(self, case: int, offset: float) -> float:
+        """Return the pooled value of a tracked loss."""
+        return offset + self._pooling * (self._frozen[self._of[case]] - offset)
+
+    def pooled_all(self, offset: np.ndarray) -> np.ndarray:
+        """Return the pooled values of ``(n,)`` tracked losses, NaN where nothing is known."""
+        return offset + self._pooling * (np.array(self._frozen)[self.index] - offset)
+
+    def have_moved(self, beta: float) -> bool:
+        """Return whether what is frozen is no longer good enough at a beta."""
+        moved = max(abs(now - then) for now, then in zip(self._means(), self._frozen, strict=True))
+        return beta * self._pooling * moved > _MOVED or abs(self.pooling - self._pooling) > _MOVED

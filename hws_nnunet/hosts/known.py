@@ -1,0 +1,74 @@
+"""What is known of the training cases before the training, from tables: their weights, their groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from hws_nnunet.core.table import some_of
+from hws_nnunet.datasets.case_table import CaseTableError, read_case_groups, read_column
+
+
+def read_weights(path: str, cases: Sequence[str], log: Callable[[str], None]) -> list[float]:
+    """Return the weights of the training cases, ``(n,)``, from the columns ``case`` and ``weight``.
+
+    Rows of other cases are left out, and told in the log: they may be held out, or unknown.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CaseTableError: a training case is not there, or its weight is no finite number above 0.
+    """
+    column = read_column(path, "weight")
+    problems = _missing(column, cases)
+    weights = []
+    for case in cases:
+        if case in column:
+            weights.append(weight := _number(column[case]))
+            if not (math.isfinite(weight) and weight > 0):
+                problems.append(f"case {case!r}: expected a weight above 0, found {column[case]!r}")
+    if problems:
+        raise CaseTableError(path, problems)
+    _tell_others(path, column, cases, log)
+    return weights
+
+
+def read_groups(path: str, column: str, cases: Sequence[str], log: Callable[[str], None]) -> list[str]:
+    """Return the name of each training case's group, ``(n,)``; cases without one are together in ``(none)``.
+
+    Rows of other cases are left out, and told in the log.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CaseTableError: a training case is not there, or all are in one group.
+    """
+    table = read_case_groups(path, column)
+    if problems := _missing(table, cases):
+        raise CaseTableError(path, problems)
+    groups = [table[case] for case in cases]
+    if len(set(groups)) == 1:
+        text = (
+            f"all {len(cases)} training cases are in the group {groups[0]!r} of column {column!r}: expected two or more"
+        )
+        raise CaseTableError(path, [text])
+    _tell_others(path, table, cases, log)
+    return groups
+
+
+def _tell_others(path: str, column: Mapping[str, str], cases: Sequence[str], log: Callable[[str], None]) -> None:
+    training = set(cases)
+    if others := [case for case in column if case not in training]:
+        log(f"{path}: {len(others)} of its {len(column)} cases are not among the training cases: {some_of(others)}")
+
+
+def _missing(column: Mapping[str, str], cases: Sequence[str]) -> list[str]:
+    missing = [case for case in cases if case not in column]
+    if not missing:
+        return []
+    return [f"lacks {len(missing)} of {len(cases)} training cases: {some_of(missing)}; it has {some_of(list(column))}"]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

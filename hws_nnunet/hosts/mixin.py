@@ -1,0 +1,178 @@
+"""What the trainers of both hosts have in common: settings, sampler, saved state; the adapters add hooks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+
+from hws_nnunet._version import __version__
+from hws_nnunet.config import Settings
+from hws_nnunet.core import HardnessWeightedSampler
+from hws_nnunet.hosts.augmenters import loader_of, stop
+from hws_nnunet.hosts.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars
+from hws_nnunet.hosts.loaders import DrawingLoader, HostClass
+from hws_nnunet.hosts.recorder import LossRecorder
+from hws_nnunet.hosts.weighting import STATE, Weighting, settings_in_force
+from hws_nnunet.loop.ranks import Ranks
+
+
+class WeightingMixin(HostClass):
+    """The part of ``HardnessWeightingMixin`` that knows no host.
+
+    Each host's mixin says under which key (``_weights``) the host's checkpoints hold the network's, and with which
+    function (``_softmax``) its losses make probabilities.
+    """
+
+    hws_settings: Settings | Mapping[str, object] | str | os.PathLike | None = None
+
+    loss: nn.Module
+    weighting: Weighting | None = None
+    _weights: str
+    _softmax: Callable
+    _ignore_label: int | None = None
+    _saved_state: Any = None  # whatever a checkpoint holds
+    _saved_in: object = None
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        """Refuse the mixin behind its host's trainer, whose methods would then be called in its place.
+
+        Raises:
+            TypeError: it is.
+        """
+        super().__init_subclass__(**kwargs)
+        hosts = [base for base in cls.__mro__ if not issubclass(base, WeightingMixin) and "run_training" in vars(base)]
+        if hosts and not hasattr(super(), "run_training"):
+            bases = ", ".join(base.__name__ for base in cls.__bases__)
+            raise TypeError(
+                f"class {cls.__name__}({bases}) would not draw by hardness: put the mixin before {hosts[0].__name__}"
+            )
+
+    @cached_property
+    def settings(self) -> Settings:
+        """In force; read, checked and told in the log when first asked for, as a training does and nothing else.
+
+        Raises:
+            SettingsError: they cannot be used.
+        """
+        return settings_in_force(type(self).hws_settings, self.print_to_log_file)
+
+    @property
+    def sampler(self) -> HardnessWeightedSampler | None:
+        """The training's sampler, None before there are data."""
+        return None if self.weighting is None else self.weighting.sampler
+
+    def _active(self) -> Weighting:
+        """Return what the training does with its sampler; raise a ``RuntimeError`` before there are data."""
+        if self.weighting is None:
+            raise RuntimeError(f"{type(self).__name__} has no training data yet: it has to be initialised first")
+        return self.weighting
+
+    def _structures(self) -> Mapping[str, Hashable]:
+        """Return the foreground classes or regions, in the network's order: name, and what the host's data call it."""
+        raise NotImplementedError
+
+    def _made_by(self) -> dict[str, str]:
+        """Return what the log tells of where it has changed since a checkpoint was saved: the host's version, ..."""
+        return {}
+
+    def _ranks(self, values: int) -> Ranks | None:
+        """Return the processes that train together, None where there is one.
+
+        Args:
+            values: how many are recorded of each sample.
+        """
+        return None
+
+    def _weigh(self, names: Sequence[str]) -> None:
+        """Make a new sampler over the training cases; it goes on where a checkpoint loaded before says."""
+        structures = list(self._structures())
+        self.weighting = Weighting(
+            names,
+            self.settings,
+            self.print_to_log_file,
+            structures=structures,
+            ranks=self._ranks(1 + len(structures)),
+            made_by={"hws-nnunet": __version__, **self._made_by()},
+        )
+        if self._saved_state is not None:
+            self._take_saved_state()
+
+    def _take_saved_state(self) -> None:
+        try:
+            self._active().load_state_dict(self._saved_state)
+        except ValueError as error:
+            raise ValueError(f"{self._saved_in}: {error}") from error
+        self._saved_state = None
+
+    def _attach(self, loader: DrawingLoader) -> DrawingLoader:
+        """Return one of our loaders, which draws by the training's sampler from now on."""
+        loader.attach(self._active().sampler.draws, list(self._structures().values()))
+        return loader
+
+    def _record_losses(self) -> LossRecorder:
+        """Have the loss record each sample's, also one that the trainer made anew since; return it."""
+        if not isinstance(self.loss, LossRecorder):
+            self.loss = LossRecorder(
+                self.loss,
+                softmax=self._softmax,
+                ignore_label=self._ignore_label,
+                alone=self.settings.draw_by == "dice_ce",
+            )
+        return self.loss
+
+    def _check_loader(self, training: object, validation: object, expected: str) -> None:
+        """Raise, with the workers ended, if the host's training data come from another loader than ours.
+
+        Args:
+            training: the host's augmenter of training data.
+            validation: and of validation data.
+            expected: names of the host's loaders that ours take the place of.
+        """
+        loader = loader_of(training)
+        if self.sampler is None or getattr(loader, "draws", None) is not self.sampler.draws:
+            stop(training, validation)
+            raise RuntimeError(
+                f"{type(self).__name__} built its training data from {type(loader).__name__}, which does not draw by "
+                f"hardness: the mixin works with trainers that use nnU-Net's {expected}"
+            )
+
+    def _clean(self, checkpoint: dict) -> dict:
+        """Return a checkpoint that every trainer of the host loads: some leave ``weights_only`` at torch's default."""
+        return {
+            key: value if key == self._weights else without_numpy_scalars(value) for key, value in checkpoint.items()
+        }
+
+    def save_checkpoint(self, *args: object, **kwargs: object) -> None:
+        """Write the host's checkpoint with the sampler's state in it, whole or not at all."""
+        state = self._saved_state if self.weighting is None else self.weighting.state_dict()
+        extra = {} if state is None else {STATE: state}
+        with extended_checkpoint(self._weights, extra, clean=self._clean) as extended:
+            super().save_checkpoint(*args, **kwargs)
+        # nnU-Net v2 can be told to save nothing, and of several ranks the first one saves.
+        silent = getattr(self, "disable_checkpointing", False) or getattr(self, "local_rank", 0) > 0
+        if extra and not extended and not silent:
+            self.print_to_log_file(
+                f"WARNING: the sampler's state was not saved: {type(self).__name__} did not call torch.save, in the "
+                f"training's own thread, on a dictionary with {self._weights!r}. A resumed training starts it anew"
+            )
+
+    @contextmanager
+    def _restored_sampler(self, file: object) -> Iterator[None]:
+        """Have the sampler take its state from the checkpoint loaded inside the block; it waits until there is one.
+
+        Args:
+            file: the checkpoint's, for messages.
+        """
+        with watched_checkpoint(STATE) as found:
+            yield
+        if not found:
+            self.print_to_log_file("The checkpoint holds no state of hardness weighted sampling: it starts anew")
+            return
+        self._saved_state, self._saved_in = found[-1], file
+        if self.weighting is not None:
+            self._take_saved_state()

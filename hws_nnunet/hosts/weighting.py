@@ -1,0 +1,236 @@
+"""What every host's trainer does with a sampler: settings, steps, epochs, the record, saved state.
+
+The adapters differ in the hooks that call this, and in nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from hws_nnunet._version import __version__
+from hws_nnunet.config import Settings, find_settings
+from hws_nnunet.core import HardnessWeightedSampler
+from hws_nnunet.core.table import some_of
+from hws_nnunet.files import whole_file
+from hws_nnunet.hosts.known import read_groups, read_weights
+from hws_nnunet.hosts.recorder import LossRecorder
+from hws_nnunet.loop.ranks import Ranks
+from hws_nnunet.record.board import Board
+from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
+from hws_nnunet.record.structures import write_structures
+
+STATE = "hardness_weighted_sampling"
+"""Key of the sampler's state in a host's checkpoint."""
+
+_PAUSE = 1000
+"""After a figure, in times of what it took."""
+
+Log = Callable[[str], None]
+
+
+@contextmanager
+def logged_warnings(log: Log) -> Iterator[None]:
+    """Send warnings of the block to the host's log."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        log(f"WARNING: {warning.message}")
+
+
+def settings_in_force(attribute: Settings | Mapping[str, object] | str | PathLike[str] | None, log: Log) -> Settings:
+    """Return the settings and tell them, and where they came from, in the host's log."""
+    with logged_warnings(log):
+        settings, source = find_settings(attribute)
+    values = ", ".join(f"{name}: {value}" for name, value in settings.model_dump().items())
+    log(f"Hardness weighted sampling {__version__}, settings from {source}: {values}")
+    return settings
+
+
+class Weighting:
+    """A sampler over a training's cases, its record, and what is told of both.
+
+    Args:
+        names: the training cases, in the order of the host's loader; one that is listed more than once counts once.
+        settings: in force.
+        log: writes a line to the host's log.
+        structures: names of the foreground classes or regions, in the order of the recorded losses.
+        ranks: the processes that train together, None where there is one.
+        made_by: what else makes a training what it is, such as versions; saved, and told where it has changed.
+
+    Raises:
+        FileNotFoundError, CaseTableError: the tables that the settings name cannot be used.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        settings: Settings,
+        log: Log,
+        *,
+        structures: Sequence[str] = (),
+        ranks: Ranks | None = None,
+        made_by: Mapping[str, str] | None = None,
+    ):
+        self.settings, self._log, self._ranks = settings, log, ranks
+        self._made_by = dict(made_by or {})
+        # Neutral settings must not use up random numbers that the host would have got.
+        rng = np.random.default_rng(np.random.randint(2**32, size=4)) if settings.weighs_cases else None  # noqa: NPY002
+        once = list(dict.fromkeys(str(name) for name in names))
+        if len(once) < len(names):
+            log(
+                f"WARNING: the split lists {len(names) - len(once)} case(s) more than once; draws by hardness count "
+                "each case once"
+            )
+        self.sampler = HardnessWeightedSampler(
+            once,
+            settings,
+            structures=structures,
+            measure=settings.draw_by,
+            prior=None if settings.case_weights is None else read_weights(settings.case_weights, once, log),
+            groups=None if settings.groups is None else read_groups(settings.groups, settings.group_column, once, log),
+            rng=rng,
+        )
+        self._tell_what_is_known()
+        if ranks is not None:
+            ranks.share_sweep(self.sampler.table)
+        self.record = Record(self.sampler.table.names)
+        self._board = Board() if settings.tensorboard else None
+        self._draw_again = -math.inf
+        self._epoch_ended: float | None = None  # of an epoch before, in this process
+        self.start_epoch()
+
+    def _tell_what_is_known(self) -> None:
+        settings, sampler = self.settings, self.sampler
+        if settings.case_weights is not None:
+            low, high = sampler.prior.min(), sampler.prior.max()
+            self._log(f"Case weights from {settings.case_weights}: {low:.2f} to {high:.2f} times their mean")
+        if sampler.groups is not None:
+            sizes = np.bincount(sampler.groups.index).tolist()
+            told = some_of([f"{name} {size}" for name, size in zip(sampler.groups.names, sizes, strict=True)], 12)
+            self._log(f"Groups by the column {settings.group_column} of {settings.groups}: {told}")
+
+    def start_epoch(self) -> None:
+        """Start counting the epoch's visits and lags."""
+        self._lags: list[int] = []
+        self._visits_before = self.sampler.table.visits.copy()
+        self._began = time.monotonic() if self._epoch_ended is None else self._epoch_ended
+
+    def after_step(self, loss: LossRecorder, drawn: dict) -> None:
+        """Hand the step's losses to the sampler.
+
+        Args:
+            loss: has just been called on the batch.
+            drawn: what the loader drew: ``cases`` and ``version``.
+
+        Raises:
+            RuntimeError: the loss was called on something else than the whole batch.
+        """
+        values = loss.take()
+        if len(values) != len(drawn["cases"]):
+            raise RuntimeError(
+                f"the training step called its loss on {len(values)} sample(s), and the batch holds "
+                f"{len(drawn['cases'])}: hardness weighted sampling needs one call with the whole batch, a trainer "
+                "that splits batches does not work with it"
+            )
+        self._lags.append(self.sampler.table.version - drawn["version"])
+        cases, version = drawn["cases"], drawn["version"]
+        if self._ranks is not None:
+            cases, values, version = self._ranks.gather(cases, values, version)
+        self.sampler.update(cases, values[:, 0], structures=values[:, 1:], version=version)
+
+    def end_epoch(self, epoch: int, planned: int = 0) -> EpochSummary:
+        """Log what the sampler did, put it into the record, and return it.
+
+        Args:
+            epoch: its number, from 0.
+            planned: epochs that the training is to have, 0 where unknown.
+
+        Raises:
+            RuntimeError: the tables of several ranks differ.
+        """
+        if self._ranks is not None:
+            self._ranks.check_equal(self.sampler.table)
+        self._epoch_ended = time.monotonic()
+        summary = replace(
+            summarise(self.sampler, lags=self._lags, visits_before=self._visits_before),
+            seconds=self._epoch_ended - self._began,
+            planned=planned,
+        )
+        for line in summary.lines():
+            self._log(line)
+        self.record.append(epoch, self.sampler, summary, self._visits_before)
+        return summary
+
+    def write_record(self, folder: Path, *, last: bool) -> None:
+        """Write the record's files, where there are several ranks the first one's; what goes wrong is logged.
+
+        Drawing the figure takes about a second, which short epochs would feel: it is drawn at the first epoch and the
+        ``last``, and in between as often as takes at most a thousandth of the time.
+        """
+        if self._ranks is not None and self._ranks.rank > 0:
+            return
+        begin = time.monotonic()
+        figure = last or begin >= self._draw_again
+        try:
+            self.record.write(folder, self.sampler)
+            write_structures(folder, *self._hardness_of_structures())
+            if self._board is not None and self.record.epochs:
+                self._board.add(folder, self.record.epochs[-1], self.record.summaries[-1].values())
+            if figure:
+                self._draw(folder)
+        except Exception as error:  # a full disk or a font that is missing must not end a training of days
+            self._log(f"WARNING: the record was not written: {type(error).__name__}: {error}")
+        if figure:
+            now = time.monotonic()
+            self._draw_again = now + _PAUSE * (now - begin)
+
+    def _hardness_of_structures(self) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...], np.ndarray]:
+        table = self.sampler.table
+        return table.names, table.hardness, table.structures, table.structure_hardness
+
+    def _draw(self, folder: Path) -> None:
+        # matplotlib is slow to import, and needed here alone
+        from hws_nnunet.record.figures import plot_record
+        from hws_nnunet.record.structure_figure import STRUCTURES_FIGURE, plot_structures
+
+        with whole_file(folder / FIGURE_FILE) as partial:
+            sampler = self.sampler
+            plot_record(self.record, draw_probabilities(sampler), sampler.table.visits, partial, sampler.groups)
+        plot_structures(*self._hardness_of_structures(), folder / STRUCTURES_FIGURE)
+
+    def state_dict(self) -> dict:
+        """Return what a resumed training needs."""
+        return {**self.sampler.state_dict(), "record": self.record.state_dict(), "made_by": self._made_by}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Restore :meth:`state_dict`, and tell the log.
+
+        Raises:
+            ValueError: it is damaged, or of another version or measure.
+        """
+        with logged_warnings(self._log):
+            self.sampler.load_state_dict(state)
+        if self._ranks is not None:
+            self._ranks.share_sweep(self.sampler.table)
+        if "record" in state:
+            self.record.load_state_dict(state["record"])
+        before = {**state.get("settings", {}), **state.get("made_by", {})}
+        now = {**self.settings.model_dump(), **self._made_by}
+        changed = [f"{name}: {before[name]} -> {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
+        if changed:
+            self._log(f"Changed since the checkpoint was saved: {', '.join(changed)}")
+        table = self.sampler.table
+        self._log(
+            f"Hardness weighted sampling goes on after {table.version} steps: {len(table) - table.unseen} of "
+            f"{len(table)} cases seen, beta {table.beta:.3g}"
+        )

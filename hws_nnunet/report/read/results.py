@@ -1,0 +1,181 @@
+"""A set of results: what one method reached, case by case and label by label, checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hws_nnunet.report.extra import needed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AVERAGE = "all labels"  # the pseudo-label of a case's average over its labels
+_MOST_NAMED = 10
+
+
+class ResultError(ValueError):
+    """Results that cannot be used; the message counts all problems and lists those found, one a line."""
+
+    def __init__(self, source: str | Path, problems: Sequence[str]):
+        self.problems = list(problems)
+        count = sum(int(text.split()[2]) if text.startswith("... and ") else 1 for text in self.problems)
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{source}: {count} problem(s), nothing was written:\n{lines}")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure of one structure in one case, ``heading`` in tables. ``unit`` is empty for shares from 0 to 1."""
+
+    key: str
+    title: str
+    heading: str
+    unit: str
+    higher_is_better: bool
+    digits: int
+
+    @property
+    def axis(self) -> str:
+        """Return the title with the unit, as on a figure's axis."""
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+METRICS = (
+    Metric("dice", "Dice", "Dice", "", True, 3),
+    Metric("hd95", "HD95", "HD95", "mm", False, 2),
+    Metric("nsd", "normalised surface Dice", "NSD", "", True, 3),
+)
+_EXPECTED = {
+    "": (1.0, "0 to 1, or nothing where reference and prediction are empty"),
+    "mm": (1e300, "millimetres from 0 on; for a missed structure the diagonal of the image, say"),
+}
+
+
+@dataclass(frozen=True)
+class ResultSet:
+    """What one method reached. Arrays are ``(cases, labels)``, float64.
+
+    Attributes:
+        name: what people call the method.
+        source: the file or folder that it was read from.
+        cases: names, unique, sorted.
+        labels: names, unique.
+        dice: 0 to 1; NaN where the structure is empty in both reference and prediction.
+        hd95: millimetres, from 0 on, or None where the source has none; NaN where both are empty.
+        nsd: normalised surface Dice, 0 to 1, or None; NaN where both are empty.
+        reference_size: voxels of the structure in the reference; NaN where unknown.
+        predicted_size: voxels of the structure in the prediction; NaN where unknown.
+        surface_tool: what computed ``hd95`` and ``nsd``; empty without them.
+        group_of: subgroups of cases, where the source tells them.
+        notes: what people should know of the source.
+    """
+
+    name: str
+    source: str
+    cases: tuple[str, ...]
+    labels: tuple[str, ...]
+    dice: np.ndarray
+    reference_size: np.ndarray
+    predicted_size: np.ndarray
+    hd95: np.ndarray | None = None
+    nsd: np.ndarray | None = None
+    surface_tool: str = ""
+    group_of: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if problems := self._problems():
+            raise ResultError(self.source, problems)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return the measures that the set has."""
+        return tuple(metric for metric in METRICS if getattr(self, metric.key) is not None)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of the columns of :meth:`values`: the labels, then their average."""
+        return (*self.labels, AVERAGE)
+
+    @property
+    def sizes_known(self) -> bool:
+        """Return whether the sizes of all structures are told, so that missed and invented ones can be counted."""
+        return bool(np.isfinite([self.reference_size, self.predicted_size]).all())
+
+    @property
+    def missed(self) -> np.ndarray:
+        """Return ``(cases, labels)``: the reference has the structure, the prediction none of it."""
+        return (self.reference_size > 0) & (self.predicted_size == 0)
+
+    @property
+    def invented(self) -> np.ndarray:
+        """Return ``(cases, labels)``: the prediction has the structure, the reference none of it."""
+        return (self.reference_size == 0) & (self.predicted_size > 0)
+
+    def values(self, key: str) -> np.ndarray:
+        """Return ``(cases, labels + 1)``: a measure of each label, and each case's average over labels that have one.
+
+        Args:
+            key: of one of :attr:`metrics`.
+        """
+        values = getattr(self, key)
+        with np.errstate(invalid="ignore"):
+            averages = np.nansum(values, axis=1) / np.isfinite(values).sum(axis=1)
+        return np.column_stack([values, averages])
+
+    def frame(self, key: str) -> pd.DataFrame:
+        """Return :meth:`values` with the names of cases and columns."""
+        return needed("pandas").DataFrame(self.values(key), list(self.cases), list(self.columns))
+
+    def failures(self, threshold: float) -> np.ndarray:
+        """Return ``(cases, labels + 1)``, bool: Dice below ``threshold``, or a structure missed (in the last: any)."""
+        return with_any(self.missed) | (self.values("dice") < threshold)
+
+    def _problems(self) -> list[str]:
+        if not self.cases or not self.labels:
+            return [f"expected at least one case and one label, found {len(self.cases)} and {len(self.labels)}"]
+        problems = [
+            f"{kind} {name!r} is there {count} times, expected once"
+            for kind, names in (("case", self.cases), ("label", self.labels))
+            for name, count in Counter(names).items()
+            if count > 1
+        ]
+        if AVERAGE in self.labels:
+            problems.append(f"a label is called {AVERAGE!r}, which is what the report calls the average of all")
+        for metric in self.metrics:
+            values, (most, expected) = getattr(self, metric.key), _EXPECTED[metric.unit]
+            wrong = ~(((values >= 0) & (values <= most)) | np.isnan(values))
+            problems += self._places(wrong, f"{metric.heading} is {{}}, expected {expected}", values)
+        unexplained = np.isnan(self.dice) & ((self.reference_size > 0) | (self.predicted_size > 0))
+        text = "has no Dice, though reference or prediction is not empty: expected 0 for a missed structure"
+        return problems + self._places(unexplained, text, self.dice)
+
+    def _places(self, wrong: np.ndarray, text: str, values: np.ndarray) -> list[str]:
+        return first_ten(
+            f"case {self.cases[i]!r}, label {self.labels[j]!r}: {text.format(values[i, j])}"
+            for i, j in np.argwhere(wrong)
+        )
+
+
+def with_any(flags: np.ndarray) -> np.ndarray:
+    """Return ``(n, k)`` flags with one more column: whether any of the row is set."""
+    return np.column_stack([flags, flags.any(axis=1)])
+
+
+def first_ten(problems: Iterable[str]) -> list[str]:
+    """Return problems of one kind for a message, no more than ten and how many more there are."""
+    named = list(problems)
+    rest = len(named) - _MOST_NAMED
+    return [*named[:_MOST_NAMED], f"... and {rest} more"] if rest > 0 else named
+
+
+def short_list(names: Sequence[str]) -> str:
+    """Return names for a message, no more than ten of them."""
+    rest = len(names) - _MOST_NAMED
+    return ", ".join(map(repr, names[:_MOST_NAMED])) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,183 @@
+"""Results from label maps: Dice, HD95 and normalised surface Dice of predictions against references."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+from tqdm import tqdm
+
+from hws_nnunet.datasets.checks import label_values, same_geometry
+from hws_nnunet.datasets.images import open_image
+from hws_nnunet.report.extra import needed
+from hws_nnunet.report.read.labels import LabelTable
+from hws_nnunet.report.read.readers import case_name
+from hws_nnunet.report.read.results import ResultError, ResultSet, short_list
+
+_ENDINGS = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Predictions with their references, on one grid each. ``files`` maps a case to its prediction and reference."""
+
+    name: str
+    folder: Path
+    files: dict[str, tuple[Path, Path]]
+    without_prediction: tuple[str, ...]
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Return the cases' names, sorted."""
+        return tuple(self.files)
+
+
+def find_pairs(name: str, folder: Path, references: Path, *, progress: bool = False) -> Pairs:
+    """Find the references of all predictions in a folder, and check that the images fit each other.
+
+    Args:
+        name: what to call the result set.
+        folder: of predictions, ``CASE.nii.gz`` or ``CASE.nii``.
+        references: folder of label maps of the same names; it may hold more cases.
+        progress: show a bar on standard error.
+
+    Raises:
+        ResultError: with every problem found: no prediction, one without a reference, two of one case, a file that
+            cannot be read, grids that differ.
+    """
+    for wanted in (folder, references):
+        if not wanted.is_dir():
+            kind = "a file" if wanted.exists() else "nothing"
+            raise ResultError(wanted, [f"expected a folder of label maps, found {kind}"])
+    (predicted, problems), (known, others) = _label_maps(folder), _label_maps(references)
+    problems += others
+    if not predicted:
+        problems.append(f"expected predictions that end in {' or '.join(_ENDINGS)}, found none")
+    problems += [f"case {case!r}: no reference in {references}" for case in predicted if case not in known]
+    files = {case: (path, known[case]) for case, path in predicted.items() if case in known}
+    for case, pair in tqdm(files.items(), desc=f"checking {name}", unit="case", disable=not progress):
+        try:
+            if different := same_geometry(*map(open_image, pair)):
+                problems.append(f"case {case!r}: prediction and reference are not on one grid: {different}")
+        except Exception as error:  # nibabel, zlib and the file system each raise their own
+            problems.append(f"case {case!r}: {error}")
+    if problems:
+        raise ResultError(folder, problems)
+    return Pairs(name, folder, files, tuple(case for case in known if case not in predicted))
+
+
+def find_labels(sets: Sequence[Pairs], *, progress: bool = False) -> LabelTable:
+    """Return all label values of some predictions and references, each called by its number; 0 is background.
+
+    Raises:
+        ResultError: there is nothing but background, or a file does not hold whole numbers.
+    """
+    paths = sorted({path for pairs in sets for pair in pairs.files.values() for path in pair})
+    found: set[int] = set()
+    for path in tqdm(paths, desc="finding labels", unit="file", disable=not progress):
+        found.update(np.unique(_load(path)[0]).tolist())
+    if not (found := found - {0}):
+        raise ResultError(sets[0].folder, ["expected label maps, found nothing but zeros"])
+    return LabelTable({str(value): (value,) for value in sorted(found)})
+
+
+def evaluate(pairs: Pairs, labels: LabelTable, *, tolerance: float = 1.0, progress: bool = False) -> ResultSet:
+    """Compute Dice, HD95 and normalised surface Dice of each label in each case.
+
+    HD95 is the larger of the two directions' 95th percentiles of the distances between border voxels; normalised
+    surface Dice the share of border voxels of both that lie within ``tolerance`` of the other's. Where prediction and
+    reference are both empty all are NaN; where one is, Dice and normalised surface Dice are 0, and HD95 is the
+    diagonal of the image: no distance within it is larger, so that a missed structure ranks behind all others.
+
+    Args:
+        pairs: from :func:`find_pairs`.
+        labels: which structures.
+        tolerance: of the normalised surface Dice, in millimetres, above 0.
+        progress: show a bar on standard error.
+
+    Raises:
+        ResultError: a file cannot be read, or a prediction holds a value that is no label.
+        RuntimeError: MONAI is not installed.
+    """
+    needed("monai.metrics")
+    allowed = {0, *(value for values in labels.regions.values() for value in values)}
+    allowed |= set() if labels.ignored is None else {labels.ignored}
+    rows, problems = [], []
+    for files in tqdm(pairs.files.values(), desc=f"measuring {pairs.name}", unit="case", disable=not progress):
+        (predicted, spacing), (reference, _) = map(_load, files)
+        for file, voxels in zip(files, (predicted, reference), strict=True):
+            if unknown := sorted(set(np.unique(voxels).tolist()) - allowed):
+                problems.append(f"{file} holds {unknown}, expected {sorted(allowed)}")
+        if labels.ignored is not None:
+            predicted = np.where(reference == labels.ignored, labels.ignored, predicted)
+        masks = [(np.isin(predicted, values), np.isin(reference, values)) for values in labels.regions.values()]
+        rows += [measure(*pair, spacing, tolerance=tolerance) for pair in masks]
+    if problems:
+        raise ResultError(pairs.folder, problems)
+    tool = f"MONAI {importlib.metadata.version('monai')}, tolerance {tolerance:g} mm"
+    lost, notes = pairs.without_prediction, []
+    if lost:
+        notes = [
+            f"{pairs.name}: {len(lost)} reference(s) have no prediction, and count for nothing: {short_list(lost)}"
+        ]
+    shape = len(pairs.files), len(labels.regions)
+    found = {key: values.to_numpy().reshape(shape) for key, values in needed("pandas").DataFrame(rows).items()}
+    names = tuple(labels.regions)
+    return ResultSet(pairs.name, str(pairs.folder), pairs.cases, names, **found, surface_tool=tool, notes=notes)
+
+
+def measure(
+    predicted: np.ndarray, reference: np.ndarray, spacing: Sequence[float], *, tolerance: float = 1.0
+) -> dict[str, float]:
+    """Measure one structure; see :func:`evaluate`.
+
+    Args:
+        predicted: ``(x, y, z)``, bool.
+        reference: ``(x, y, z)``, bool.
+        spacing: of the voxels, millimetres an axis.
+        tolerance: millimetres.
+
+    Returns:
+        ``dice``, ``hd95`` (mm), ``nsd``, ``reference_size`` and ``predicted_size`` (voxels).
+    """
+    sizes = {"reference_size": float(reference.sum()), "predicted_size": float(predicted.sum())}
+    if not any(sizes.values()):
+        return {"dice": np.nan, "hd95": np.nan, "nsd": np.nan, **sizes}
+    if not all(sizes.values()):
+        diagonal = float(np.linalg.norm(np.multiply(reference.shape, spacing)))
+        return {"dice": 0.0, "hd95": diagonal, "nsd": 0.0, **sizes}
+    dice = 2 * float((predicted & reference).sum()) / sum(sizes.values())
+    import torch
+
+    metrics = needed("monai.metrics")
+    (box,) = ndimage.find_objects((predicted | reference).astype(np.uint8))
+    one, two = (torch.from_numpy(mask[box].astype(np.float32))[None, None] for mask in (predicted, reference))
+    grid = {"include_background": True, "spacing": tuple(map(float, spacing))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI warns of its own calls
+        hd95 = float(metrics.compute_hausdorff_distance(one, two, percentile=95, **grid))
+        nsd = float(metrics.compute_surface_dice(one, two, class_thresholds=[tolerance], **grid))
+    return {"dice": dice, "hd95": hd95, "nsd": nsd, **sizes}
+
+
+def _load(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
+    try:
+        image = open_image(path)
+        return label_values(image), image.header.get_zooms()[:3]
+    except Exception as error:
+        raise ResultError(path, [str(error)]) from error
+
+
+def _label_maps(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    found: dict[str, Path] = {}
+    problems = []
+    for path in sorted(path for path in folder.iterdir() if path.name.endswith(_ENDINGS)):
+        if (case := case_name(path.name)) in found:
+            problems.append(f"case {case!r} is there twice: {found[case]} and {path}")
+        found[case] = path
+    return dict(sorted(found.items())), problems

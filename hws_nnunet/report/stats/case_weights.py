@@ -1,0 +1,91 @@
+"""Weights of cases for a training, from how an earlier training fared on them, or from their groups."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hws_nnunet.core import case_distribution, effective_sample_size, solve_beta
+from hws_nnunet.datasets.case_table import CaseTableError, read_case_groups
+from hws_nnunet.report.read.readers import read_results
+from hws_nnunet.report.read.results import ResultError
+
+
+def held_out_dice(folds: Sequence[Path]) -> dict[str, float]:
+    """Return the mean Dice of each case's structures, 0 to 1, in the validations of several folds, cases sorted.
+
+    A case of which no structure is in reference or prediction gets the mean of the others.
+
+    Args:
+        folds: a fold's folder of nnU-Net v2 or v1, or of its validation, or a ``summary.json``, of any trainer.
+
+    Raises:
+        FileNotFoundError: one holds no summary.
+        ResultError: one cannot be used, or a case was held out in two.
+    """
+    found: dict[str, float] = {}
+    of: dict[str, Path] = {}
+    for fold in folds:
+        results = read_results(str(fold), fold)
+        if twice := sorted(of.keys() & set(results.cases)):
+            raise ResultError(
+                results.source, [f"case {twice[0]!r} was held out in {of[twice[0]]}, too: expected one fold each"]
+            )
+        found |= dict(zip(results.cases, results.values("dice")[:, -1].tolist(), strict=True))
+        of |= dict.fromkeys(results.cases, fold)
+    mean = float(np.nanmean(list(found.values())))
+    return {case: mean if np.isnan(dice) else dice for case, dice in sorted(found.items())}
+
+
+def weights_by_dice(dice: Mapping[str, float], *, beta: float, ess: float, cap: float) -> dict[str, float]:
+    """Return weights of mean 1 that grow as ``exp(-beta Dice)``, within bounds, by case.
+
+    Args:
+        dice: of each case, 0 to 1.
+        beta: at least 0; less where ``ess`` asks for it. At 10, a Dice lower by 0.1 means 2.7 times the weight.
+        ess: smallest effective sample size, as a share of the cases, 0 to 1.
+        cap: largest weight, at least 1.
+    """
+    return _softly(dict(dice), -np.array(list(dice.values())), beta, ess, cap)
+
+
+def weights_by_group(groups: Mapping[str, str], *, ess: float, cap: float) -> dict[str, float]:
+    """Return weights of mean 1 that give each group the same share, or as nearly as the bounds allow, by case.
+
+    Args:
+        groups: each case's.
+        ess: as in :func:`weights_by_dice`.
+        cap: as in :func:`weights_by_dice`.
+    """
+    sizes = Counter(groups.values())
+    rarity = -np.log([sizes[group] for group in groups.values()])
+    return _softly(dict(groups), rarity, 1.0, ess, cap)
+
+
+def groups_of_cases(path: Path, column: str) -> dict[str, str]:
+    """Return the group of each case of a table; ``(none)`` where the field is empty.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CaseTableError: it cannot be used, or has fewer than two groups.
+    """
+    groups = read_case_groups(path, column)
+    if len(set(groups.values())) < 2:
+        found = ", ".join(set(groups.values())) or "none"
+        raise CaseTableError(path, [f"expected two groups or more in the column {column}, found: {found}"])
+    return groups
+
+
+def _softly(cases: dict, rank: np.ndarray, beta: float, ess: float, cap: float) -> dict[str, float]:
+    found = solve_beta(rank, beta, ess * len(rank), cap=cap)
+    weights = len(rank) * case_distribution(rank, found, cap=cap)
+    return dict(zip(cases, weights.tolist(), strict=True))
+
+
+def spread(weights: Mapping[str, float]) -> float:
+    """Return the effective sample size of draws by weights of mean 1, as a share of the cases."""
+    p = np.array(list(weights.values())) / len(weights)
+    return effective_sample_size(p) / len(p)

@@ -1,0 +1,164 @@
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from hws_nnunet import Settings
+from hws_nnunet.core import Draws, HardnessTable
+from tests.valid import fault_of_table
+
+METHODS = [m for m in ("fork", "forkserver", "spawn") if m in multiprocessing.get_all_start_methods()]
+
+
+def _child(table, answers):
+    """Report what is seen, mark a draw, then wait for a change of the training process's."""
+    answers.put((table.names, float(table.hardness[2]), table.version))
+    table.words["stamp"][1] += 5
+    for _ in range(1000):
+        if table.version == 7:
+            break
+        time.sleep(0.01)
+    answers.put((float(table.hardness[2]), table.version))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_is_shared_with_children(method):
+    context = multiprocessing.get_context(method)
+    table = HardnessTable(["a", "b", "c"], context=context)
+    table.offset[2] = 0.25
+    answers = context.Queue()
+    child = context.Process(target=_child, args=(table, answers), daemon=True)
+    child.start()
+    assert answers.get(timeout=60) == (("a", "b", "c"), 0.25, 0)
+    with table.writing():
+        table.offset[2] = 0.75
+        table.version = 7
+    assert answers.get(timeout=60) == (0.75, 7)
+    child.join(60)
+    assert child.exitcode == 0
+    assert table.stamp.tolist() == [0, 5, 0]
+
+
+def _hold(table, ready):
+    ready.set()
+    time.sleep(600)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="no /dev/shm on this system")
+def test_leaves_nothing_behind_when_killed():
+    context = multiprocessing.get_context("spawn")
+
+    def listing():
+        return {name for name in os.listdir("/dev/shm") if name.startswith(("pym", "psm", "torch"))}
+
+    before = listing()
+    table = HardnessTable([str(i) for i in range(10_000)], context=context)
+    assert listing() == before, "the block must not have a name while it is in use"
+    ready = context.Event()
+    child = context.Process(target=_hold, args=(table, ready), daemon=True)
+    child.start()
+    assert ready.wait(60)
+    os.kill(child.pid, signal.SIGKILL)
+    child.join(60)
+    assert listing() == before
+
+
+def _write_on(table, stop):
+    rng = np.random.default_rng()
+    while not stop.is_set():
+        value = rng.random()
+        with table.writing():
+            table.offset[:] = value
+            table.tree.fill(np.full(len(table), value))
+        time.sleep(1e-4)
+
+
+def test_readers_never_see_half_a_write():
+    context = multiprocessing.get_context("fork" if "fork" in METHODS else "spawn")
+    table = HardnessTable([str(i) for i in range(2000)], context=context)
+    with table.writing():
+        table.offset[:] = 0.5
+        table.tree.fill(np.full(2000, 0.5))
+    stop = context.Event()
+    writer = context.Process(target=_write_on, args=(table, stop), daemon=True)
+    writer.start()
+    try:
+        torn, changes, last = 0, 0, None
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            values, weights = table.read(lambda: (table.hardness, table.tree.weights.copy()))
+            torn += int(values.min() != values.max() or weights.min() != weights.max() or values[0] != weights[0])
+            changes += int(values[0] != last)
+            last = values[0]
+    finally:
+        stop.set()
+        writer.join(60)
+    assert torn == 0
+    assert changes > 10, "the writer never wrote while it was read"
+
+
+def test_a_faulty_table_is_told():
+    table = HardnessTable(["a", "b"])
+    assert fault_of_table(table) == ""
+    table.offset[0] = 1.0
+    assert fault_of_table(table) == "a case without a visit has a loss"
+    table.offset[0] = np.inf
+    assert fault_of_table(table) == "an infinite loss entered the table"
+    table.offset[0] = np.nan
+    table.visits[0] = 1
+    assert fault_of_table(table).startswith("unseen is 2")
+    table.visits[0] = 0
+    table.order[:] = 0
+    assert fault_of_table(table) == "the sweep's order is no permutation"
+    table.order[:] = [1, 0]
+    table.tree.weights[0] = 5.0
+    assert fault_of_table(table).startswith("the tree's total is")
+    table.tree.fill(np.array([np.nan, 1.0]))
+    assert fault_of_table(table).startswith("draw weights")
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="at least one case, given: none"):
+        HardnessTable([])
+    with pytest.raises(ValueError, match="given more than once: a"):
+        HardnessTable(["a", "b", "a"])
+    with pytest.raises(ValueError, match="structure names have to be unique; given more than once: x"):
+        HardnessTable(["a"], structures=["x", "x"])
+
+
+def test_a_writer_that_was_killed_in_a_write_stops_nobody():
+    table = HardnessTable(["a", "b"])
+    table.writing().__enter__()
+    assert table.read(lambda: table.tree.total) == 2.0
+    assert fault_of_table(table) == "a write is under way or was cut off"
+
+
+def test_a_write_within_a_write_is_refused():
+    table = HardnessTable(["a", "b"])
+    with table.writing(), pytest.raises(RuntimeError, match="one write at a time"), table.writing():
+        pass
+    assert table.read(lambda: 1) == 1
+    assert fault_of_table(table) == ""
+
+
+def test_the_sweep_moves_on_by_a_batch_however_often_a_read_is_repeated():
+    table = HardnessTable([str(i) for i in range(10)])
+    draws, calls = Draws(table, Settings()), []
+    original = draws._draw_batch
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) < 4:
+            with table.writing():
+                pass
+        return original(*args)
+
+    draws._draw_batch = interrupted
+    assert draws.draw_cases(2, np.random.default_rng(0)).ids.tolist() == [0, 1]
+    assert len(calls) == 4
+    assert table.position == 2

@@ -1,0 +1,233 @@
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from hws_nnunet.hosts.measures import (
+    _sums_by_counting,
+    _sums_by_masks,
+    dice_by_structure,
+    losses_alone,
+    watched_probabilities,
+)
+
+SHAPES = [(9, 11), (6, 5, 7)]
+
+
+def by_definition(p, reference, valid=None):
+    """1 - 2 |p r| / (|p| + |r|) of each channel of one sample, over valid voxels."""
+    valid = torch.ones_like(reference[0]) if valid is None else valid
+    found = []
+    for one, other in zip(p.double(), reference.double(), strict=True):
+        one, other = one[valid > 0], other[valid > 0]
+        found.append(float(1 - 2 * (one * other).sum() / (one.sum() + other.sum())) if other.any() else float("nan"))
+    return found
+
+
+def one_hot(labels, classes):
+    return torch.stack([labels == number for number in range(1, classes)]).float()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("ignore", [False, True])
+@pytest.mark.parametrize(("classes", "shape"), list(itertools.product([2, 3, 9, 40], SHAPES)))
+def test_dice_of_classes(classes, shape, ignore, dtype):
+    torch.manual_seed(0)
+    logits = (torch.randn(4, classes, *shape) * 4).to(dtype)
+    target = torch.randint(0, classes + ignore, (4, 1, *shape)).to(torch.int16)
+    target[1][target[1] == classes - 1] = 0  # an absent class
+    target[2] = 0  # background alone
+    target[3] = classes if ignore else 0  # nothing annotated
+    found = dice_by_structure(logits, target, ignore_label=classes if ignore else None)
+    assert found.shape == (4, classes - 1)
+    assert found.dtype == torch.float32
+    p = logits.float().softmax(1)[:, 1:]
+    for i, labels in enumerate(target[:, 0]):
+        expected = by_definition(p[i], one_hot(labels, classes), labels < classes)
+        assert found[i].tolist() == pytest.approx(expected, abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+@pytest.mark.parametrize("as_bool", [False, True])
+@pytest.mark.parametrize(("regions", "shape"), list(itertools.product([1, 3, 20], SHAPES)))
+def test_dice_of_regions(regions, shape, as_bool, ignore):
+    torch.manual_seed(2)
+    logits = torch.randn(3, regions, *shape) * 4
+    target = torch.rand(3, regions + ignore, *shape) < 0.3
+    target[1, 0] = False
+    if ignore:
+        target[2, -1] = True
+    found = dice_by_structure(logits, target if as_bool else target.to(torch.int16))
+    assert found.shape == (3, regions)
+    for i, reference in enumerate(target):
+        valid = ~reference[-1] if ignore else None
+        expected = by_definition(logits[i].sigmoid(), reference[:regions].float(), valid)
+        assert found[i].tolist() == pytest.approx(expected, abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize("ignore", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_probabilities_that_are_known_change_nothing(shape, ignore):
+    torch.manual_seed(7)
+    logits = torch.randn(2, 3, *shape) * 4
+    target = torch.randint(0, 3 + ignore, (2, 1, *shape)).to(torch.int16)
+    label = 3 if ignore else None
+    before = logits.softmax(1)
+    given = dice_by_structure(logits, target, ignore_label=label, probabilities=before)
+    assert torch.equal(given, dice_by_structure(logits, target, ignore_label=label))
+    assert torch.equal(before, logits.softmax(1)), "they are the host's"
+    regions = torch.cat([target == number for number in range(3 + ignore)], dim=1)
+    before = logits.sigmoid()
+    assert torch.equal(dice_by_structure(logits, regions, probabilities=before), dice_by_structure(logits, regions))
+    assert torch.equal(before, logits.sigmoid()), "they are the host's"
+
+
+def test_no_gradient_is_kept_and_inputs_stay():
+    logits = torch.randn(2, 3, 8, 8, requires_grad=True)
+    target = torch.randint(0, 3, (2, 1, 8, 8))
+    before = logits.detach().clone(), target.clone()
+    assert not dice_by_structure(logits, target).requires_grad
+    dice_by_structure(logits, torch.rand(2, 3, 8, 8) < 0.5)
+    assert torch.equal(before[0], logits.detach())
+    assert torch.equal(before[1], target)
+
+
+def test_a_class_that_is_ruled_out_is_no_nan():
+    logits, target = torch.randn(1, 3, 6, 6), torch.ones(1, 1, 6, 6)
+    logits[:, 2] = -torch.inf
+    assert dice_by_structure(logits, target)[0, 0] > 0
+
+
+def test_empty_batch():
+    assert dice_by_structure(torch.zeros(0, 3, 4, 4), torch.zeros(0, 1, 4, 4)).shape == (0, 2)
+    assert dice_by_structure(torch.zeros(0, 3, 4, 4), torch.zeros(0, 3, 4, 4)).shape == (0, 3)
+
+
+def test_sums_by_class_of_either_kind_of_device():
+    torch.manual_seed(5)
+    labels, values = torch.randint(0, 5, (1, 6, 7, 8)), torch.rand(1, 6, 7, 8)
+    labels[labels == 3] = 4
+    expected = [float(values[labels == number].sum()) for number in range(6)]
+    for sums in (_sums_by_counting, _sums_by_masks):
+        ones, found = sums(labels, 6, values)
+        assert found.tolist() == pytest.approx(expected, rel=1e-6)
+        assert ones.tolist() == torch.bincount(labels.flatten(), minlength=6).tolist()
+
+
+@pytest.mark.parametrize(("half", "ignore"), [(False, False), (True, True)])
+@pytest.mark.parametrize(("classes", "shape"), [(16, (48, 48, 48)), (40, (32, 32, 32))])
+def test_extra_memory_stays_below_two_samples(classes, shape, half, ignore):
+    """Counted as the sum of what is alive, by torch's own profiler."""
+    logits = torch.randn(2, classes, *shape)
+    logits = logits.half() if half else logits
+    target = torch.randint(0, classes + ignore, (2, 1, *shape)).to(torch.int16)
+    allowed = 2 * 4 * logits[0].numel()
+    label = classes if ignore else None
+    assert 0 < peak_memory(lambda: dice_by_structure(logits, target, ignore_label=label)) <= allowed * 1.01
+    p = logits.float().softmax(1)
+    known = {"ignore_label": label, "probabilities": p}
+    assert 0 < peak_memory(lambda: dice_by_structure(logits, target, **known)) <= allowed * 1.01
+
+
+def peak_memory(call):
+    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        call()
+    alive = peak = 0
+    memory = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    for event in sorted(memory, key=lambda event: event.start_ns()):
+        alive += event.nbytes()
+        peak = max(peak, alive)
+    return peak
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 4, 5), (2, 2, 4, 4), (1, 1, 4, 4), (2, 5, 4, 4), (2, 4, 4)])
+def test_bad_shapes(shape):
+    with pytest.raises(ValueError, match=r"expected \(2, 1, 4, 4\) \(class numbers\), or 3 or 4 channels \(regions\)"):
+        dice_by_structure(torch.zeros(2, 3, 4, 4), torch.zeros(shape))
+
+
+# ------------------------------------------------------------------ the host's loss
+
+
+class MeanSquare(nn.Module):
+    def forward(self, output, target):
+        target[target == 2] = 0  # nnU-Net v1's loss with an ignored label does that
+        return ((output - target) ** 2).mean()
+
+
+def test_losses_of_samples_alone():
+    output, target = torch.randn(3, 1, 4, 4, requires_grad=True), torch.randint(0, 3, (3, 1, 4, 4)).float()
+    before = target.clone()
+    found = losses_alone(MeanSquare(), output, target)
+    assert torch.equal(target, before)
+    assert not found.requires_grad
+    expected = ((output - torch.where(target == 2, 0.0, target)) ** 2).flatten(1).mean(1)
+    assert found == pytest.approx(expected.detach())
+    deep = losses_alone(lambda outputs, targets: outputs[0].mean() + targets[1].mean(), [output] * 2, [target] * 2)
+    assert deep == pytest.approx((output + target).flatten(1).mean(1).detach(), abs=1e-6)
+
+
+def test_a_loss_that_gives_no_number_for_a_sample_is_refused_by_name():
+    class PerClass(nn.Module):
+        def forward(self, output, target):
+            return output.flatten(2).mean(2)
+
+    output = torch.randn(2, 4, 3, 3)
+    with pytest.raises(TypeError, match=r"the loss PerClass gives a tensor of shape \(1, 4\) for one sample"):
+        losses_alone(PerClass(), output, output)
+    with pytest.raises(TypeError, match="the loss MeanSquare gives float for one sample"):
+        losses_alone(type("MeanSquare", (), {"__call__": lambda *given: 1.0})(), output, output)
+    with pytest.raises(RuntimeError, match="the loss fails fails with one sample alone, of which it is"):
+        losses_alone(fails, output, output)
+
+
+def fails(output, target):
+    raise ValueError("no")
+
+
+class Dice(nn.Module):
+    def __init__(self, nonlinearity):
+        super().__init__()
+        self.apply_nonlin = nonlinearity
+
+    def forward(self, output):
+        return self.apply_nonlin(output).mean()
+
+
+def test_probabilities_are_kept_of_the_full_resolution_and_of_one_function_alone():
+    logits, smaller = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randn(2, 3, 4, 4)
+    for nonlinearity, kept in ((torch.sigmoid, 1), (lambda x: x.sigmoid(), 0), (None, 0)):
+        loss = nn.Sequential(Dice(nonlinearity))
+        with watched_probabilities(loss, torch.sigmoid, logits) as found:
+            if nonlinearity is not None:
+                loss[0](logits)
+                loss[0](smaller)
+        assert len(found) == kept
+        assert loss[0].apply_nonlin is nonlinearity
+        for probabilities in found:
+            assert torch.equal(probabilities, logits.sigmoid())
+            assert not probabilities.requires_grad
+    half = logits.detach().half()
+    with watched_probabilities(loss := Dice(torch.sigmoid), torch.sigmoid, half) as found:
+        loss(half)
+    assert found == []
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_compiled_loss_is_left_alone(whole):
+    logits, loss = torch.randn(2, 3, 8, 8), nn.Sequential(Dice(torch.sigmoid))
+    if whole:
+        loss = torch.compile(loss, backend="eager")
+    else:
+        loss[0] = torch.compile(loss[0], backend="eager")
+    with watched_probabilities(loss, torch.sigmoid, logits) as found:
+        loss(logits)
+    assert found == []
+
+
+def test_the_hosts_function_is_put_back_after_an_error():
+    loss, logits = Dice(torch.sigmoid), torch.randn(1, 1)
+    with pytest.raises(ZeroDivisionError), watched_probabilities(loss, torch.sigmoid, logits):
+        raise ZeroDivisionError
+    assert loss.apply_nonlin is torch.sigmoid
