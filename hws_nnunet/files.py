@@ -15,7 +15,7 @@ except ImportError:  # not a Unix
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path beside ``path`` to write to; rename it to ``path`` when the block ends without an error.
 
     The temporary names are fixed, so that what a killed process left behind is overwritten by the next attempt. Where
@@ -70,7 +70,7 @@ def _own_partial(target: Path) -> tuple[Path, int]:
 
 
 @contextmanager
-def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield an empty folder beside ``path``; it takes the place of ``path`` when the block ends without an error.
 
     A folder that was at ``path`` stays until the new one is complete.

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from hws_nnunet.files import packaged, whole_file
+from hws_nnunet.files import atomic_write, packaged
 
 TRAINER = "HardnessWeightedTrainer"
 _MODULE = "hws_nnunet_trainers.py"
@@ -116,7 +116,7 @@ def register(host: Host) -> Path:
     if target.exists() and _MARK not in target.read_text(encoding="utf-8", errors="replace"):
         raise RegistrationError(f"{target} exists and is not ours: nothing was changed")
     try:
-        with whole_file(target) as partial:
+        with atomic_write(target) as partial:
             partial.write_text(text, encoding="utf-8")
     except OSError as error:
         instead = (

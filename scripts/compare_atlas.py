@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 NUMBER, NAME, CONFIGURATION = "501", "Dataset501_FetalBrain", "3d_small"
 TRAINERS = {"uniform": "nnUNetTrainer_5epochs", "hardness weighted": "HardnessWeightedTrainer_5epochs"}
@@ -63,7 +63,7 @@ def main() -> None:
     finish(*start("preprocess", "nnUNetv2_preprocess", "-d", NUMBER, "-c", CONFIGURATION, "-np", 2))
     names = sorted(file.name.removesuffix(".nii.gz") for file in (out / "raw" / NAME / "labelsTr").glob("*.nii.gz"))
     split = {"train": [name for name in names if name not in HELD_OUT], "val": HELD_OUT}
-    with whole_file(preprocessed / "splits_final.json") as partial:
+    with atomic_write(preprocessed / "splits_final.json") as partial:
         partial.write_text(json.dumps([split]))
 
     begin = time.monotonic()

@@ -23,7 +23,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 NUMBER = "501"
 TRAINER = "HardnessWeightedTrainer_5epochs"
@@ -187,7 +187,7 @@ def main() -> None:
     for file in sorted((out / "predicted").glob("*.nii.gz")):
         labels, counts = np.unique(np.asanyarray(nib.load(file).dataobj), return_counts=True)
         report["predicted_voxels"][file.name.split(".")[0]] = dict(zip(labels.tolist(), counts.tolist(), strict=True))
-    with whole_file(out / "real_atlas.json") as partial:
+    with atomic_write(out / "real_atlas.json") as partial:
         partial.write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
 

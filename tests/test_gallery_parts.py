@@ -121,9 +121,9 @@ def figure(tmp_path, monkeypatch):
         kept = []
         monkeypatch.setattr(picture.Figure, "savefig", lambda self, *_, **__: kept.append(self))
         voxel = tuple(int(v) for v in np.median(np.argwhere(case.image), axis=0))
-        looks = picture.Looks(names or {3: "_$x$"})
+        style = picture.Style(names or {3: "_$x$"})
         wrong = wrong_voxels(case.reference, case.prediction) if prediction else None
-        picture.draw_case(case, voxel, Path("unused"), looks=looks, title="$t$", subtitle="", wrong=wrong)
+        picture.draw_case(case, voxel, Path("unused"), style=style, title="$t$", subtitle="", wrong=wrong)
         return kept[0], case
 
     return draw
@@ -160,9 +160,9 @@ def test_a_flat_image_is_one_panel_a_row(figure):
 
 
 def test_colours_are_the_structures_own():
-    looks = picture.Looks({1: "one", 7: "seven"})
-    assert looks.colour(1) != looks.colour(7)
-    assert looks.name(3) == "label 3"
+    style = picture.Style({1: "one", 7: "seven"})
+    assert style.colour(1) != style.colour(7)
+    assert style.name(3) == "label 3"
     assert picture.short("a" * 50, 20) == "a" * 9 + "…" + "a" * 10
     assert picture.short("a" * 20, 20) == "a" * 20
 

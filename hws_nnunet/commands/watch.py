@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hws_nnunet.record.reading import HISTORY_FILE, Reading, read_record
+from hws_nnunet.record.snapshot import HISTORY_FILE, Snapshot, read_record
 
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "_.,-=+*#"  # the latter where the terminal knows ASCII alone
 _LINES = 14  # that are not cases
@@ -55,7 +55,7 @@ def watch_fold(fold: Path, *, top: int, every: float, once: bool, console: Conso
         return  # the last view stays
 
 
-def view(fold: Path, found: Reading, console: Console, *, top: int, fits: bool = False) -> Group:
+def view(fold: Path, found: Snapshot, console: Console, *, top: int, fits: bool = False) -> Group:
     """Return a record as the terminal's width allows, and, if it has to fit, its height."""
     blocks = _BLOCKS if console.encoding.startswith("utf") else _PLAIN
     room = max(3, console.height - _LINES - len(_stalled(found))) if fits else top
@@ -102,7 +102,7 @@ def _waiting(fold: Path) -> Group:
     return Group(_title(fold), Text("A training has begun; the record appears with its first epoch's end."))
 
 
-def _progress(found: Reading) -> Table:
+def _progress(found: Snapshot) -> Table:
     silent = max(0.0, time.time() - found.written)
     told = []
     if not math.isnan(found.seconds):
@@ -121,7 +121,7 @@ def _progress(found: Reading) -> Table:
     return grid
 
 
-def _figures(found: Reading, console: Console, blocks: str) -> Table:
+def _figures(found: Snapshot, console: Console, blocks: str) -> Table:
     now, width = found.epochs[-1], 40 if console.width >= _WIDE else 20
     cases, weighted = now.get("cases", math.nan), bool(now.get("weighted", 0))
     grid = Table.grid(padding=(0, 2))
@@ -151,7 +151,7 @@ def _figures(found: Reading, console: Console, blocks: str) -> Table:
     return grid
 
 
-def _hardest(found: Reading, console: Console, blocks: str, top: int) -> Table:
+def _hardest(found: Snapshot, console: Console, blocks: str, top: int) -> Table:
     wide, rows = console.width >= _WIDE, found.cases[:top]
     width = 40 if wide else 16
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
@@ -177,7 +177,7 @@ def _hardest(found: Reading, console: Console, blocks: str, top: int) -> Table:
     return table
 
 
-def _stalled(found: Reading) -> list[Text]:
+def _stalled(found: Snapshot) -> list[Text]:
     names = [row["case"] for row in found.cases if _is_stalled(row)]
     if not names:
         return []

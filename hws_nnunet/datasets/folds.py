@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hws_nnunet.datasets.cases import Case
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 FOLDS = 5
 SEED = 12345
@@ -95,5 +95,5 @@ def check_folds_target(path: Path, content: bytes, *, overwrite: bool) -> None:
 def write_folds(path: Path, content: bytes) -> None:
     """Write the file whole, its folder too where there is none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content)

@@ -18,7 +18,7 @@ from hws_nnunet.datasets.cases import Case, Collection, DatasetError
 from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.folds import encoded_folds, subject_folds
 from hws_nnunet.datasets.images import open_image
-from hws_nnunet.files import check_room, whole_folder
+from hws_nnunet.files import atomic_folder, check_room
 from hws_nnunet.processes import on_all_cores
 
 FILE_ENDING = ".nii.gz"
@@ -71,7 +71,7 @@ def written_cases(
     wrong = [str(f) for c in collection.cases for f in (*c.images, c.label) if not f.name.endswith(ENDINGS)]
     if wrong:
         raise DatasetError(collection.source, [f"expected {' or '.join(ENDINGS)}: {f}" for f in wrong])
-    with whole_folder(target) as folder:
+    with atomic_folder(target) as folder:
         others = [folder] * len(collection.cases), [link] * len(collection.cases)
         on_all_cores(_place_case, collection.cases, *others, desc="writing", progress=progress)
         _write_subgroups(collection, folder / "subgroups.csv")

@@ -12,7 +12,7 @@ from hws_nnunet.datasets import make_phantom
 from hws_nnunet.demo.chains import CHAINS, Chain
 from hws_nnunet.demo.commands import DemoError
 from hws_nnunet.demo.scores import GroupDice, score, table
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 __all__ = ["DemoError", "GroupDice", "run_demo"]
 
@@ -59,7 +59,7 @@ def run_demo(
         print(f"\ninterrupted: {out} is not complete; --overwrite does away with it and starts anew", flush=True)
         raise
     lines = table(rows)
-    with whole_file(out / "dice.md") as partial:
+    with atomic_write(out / "dice.md") as partial:
         partial.write_text(lines + "\n", encoding="utf-8")
     print(f"\n# Dice of held-out cases, after {time.monotonic() - begin:.0f} s\n{lines}\n")
     if compare:

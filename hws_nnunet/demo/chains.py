@@ -15,7 +15,7 @@ from hws_nnunet.datasets import Collection, write_raw_v1, write_raw_v2
 from hws_nnunet.datasets.raw_v1 import task_name
 from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.demo.commands import run
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 NUMBER, NAME = 990, "Phantom"
 
@@ -116,7 +116,7 @@ class ChainV2(Chain):
         small = ["--name", self.configuration, "--coarser", "1", "--features", "8,16,32"]
         self._run_ours("small-configuration", folder / "nnUNetPlans.json", *small)
         self._run("nnUNetv2_preprocess", "-d", NUMBER, "-c", self.configuration, "-np", 2)
-        with whole_file(folder / "splits_final.json") as partial:
+        with atomic_write(folder / "splits_final.json") as partial:
             partial.write_text(json.dumps(self._split()), encoding="utf-8")
         print(f"# wrote {folder / 'splits_final.json'}: fold 0 trains on all cases but the last")
 
@@ -173,7 +173,7 @@ class ChainV1(Chain):
         self._run_ours("small-plans", folder / "nnUNetPlansv2.1_plans_3D.pkl", "--name", "small", "--coarser", 1)
         self._run(*next_command(folder / "small.pkl", NUMBER), "-tl", 1, "-tf", 2)
         file = folder / "splits_final.pkl"  # nnU-Net reads its folds from a pickle
-        with whole_file(file) as partial:
+        with atomic_write(file) as partial:
             save_pickle(self._split(), str(partial))
         print(f"# wrote {file}: fold 0 trains on all cases but the last")
 

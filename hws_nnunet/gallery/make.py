@@ -9,12 +9,12 @@ import numpy as np
 from tqdm import tqdm
 
 from hws_nnunet.datasets import DatasetError
-from hws_nnunet.files import check_room, needed_folder, whole_folder
+from hws_nnunet.files import atomic_folder, check_room, needed_folder
 from hws_nnunet.gallery.choice import Chosen, hardest_in_training, worst_in_validation
 from hws_nnunet.gallery.images import Pictured, read_case, read_grid
 from hws_nnunet.gallery.layout import RawData, find_layout, read_raw_data
 from hws_nnunet.gallery.page import Entry, write_page
-from hws_nnunet.gallery.picture import Looks, draw_case
+from hws_nnunet.gallery.picture import Style, draw_case
 from hws_nnunet.gallery.slices import RULE, choose_place, wrong_voxels
 from hws_nnunet.record.figures import short
 from hws_nnunet.record.links import GALLERIES, REPORT, report_link
@@ -76,15 +76,15 @@ def make_gallery(
     else:
         chosen, of = hardest_in_training(layout, data, top=top, predictions=predictions)
     _check_files(chosen, data)
-    looks = Looks(data.value_names(), window)
+    style = Style(data.value_names(), window)
     columns: tuple[str, ...] = ("mean Dice", "worst structure", "subgroup")
     if not worst:
         columns = ("hardness", "hardest structure", "drawn", "visits", "last epoch seen", *columns)
     entries = []
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         for rank, case in enumerate(tqdm(chosen, desc="drawing", unit="case", disable=not progress), start=1):
             pictured = read_case(data.images(case.name), data.label(case.name), case.prediction, channel=channel)
-            entries.append(_draw(case, pictured, rank, folder, data, looks, columns))
+            entries.append(_draw(case, pictured, rank, folder, data, style, columns))
         what = f"{layout.dataset}, {layout.fold.parent.name}, {layout.fold.name}: "
         what += f"{len(chosen)} of {of} validation cases" if worst else f"{len(chosen)} of {of} training cases seen"
         title = "Worst validation cases" if worst else "Hardest training cases"
@@ -146,7 +146,7 @@ def _draw(
     rank: int,
     folder: Path,
     data: RawData,
-    looks: Looks,
+    style: Style,
     columns: Sequence[str],
 ) -> Entry:
     """Draw a case and return what the page tells of it."""
@@ -166,7 +166,7 @@ def _draw(
         pictured,
         place.voxel,
         folder / picture,
-        looks=looks,
+        style=style,
         title=f"{rank}. {case.name}",
         subtitle=", ".join(known),
         wrong=wrong,
@@ -179,7 +179,7 @@ def _draw(
     if case.prediction is not None:
         remarks.append(f"Prediction: {case.prediction}")
     used = {int(v) for v in np.unique(pictured.reference)} - {0, data.ignore}
-    if unknown := sorted(used - set(looks.names)):
+    if unknown := sorted(used - set(style.names)):
         remarks.append(f"The reference has label values that dataset.json does not name: {unknown}")
     absent = [name for name, parts in data.structures.items() if not used & set(parts)]
     if absent:

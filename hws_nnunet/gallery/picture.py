@@ -47,7 +47,7 @@ _LEFT, _TOP, _GAP, _LEGEND, _BOTTOM = 0.45, 0.95, 0.28, 2.5, 0.3  # inches
 
 
 @dataclass(frozen=True)
-class Looks:
+class Style:
     """What all pictures of a gallery share.
 
     Attributes:
@@ -73,7 +73,7 @@ def draw_case(
     voxel: Sequence[int],
     file: Path,
     *,
-    looks: Looks,
+    style: Style,
     title: str,
     subtitle: str,
     wrong: np.ndarray | None = None,
@@ -86,7 +86,7 @@ def draw_case(
         case: its voxels.
         voxel: of the turned axes.
         file: to write.
-        looks: names, colours, window.
+        style: names, colours, window.
         title: the case.
         subtitle: what is known of it.
         wrong: where the prediction is wrong.
@@ -94,14 +94,14 @@ def draw_case(
     # nnU-Net changes matplotlib's global style for its own figure.
     with matplotlib.style.context("default", after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the page has the name in full
-        _draw(case, tuple(voxel), file, looks, title, subtitle, wrong)
+        _draw(case, tuple(voxel), file, style, title, subtitle, wrong)
 
 
 def _draw(
     case: Pictured,
     voxel: tuple[int, ...],
     file: Path,
-    looks: Looks,
+    style: Style,
     title: str,
     subtitle: str,
     wrong: np.ndarray | None,
@@ -119,7 +119,7 @@ def _draw(
     height = _TOP + len(rows) * row_height + _BOTTOM
     figure = Figure(figsize=(width, height), facecolor="white")
     FigureCanvasAgg(figure)
-    limits = looks.window or _window(case.image, case.reference)
+    limits = style.window or _window(case.image, case.reference)
     for row, kind in enumerate(rows):
         left = _LEFT
         bottom = height - _TOP - (row + 1) * row_height + _GAP / 2
@@ -134,17 +134,17 @@ def _draw(
                 tint = np.ma.masked_equal(_slice(wrong, voxel, plane).astype(np.uint8), 0)
                 axes.imshow(tint, cmap=ListedColormap([_WRONG]), alpha=0.4, origin="lower", aspect="auto")
             if kind in maps:
-                _draw_contours(axes, _slice(maps[kind], voxel, plane), looks)
+                _draw_contours(axes, _slice(maps[kind], voxel, plane), style)
             _frame(axes, view, plane, turned=case.grid.orientation is not None)
             left += wide + _GAP
         figure.text(0.12 / width, (bottom + (row_height - _GAP) / 2) / height, kind, rotation=90, va="center")
-    _draw_legend(figure, left / width, (height - _TOP) / height, case, voxel, planes, looks, wrong)
-    for text, below, letters, style in (
+    _draw_legend(figure, left / width, (height - _TOP) / height, case, voxel, planes, style, wrong)
+    for text, below, letters, font in (
         (title, 0.16, 7, {"fontsize": 14, "weight": "bold"}),
         (subtitle, 0.45, 11, {"fontsize": 10}),
     ):
         text = short(text, int(letters * (width - _LEFT)))  # that many letters an inch fit
-        figure.text(_LEFT / width, 1 - below / height, text, va="top", parse_math=False, **style)
+        figure.text(_LEFT / width, 1 - below / height, text, va="top", parse_math=False, **font)
     figure.savefig(file, dpi=_DPI, format="png")
 
 
@@ -231,7 +231,7 @@ def _draw_cross(axes: Axes, voxel: Sequence[int], plane: int) -> None:
     axes.axhline(voxel[up], color=_CROSS, linewidth=0.7, alpha=0.6, linestyle=(0, (4, 3)))
 
 
-def _draw_contours(axes: Axes, labels: np.ndarray, looks: Looks) -> None:
+def _draw_contours(axes: Axes, labels: np.ndarray, style: Style) -> None:
     rows, columns = (np.arange(-1, size + 1) for size in labels.shape)
     values, counts = np.unique(labels[labels != 0], return_counts=True)
     large_first = values[np.argsort(-counts, kind="stable")]  # small structures are not hidden then
@@ -240,7 +240,7 @@ def _draw_contours(axes: Axes, labels: np.ndarray, looks: Looks) -> None:
     for inside in maps.values():  # without a dark line below, bright colours are lost in bright tissue
         axes.contour(columns, rows, inside, levels=[_LEVEL], colors="black", linewidths=2.8, alpha=0.5)
     for value, inside in maps.items():
-        axes.contour(columns, rows, inside, levels=[_LEVEL], colors=[looks.colour(value)], linewidths=1.3)
+        axes.contour(columns, rows, inside, levels=[_LEVEL], colors=[style.colour(value)], linewidths=1.3)
 
 
 def _draw_legend(
@@ -250,7 +250,7 @@ def _draw_legend(
     case: Pictured,
     voxel: Sequence[int],
     planes: Sequence[int],
-    looks: Looks,
+    style: Style,
     wrong: np.ndarray | None,
 ) -> None:
     maps = [labels for labels in (case.reference, case.prediction) if labels is not None]
@@ -258,9 +258,9 @@ def _draw_legend(
         {int(v) for labels in maps for plane in planes for v in np.unique(_slice(labels, voxel, plane))} - {0}
     )
     handles: list[Line2D | Patch] = [
-        Line2D([], [], color=looks.colour(value), linewidth=3) for value in shown[:_MOST_NAMED]
+        Line2D([], [], color=style.colour(value), linewidth=3) for value in shown[:_MOST_NAMED]
     ]
-    texts = [looks.name(value) for value in shown[:_MOST_NAMED]]
+    texts = [style.name(value) for value in shown[:_MOST_NAMED]]
     if len(shown) > _MOST_NAMED:
         handles.append(Line2D([], [], linewidth=0))
         texts.append(f"and {len(shown) - _MOST_NAMED} more")

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 import torch
 
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 _TURN = threading.RLock()
 
@@ -57,7 +57,7 @@ def extended_checkpoint(
         if not isinstance(obj, dict) or weights not in obj:
             original(obj, f, *args, **kwargs)
             return
-        with whole_file(f) if isinstance(f, str | os.PathLike) else nullcontext(f) as target:
+        with atomic_write(f) if isinstance(f, str | os.PathLike) else nullcontext(f) as target:
             original({**clean(obj), **extra}, target, *args, **kwargs)
         extended.append(f)
 

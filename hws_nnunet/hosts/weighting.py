@@ -20,13 +20,13 @@ from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings, find_settings
 from hws_nnunet.core import HardnessWeightedSampler
 from hws_nnunet.core.table import some_of
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 from hws_nnunet.hosts.known import read_groups, read_weights
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.loop.ranks import Ranks
-from hws_nnunet.record.board import Board
 from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
 from hws_nnunet.record.structures import write_structures
+from hws_nnunet.record.tensorboard import TensorBoardWriter
 
 STATE = "hardness_weighted_sampling"
 """Key of the sampler's state in a host's checkpoint."""
@@ -104,7 +104,7 @@ class Weighting:
         if ranks is not None:
             ranks.share_sweep(self.sampler.table)
         self.record = Record(self.sampler.table.names)
-        self._board = Board() if settings.tensorboard else None
+        self._tensorboard = TensorBoardWriter() if settings.tensorboard else None
         self._draw_again = -math.inf
         self._epoch_ended: float | None = None  # of an epoch before, in this process
         self.start_epoch()
@@ -184,8 +184,8 @@ class Weighting:
         try:
             self.record.write(folder, self.sampler)
             write_structures(folder, *self._hardness_of_structures())
-            if self._board is not None and self.record.epochs:
-                self._board.add(folder, self.record.epochs[-1], self.record.summaries[-1].values())
+            if self._tensorboard is not None and self.record.epochs:
+                self._tensorboard.add(folder, self.record.epochs[-1], self.record.summaries[-1].values())
             if figure:
                 self._draw(folder)
         except Exception as error:  # a full disk or a font that is missing must not end a training of days
@@ -203,7 +203,7 @@ class Weighting:
         from hws_nnunet.record.figures import plot_record
         from hws_nnunet.record.structure_figure import STRUCTURES_FIGURE, plot_structures
 
-        with whole_file(folder / FIGURE_FILE) as partial:
+        with atomic_write(folder / FIGURE_FILE) as partial:
             sampler = self.sampler
             plot_record(self.record, draw_probabilities(sampler), sampler.table.visits, partial, sampler.groups)
         plot_structures(*self._hardness_of_structures(), folder / STRUCTURES_FIGURE)

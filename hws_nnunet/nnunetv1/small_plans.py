@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 from hws_nnunet.registration import V1
 
 PLANNER = "ExperimentPlanner3D_v21_Pretrained"
@@ -86,7 +86,7 @@ def make_small_plans(
     plans.update(
         num_stages=len(stages), plans_per_stage=dict(enumerate(stages)), base_num_features=features, conv_per_stage=1
     )
-    with whole_file(out) as partial:
+    with atomic_write(out) as partial:
         save_pickle(plans, str(partial))
     return out
 

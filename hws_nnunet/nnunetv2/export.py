@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from hws_nnunet.files import check_room, needed_folder, whole_folder
+from hws_nnunet.files import atomic_folder, check_room, needed_folder
 from hws_nnunet.nnunetv2.host import find_trainer
 from hws_nnunet.registration import V2
 
@@ -44,7 +44,7 @@ def export_model(model_folder: Path, out: Path, *, overwrite: bool = False) -> l
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists; --overwrite replaces it")
     check_room(out, folder=True)
-    with whole_folder(out) as partial:
+    with atomic_folder(out) as partial:
         for name in (*_NEEDED, *_WELCOME):
             if (model_folder / name).is_file():
                 shutil.copyfile(model_folder / name, partial / name)

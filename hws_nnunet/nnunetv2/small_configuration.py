@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 
 def add_small_configuration(
@@ -82,7 +82,7 @@ def add_small_configuration(
         "batch_size": batch_size,
         "architecture": _small_architecture(planned["architecture"], features, dimensions),
     }
-    with whole_file(plans_file) as partial:
+    with atomic_write(plans_file) as partial:
         partial.write_text(json.dumps(plans, indent=4) + "\n", encoding="utf-8")
     return plans_file
 

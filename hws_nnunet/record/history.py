@@ -18,7 +18,7 @@ import torch
 from hws_nnunet.core import HardnessWeightedSampler
 from hws_nnunet.core.table import some_of
 from hws_nnunet.record.cases import CASES_FILE
-from hws_nnunet.record.reading import EPOCHS_FILE, HISTORY_FILE
+from hws_nnunet.record.snapshot import EPOCHS_FILE, HISTORY_FILE
 from hws_nnunet.record.structures import hardest_structure
 from hws_nnunet.record.tables import hardest_first, number, write_table
 

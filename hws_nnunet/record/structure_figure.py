@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 from hws_nnunet.record.figures import INK, short
 from hws_nnunet.record.tables import hardest_first
 
@@ -48,7 +48,7 @@ def plot_structures(
     if not structures:
         return
     # nnU-Net changes matplotlib's global style for its own figure.
-    with matplotlib.style.context("default", after_reset=True), whole_file(path) as partial:
+    with matplotlib.style.context("default", after_reset=True), atomic_write(path) as partial:
         _plot(names, np.asarray(hardness), structures, np.asarray(values, dtype=np.float64)).savefig(
             partial, dpi=90, format="png"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 
 def hardest_first(hardness: np.ndarray) -> np.ndarray:
@@ -25,7 +25,7 @@ def number(value: float | bool) -> float | int | str:
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file, whole or not at all; a row has an entry for each name of the header."""
-    with whole_file(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

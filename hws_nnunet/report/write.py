@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from hws_nnunet.files import whole_folder
+from hws_nnunet.files import atomic_folder
 from hws_nnunet.report.extra import needed
 from hws_nnunet.report.page.contents import sections
 from hws_nnunet.report.page.galleries import find_galleries, link_back, pictures
@@ -87,7 +87,7 @@ def write_report(
     with tqdm(total=3, desc="writing", disable=not progress) as bar:
         found = sections(analysis, tolerance=tolerance)
         bar.update()
-        with whole_folder(out) as folder:
+        with atomic_folder(out) as folder:
             tables = [case_table(analysis), analysis.statistics, analysis.gaps]
             tables += [comparison_table(analysis), difference_table(analysis)]
             for name, table in zip(TABLES, tables, strict=True):

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hws_nnunet import Settings
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 PAPER = {
     "draw_by": "dice_ce",
@@ -120,7 +120,7 @@ def _read(job: dict, folder: Path) -> dict | None:
 def write_json(file: Path, content: object) -> None:
     """Write a JSON file, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as partial:
+    with atomic_write(file) as partial:
         partial.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
 
 

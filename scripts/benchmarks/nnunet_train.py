@@ -20,7 +20,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args
 
 from hws_nnunet import HardnessWeightedSampler
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 from hws_nnunet.hosts.augmenters import stop
 from hws_nnunet.hosts.loaders import DRAWN
 
@@ -117,5 +117,5 @@ def _dice(one: np.ndarray, other: np.ndarray) -> float:
 
 if __name__ == "__main__":
     answer = train(json.loads(Path(sys.argv[1]).read_text()))
-    with whole_file(Path(sys.argv[2])) as partial:
+    with atomic_write(Path(sys.argv[2])) as partial:
         partial.write_text(json.dumps(answer))

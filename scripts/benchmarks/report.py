@@ -23,7 +23,7 @@ from report_loader import loader
 from report_scale import scale
 from report_segmentation import segmentation
 
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -127,7 +127,7 @@ def main() -> None:
         *bars,
         "",
     ]
-    with whole_file(args.results.parent / "benchmarks.md") as partial:
+    with atomic_write(args.results.parent / "benchmarks.md") as partial:
         partial.write_text("\n".join([*head, *sections]).rstrip() + "\n", encoding="utf-8")
     print("\n".join(bars))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 COLOURS = plt.get_cmap("tab10").colors
 
@@ -27,6 +27,6 @@ def bar_line(name: str, difference: tuple[float, float, float], bar: float) -> s
 def save(figure: plt.Figure, path: Path) -> None:
     """Write a figure, whole or not at all, and close it."""
     figure.tight_layout()
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial, dpi=90, format="png", bbox_inches="tight")
     plt.close(figure)

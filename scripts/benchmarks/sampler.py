@@ -30,7 +30,7 @@ import torch
 from tqdm import tqdm
 
 from hws_nnunet import HardnessWeightedSampler, Settings
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 LAG = 25
 BATCH = 2
@@ -213,7 +213,7 @@ def main() -> None:
     print("growth with the number of cases, exponents:", exponents)
     if arguments.out:
         machine = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
-        with whole_file(arguments.out) as partial:
+        with atomic_write(arguments.out) as partial:
             content = {"machine": machine, "rows": rows, "growth": exponents}
             partial.write_text(json.dumps(content, indent=2) + "\n")
 

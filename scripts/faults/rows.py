@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 
 HEAD = """# Faults
 
@@ -58,7 +58,7 @@ def keep(folder: Path, name: str, rows: Sequence[Row], *, seconds: float, quick:
     """Write a fault's rows as ``NAME.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     found = {"seconds": round(seconds, 1), "quick": quick, "where": _where(), "rows": [asdict(row) for row in rows]}
-    with whole_file(folder / f"{name}.json") as partial:
+    with atomic_write(folder / f"{name}.json") as partial:
         partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
@@ -80,5 +80,5 @@ def write_page(folder: Path, page: Path, titles: dict[str, str]) -> None:
         for row in (Row(**row) for row in found["rows"]):
             parts.append(f"| {row.fault} | {row.tried} | {row.survived} | {row.lost} | {row.outcome} |")
         parts.append("")
-    with whole_file(page) as partial:
+    with atomic_write(page) as partial:
         partial.write_text(HEAD + "\n".join(parts), encoding="utf-8")

@@ -12,7 +12,7 @@ from hws_nnunet import Settings
 from hws_nnunet.commands import watch
 from hws_nnunet.commands.main import app
 from hws_nnunet.hosts import weighting
-from hws_nnunet.record.reading import read_record
+from hws_nnunet.record.snapshot import read_record
 from hws_nnunet.record.structures import write_structures
 from tests.record.test_history import run
 

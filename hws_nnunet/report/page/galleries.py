@@ -9,7 +9,7 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
-from hws_nnunet.files import whole_file
+from hws_nnunet.files import atomic_write
 from hws_nnunet.record.links import GALLERIES, report_link
 from hws_nnunet.report.read.results import ResultSet
 
@@ -44,5 +44,5 @@ def link_back(page: Path, report: Path) -> None:
     text = page.read_text(encoding="utf-8")
     linked = re.sub(r'<p id="report">.*?</p>', lambda _: report_link(page.parent, report), text, count=1)
     if linked != text:
-        with whole_file(page) as file:
+        with atomic_write(page) as file:
             file.write_text(linked, encoding="utf-8")

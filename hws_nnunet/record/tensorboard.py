@@ -8,7 +8,7 @@ from pathlib import Path
 FOLDER = "tensorboard"
 
 
-class Board:
+class TensorBoardWriter:
     """Writes epochs' values into the folder ``tensorboard`` of a fold's.
 
     Raises:

@@ -20,7 +20,7 @@ _RECENT = 10  # epochs, whose median time tells what is left
 
 
 @dataclass(frozen=True)
-class Reading:
+class Snapshot:
     """A record as it stands.
 
     Attributes:
@@ -59,7 +59,7 @@ class Reading:
         return 0 < self.planned <= self.done
 
 
-def read_record(folder: Path) -> Reading | None:
+def read_record(folder: Path) -> Snapshot | None:
     """Return a fold's record, None where a training has begun and no epoch has ended yet.
 
     Raises:
@@ -84,7 +84,7 @@ def read_record(folder: Path) -> Reading | None:
         structures = {row["case"]: row["hardest_structure"] for row in _rows(path)}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
-    return Reading(numbers, read_cases(folder), history, structures, written)
+    return Snapshot(numbers, read_cases(folder), history, structures, written)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
