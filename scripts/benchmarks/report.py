@@ -49,16 +49,6 @@ PARTS = {
     "hippocampus-plain": ("Hippocampus: ordinary data, nnU-Net v2", hippocampus, {"condition": "plain"}),
     "hippocampus-scanner": ("Hippocampus, a rare scanner", hippocampus, {"condition": "scanner"}),
     "hippocampus-labels": ("Hippocampus, wrong labels", hippocampus, {"condition": "labels"}),
-    "phantom-older": (
-        "Phantom, older core: single safeguards, the paper's formula",
-        segmentation,
-        {"name": "phantom, older core", "bar": None, "level": 0.95},
-    ),
-    "atlas-older": (
-        "Atlas, older core: the same",
-        segmentation,
-        {"name": "atlas, older core", "bar": None, "level": 0.8},
-    ),
     "feedback": ("Feedback: draws and answers in nnU-Net's pipeline", feedback, {}),
     "gather": ("Several processes: what a step pays", gather, {}),
     "loader": ("Any PyTorch loop: what the batch sampler costs a DataLoader", loader, {}),
@@ -74,8 +64,6 @@ COMMANDS = {
         f"hippocampus-{condition}": f"hippocampus.py --condition {condition} --data DATA"
         for condition in ("plain", "scanner", "labels")
     },
-    "phantom-older": "phantom.py",
-    "atlas-older": "atlas.py --data ATLAS",
     "gather": "gather.py --out docs/benchmarks/gather.json",
     "loader": "loader.py --out docs/benchmarks/loader.json",
     "groups": "groups.py --out docs/benchmarks/groups.json",
@@ -87,7 +75,7 @@ GROWS = "hippocampus-scanner"
 
 OLDER = (
     "Measured with the core of d80fb92, whose bound on the effective sample size did not follow reliability, and not "
-    "yet again: phantom from scratch, feedback, the parts that are called older, and overhead with the planned network."
+    "yet again: phantom from scratch, feedback, and overhead with the planned network."
 )
 """What of the files was measured with an older version; goes when they are measured anew."""
 
