@@ -6,19 +6,16 @@ until one of our trainers is asked for. nnU-Net v2.8 and later look in the folde
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.version import Version
 
-from hws_nnunet.files import atomic_write, packaged
+from hws_nnunet.facts.versions import TRAINER, V2, Host
+from hws_nnunet.files import atomic_write
 
-TRAINER = "HardnessWeightedTrainer"
 _MODULE = "hws_nnunet_trainers.py"
 _MARK = "hws-nnunet register"  # in the module's docstring: tells ours from somebody else's file
 
@@ -31,73 +28,6 @@ print("found", found.__module__, found.__qualname__)
 
 class RegistrationError(RuntimeError):
     """The trainers could not be registered, or not removed; the message says what to do instead."""
-
-
-@dataclass(frozen=True)
-class Host:
-    """A version of nnU-Net, and where it looks for trainers."""
-
-    version: str
-    """``v1`` or ``v2``."""
-    package: str
-    folder: tuple[str, ...]
-    """Of trainers, within the package."""
-    train: str
-    """Its command, as people would type it."""
-    oldest: str
-    """Version with whose data loaders and losses ours work."""
-
-    def check_version(self) -> Version:
-        """Return the installed version.
-
-        Raises:
-            RuntimeError: none is installed, or one that is too old.
-        """
-        install = f"pip install -U 'hws-nnunet[{self.version}]'"
-        try:
-            found = Version(importlib.metadata.version(self.package))
-        except importlib.metadata.PackageNotFoundError:
-            raise RuntimeError(f"nnU-Net {self.version} is not installed: {install}") from None
-        if found < Version(self.oldest):
-            raise RuntimeError(
-                f"{self.package} {found} is installed, hardness weighted sampling needs {self.oldest} or newer: "
-                f"{install}"
-            )
-        return found
-
-    def trainers_path(self) -> Path:
-        """Return the folder of the module that leads to our trainers."""
-        return packaged("trainers", f"nnunet{self.version}")
-
-    def trainer_folder(self) -> Path:
-        """Return the folder in which the installed nnU-Net looks for trainers.
-
-        Raises:
-            RuntimeError: it is not installed, or too old.
-        """
-        self.check_version()
-        spec = importlib.util.find_spec(self.package)
-        places = () if spec is None else spec.submodule_search_locations or ()
-        folder = Path(next(iter(places))).joinpath(*self.folder)
-        if not folder.is_dir():
-            raise RuntimeError(f"nnU-Net's trainer folder is missing: {folder}")
-        return folder
-
-    def find_command(self, trainer: str = TRAINER) -> list[str]:
-        """Return a command that asks nnU-Net's own finder for a trainer."""
-        return [sys.executable, "-c", _FIND.format(version=self.version, trainer=trainer)]
-
-
-V1 = Host("v1", "nnunet", ("training", "network_training"), f"nnUNet_train CONFIGURATION {TRAINER} TASK FOLD", "1.7.1")
-V2 = Host(
-    "v2", "nnunetv2", ("training", "nnUNetTrainer"), f"nnUNetv2_train DATASET CONFIGURATION FOLD -tr {TRAINER}", "2.6"
-)
-HOSTS = {host.version: host for host in (V1, V2)}
-
-
-def installed() -> list[Host]:
-    """Return the versions of nnU-Net that are installed, whatever their age."""
-    return [host for host in HOSTS.values() if importlib.util.find_spec(host.package) is not None]
 
 
 def needs_registering() -> bool:
@@ -153,7 +83,8 @@ def find(host: Host) -> str:
     Raises:
         RegistrationError: it did not, with what it said.
     """
-    done = subprocess.run(host.find_command(), capture_output=True, text=True, env=os.environ, check=False, timeout=600)
+    command = [sys.executable, "-c", _FIND.format(version=host.version, trainer=TRAINER)]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False, timeout=600)
     lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
     if done.returncode or not lines:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()

@@ -68,7 +68,8 @@ def workspace(host: str, root: Path) -> Iterator[object]:
         space, finder = WorkspaceV1(root), finder_of_short_trainers()
         shutil.copyfile(TRAINERS / "finder.py", finder)
     else:
-        from hws_nnunet.registration import V2, needs_registering
+        from hws_nnunet.facts.versions import V2
+        from hws_nnunet.registration import needs_registering
         from tests.nnunetv2.conftest import WorkspaceV2
 
         space, finder = WorkspaceV2(root), None

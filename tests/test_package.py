@@ -23,7 +23,7 @@ def test_a_wheel_installed_away_from_the_checkout(tmp_path):
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", site, wheel], check=True)
     code = (
-        "import hws_nnunet; from hws_nnunet.files import packaged; from hws_nnunet.registration import V1, V2; "
+        "import hws_nnunet; from hws_nnunet.files import packaged; from hws_nnunet.facts.versions import V1, V2; "
         "print(hws_nnunet.__file__); print(packaged('configs', 'default.yaml')); "
         "print(V1.trainers_path()); print(V2.trainers_path())"
     )

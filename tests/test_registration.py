@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from hws_nnunet import registration
 from hws_nnunet.commands import main as cli
-from hws_nnunet.registration import V1, V2
+from hws_nnunet.facts import versions
+from hws_nnunet.facts.versions import V1, V2
 from tests import forks
 
 run = CliRunner().invoke
@@ -24,7 +25,7 @@ NAMES = {
 @pytest.fixture(params=[V1, V2], ids=["v1", "v2"])
 def either(request):
     """A version of nnU-Net, which has to be installed."""
-    if request.param not in registration.installed():
+    if request.param not in versions.installed():
         pytest.skip(f"nnU-Net {request.param.version} is not installed")
     return request.param
 
@@ -32,7 +33,7 @@ def either(request):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A stand-in for nnU-Net's trainer folders, so that the real ones stay as the user has them."""
-    monkeypatch.setattr(registration.Host, "trainer_folder", lambda self: tmp_path)
+    monkeypatch.setattr(versions.Host, "trainer_folder", lambda self: tmp_path)
     return tmp_path
 
 
@@ -166,7 +167,7 @@ def test_a_folder_that_cannot_be_written(folder, monkeypatch, either, instead):
         raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr(Path, "write_text", refuse)
-    monkeypatch.setattr(registration, "installed", lambda: [either])
+    monkeypatch.setattr(versions, "installed", lambda: [either])
     result = run(cli.app, ["register"])
     assert isinstance(result.exception, registration.RegistrationError)
     assert instead in str(result.exception)
@@ -194,7 +195,7 @@ def test_no_nnunet(monkeypatch):
     with pytest.raises(RuntimeError, match="nnU-Net v1 is not installed: pip install"):
         V1.check_version()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert registration.installed() == []
+    assert versions.installed() == []
     assert "no nnU-Net is installed" in str(run(cli.app, ["register"]).exception)
 
 

@@ -16,11 +16,7 @@ import torch
 from hws_nnunet import registration
 from hws_nnunet.config import VARIABLE, find_settings
 from hws_nnunet.core import HardnessTable
-
-FOLDERS = {
-    "v1": ("nnUNet_raw_data_base", "nnUNet_preprocessed", "RESULTS_FOLDER"),
-    "v2": ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"),
-}
+from hws_nnunet.facts import versions
 
 
 @dataclass(frozen=True)
@@ -47,8 +43,8 @@ def examine(version: str | None = None) -> list[Check]:
         version: of nnU-Net, ``v1`` or ``v2``, to check for; None: both. Then nothing is required of a version none of
             whose own folders is set, if the other's are.
     """
-    asked = [host for host in registration.HOSTS.values() if version in (None, host.version)]
-    hosts = [host for host in registration.installed() if host in asked]
+    asked = [host for host in versions.HOSTS.values() if version in (None, host.version)]
+    hosts = [host for host in versions.installed() if host in asked]
     used = [host for host in hosts if any(map(os.environ.get, _own_folders(host)))] or hosts
     checks = [_python(), _torch()]
     if not hosts:
@@ -57,7 +53,7 @@ def examine(version: str | None = None) -> list[Check]:
     for host in asked if version is None else hosts:
         of_host = _host(host) if host in hosts else [_absent(host)]
         checks += of_host if host in used else [replace(check, required=False) for check in of_host]
-    checks += [_folder(name) for name in dict.fromkeys(name for host in used for name in FOLDERS[host.version])]
+    checks += [_folder(name) for name in dict.fromkeys(name for host in used for name in host.variables)]
     checks += [_unused(host) for host in hosts if host not in used]
     return [
         *checks,
@@ -68,10 +64,10 @@ def examine(version: str | None = None) -> list[Check]:
     ]
 
 
-def _own_folders(host: registration.Host) -> list[str]:
+def _own_folders(host: versions.Host) -> list[str]:
     """Return the variables of a version that the other has not."""
-    others = {name for version, names in FOLDERS.items() if version != host.version for name in names}
-    return [name for name in FOLDERS[host.version] if name not in others]
+    others = {name for other in versions.HOSTS.values() if other != host for name in other.variables}
+    return [name for name in host.variables if name not in others]
 
 
 def _guarded(name: str, check: Callable[[], Check], mend: str | None = None) -> Check:
@@ -97,7 +93,7 @@ def _torch() -> Check:
     return Check("torch", True, torch.__version__)
 
 
-def _host(host: registration.Host) -> list[Check]:
+def _host(host: versions.Host) -> list[Check]:
     """Return the checks of an nnU-Net that is installed: its version, and whether it finds the trainer."""
     name = f"nnU-Net {host.version}"
     version = _guarded(
@@ -109,11 +105,11 @@ def _host(host: registration.Host) -> list[Check]:
     return [version, _guarded(name, lambda: Check(name, True, registration.find(host)), "hws-nnunet register")]
 
 
-def _absent(host: registration.Host) -> Check:
+def _absent(host: versions.Host) -> Check:
     return Check(f"nnU-Net {host.version}", True, "not installed; either version will do", required=False)
 
 
-def _unused(host: registration.Host) -> Check:
+def _unused(host: versions.Host) -> Check:
     names = _own_folders(host)
     found = f"neither {' nor '.join(names)} is set, so nnU-Net {host.version} is not in use"
     mend = f"to use it: {' '.join(f'export {name}=FOLDER;' for name in names)}"

@@ -19,7 +19,7 @@ from hws_nnunet.commands.small import small_configuration, small_plans
 from hws_nnunet.commands.weights import weights
 
 if TYPE_CHECKING:
-    from hws_nnunet import registration
+    from hws_nnunet.facts import versions
 
 # What a command alone needs it imports itself, so that the others, and all help, need not wait for it.
 
@@ -84,10 +84,10 @@ def unregister() -> None:
         print(f"nothing was registered with nnU-Net {host.version}" if path is None else f"removed {path}")
 
 
-def _installed() -> list[registration.Host]:
-    from hws_nnunet import registration
+def _installed() -> list[versions.Host]:
+    from hws_nnunet.facts import versions
 
-    if not (found := registration.installed()):
+    if not (found := versions.installed()):
         raise RuntimeError("no nnU-Net is installed: pip install 'hws-nnunet[v2]' (or [v1])")
     return found
 
@@ -100,9 +100,9 @@ def trainers_path(version: Annotated[NnUNet, typer.Argument(help="nnU-Net's vers
     Example:
       export nnUNet_extTrainer=$(hws-nnunet trainers-path v2)
     """
-    from hws_nnunet import registration
+    from hws_nnunet.facts import versions
 
-    print(registration.HOSTS[version.value].trainers_path())
+    print(versions.HOSTS[version.value].trainers_path())
 
 
 app.command("small-configuration")(small_configuration)

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hws_nnunet.datasets.brats_labels import SCHEMES
+from hws_nnunet.facts.versions import HOSTS
 
 if TYPE_CHECKING:
     from hws_nnunet.datasets import Collection
@@ -34,32 +35,6 @@ class NnUNet(str, Enum):
     v2 = "v2"
 
 
-_VARIABLES = {NnUNet.v1: "nnUNet_raw_data_base", NnUNet.v2: "nnUNet_raw"}
-"""Name the folder of raw data."""
-
-
-class _RawFormat(NamedTuple):
-    """How a version of nnU-Net wants its raw data."""
-
-    check: Callable[..., Path]
-    write: Callable[..., Path]
-    splits_file: str
-    regions: bool
-    """Whether it trains regions."""
-    next_command: str
-
-
-def _raw_format(nnunet: NnUNet) -> _RawFormat:
-    from hws_nnunet.datasets import raw_v1, raw_v2
-
-    if nnunet is NnUNet.v1:
-        command = "nnUNet_plan_and_preprocess -t {} --verify_dataset_integrity"
-        return _RawFormat(raw_v1.check_task_target, raw_v1.write_raw_v1, raw_v1.SPLITS_FILE, False, command)
-    command = "nnUNetv2_plan_and_preprocess -d {} --verify_dataset_integrity"
-    return _RawFormat(raw_v2.check_target, raw_v2.write_raw_v2, raw_v2.SPLITS_FILE, True, command)
-
-
-PREPROCESSED = "nnUNet_preprocessed"
 Scheme = Enum("Scheme", {name: name for name in SCHEMES}, type=str)  # type: ignore[misc]  # mypy wants them in writing
 
 DatasetId = Annotated[int, typer.Option("--dataset-id", help="nnU-Net's number for it, 1 to 999.")]
@@ -187,16 +162,20 @@ class _Target:
     """Where a data set goes; found to be free before the long reading."""
 
     def __init__(self, nnunet: NnUNet, raw: Path | None, dataset_id: int, name: str, overwrite: bool):
-        self.format = _raw_format(nnunet)
+        from hws_nnunet.datasets import raw_v1, raw_v2
+
+        v1 = nnunet is NnUNet.v1
+        self.host = HOSTS[nnunet.value]
+        self.write: Callable[..., Path] = raw_v1.write_raw_v1 if v1 else raw_v2.write_raw_v2
         self.raw, self.overwrite = raw_folder(raw, nnunet), overwrite
-        self.options = {"dataset_id": dataset_id, "name": name, "overwrite": overwrite}
-        self.folder = self.format.check(self.raw, **self.options)
+        self.options: dict[str, Any] = {"dataset_id": dataset_id, "name": name, "overwrite": overwrite}
+        self.folder = (raw_v1.check_task_target if v1 else raw_v2.check_target)(self.raw, **self.options)
 
     @property
     def splits(self) -> Path | None:
         """Where nnU-Net looks for folds, None as long as that is not known."""
-        root = os.environ.get(PREPROCESSED)
-        return Path(root) / self.folder.name / self.format.splits_file if root and Path(root).is_dir() else None
+        root = os.environ.get(self.host.preprocessed)
+        return Path(root) / self.folder.name / self.host.splits_file if root and Path(root).is_dir() else None
 
 
 def _write(collection: Collection, target: _Target, *, link: bool, dry_run: bool) -> None:
@@ -207,34 +186,34 @@ def _write(collection: Collection, target: _Target, *, link: bool, dry_run: bool
         print(f"note: {warning}", file=sys.stderr)
     for line in collection.summary:
         print(line)
-    if collection.regions and target.format.regions:
+    if collection.regions and target.host.trains_regions:
         regions = (f"{name} {'+'.join(map(str, values))}" for name, values in collection.regions.items())
         print(f"  trained as regions: {', '.join(regions)}")
     folds = folding.subject_folds(collection.cases)
     if few := folding.too_few(collection.cases, folds):
         print(f"note: {few}", file=sys.stderr)
-    content = folding.encoded_folds(folds, target.format.splits_file)
+    content = folding.encoded_folds(folds, target.host.splits_file)
     if folds and target.splits:
         folding.check_folds_target(target.splits, content, overwrite=target.overwrite)
     counts = _counts(collection)
     if dry_run:
         print(f"{counts}; would be written to {target.folder}")
     else:
-        target.format.write(collection, target.raw, **target.options, link=link, progress=True)
+        target.write(collection, target.raw, **target.options, link=link, progress=True)
         print(f"{counts} -> {target.folder}")
     if folds:
         repeated = folding.repeated_subjects(collection.cases)
-        print(f"{repeated} subject(s) with several scans: {target.format.splits_file} keeps each within one fold")
+        print(f"{repeated} subject(s) with several scans: {target.host.splits_file} keeps each within one fold")
         if target.splits and not dry_run:
             folding.write_folds(target.splits, content)
             print(f"wrote {target.splits}")
     if dry_run:
         print("dry run: nothing was written")
         return
-    print(f"next: {target.format.next_command.format(target.options['dataset_id'])}")
-    if folds and not target.splits and target.format.splits_file.endswith(".pkl"):  # v2 has it from the raw folder
-        source = shlex.quote(str(target.folder / target.format.splits_file))
-        print(f'then, before training: cp {source} "${PREPROCESSED}/{target.folder.name}/"')
+    print(f"next: {target.host.prepare.format(target.options['dataset_id'])}")
+    if folds and not target.splits and target.host.splits_file.endswith(".pkl"):  # v2 has it from the raw folder
+        source = shlex.quote(str(target.folder / target.host.splits_file))
+        print(f'then, before training: cp {source} "${target.host.preprocessed}/{target.folder.name}/"')
 
 
 def _counts(collection: Collection) -> str:
@@ -265,7 +244,7 @@ def raw_folder(given: Path | None, nnunet: NnUNet) -> Path:
     """
     if given is not None:
         return given
-    variable = _VARIABLES[nnunet]
+    variable = HOSTS[nnunet.value].raw
     if not (folder := os.environ.get(variable)):
         raise ValueError(f"{variable} is not set: export {variable}=FOLDER, or give --raw FOLDER")
     return Path(folder)

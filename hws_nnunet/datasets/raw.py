@@ -18,10 +18,10 @@ from hws_nnunet.datasets.cases import Case, Collection, DatasetError
 from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.folds import encoded_folds, subject_folds
 from hws_nnunet.datasets.images import open_image
+from hws_nnunet.facts.versions import FILE_ENDING, SUBGROUPS
 from hws_nnunet.files import atomic_folder, check_room
 from hws_nnunet.processes import on_all_cores
 
-FILE_ENDING = ".nii.gz"
 ENDINGS = (".nii.gz", ".nii")
 
 
@@ -74,7 +74,7 @@ def written_cases(
     with atomic_folder(target) as folder:
         others = [folder] * len(collection.cases), [link] * len(collection.cases)
         on_all_cores(_place_case, collection.cases, *others, desc="writing", progress=progress)
-        _write_subgroups(collection, folder / "subgroups.csv")
+        _write_subgroups(collection, folder / SUBGROUPS)
         if folds := subject_folds(collection.cases):
             (folder / splits_file).write_bytes(encoded_folds(folds, splits_file))
         yield folder

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 from hws_nnunet.datasets.cases import Collection
-from hws_nnunet.datasets.raw import FILE_ENDING, free_target, numbered_name, written_cases
+from hws_nnunet.datasets.raw import free_target, numbered_name, written_cases
+from hws_nnunet.facts.versions import DATASET, FILE_ENDING, V1
 from hws_nnunet.files import needed_folder
-
-SPLITS_FILE = "splits_final.pkl"
 
 
 def task_name(dataset_id: int, name: str) -> str:
@@ -18,15 +17,15 @@ def task_name(dataset_id: int, name: str) -> str:
     Raises:
         ValueError: for a number or name that nnU-Net does not take.
     """
-    return numbered_name("Task", dataset_id, name)
+    return numbered_name(V1.prefix, dataset_id, name)
 
 
 def check_task_target(raw_base: Path, *, dataset_id: int, name: str, overwrite: bool = False) -> Path:
     """Return the folder that :func:`write_raw_v1` would write, after its checks of it; arguments and errors are its."""
     raw_base = Path(raw_base)
     folder_name = task_name(dataset_id, name)
-    needed_folder(raw_base, "nnUNet_raw_data_base")
-    return free_target(raw_base / "nnUNet_raw_data", folder_name, overwrite=overwrite)
+    needed_folder(raw_base, V1.raw)
+    return free_target(raw_base.joinpath(*V1.raw_parts), folder_name, overwrite=overwrite)
 
 
 def write_raw_v1(
@@ -61,7 +60,7 @@ def write_raw_v1(
     """
     target = check_task_target(raw_base, dataset_id=dataset_id, name=name, overwrite=overwrite)
     names = {part: sorted(c.name for c in collection.cases if c.test == (part == "Ts")) for part in ("Tr", "Ts")}
-    with written_cases(collection, target, splits_file=SPLITS_FILE, link=link, progress=progress) as folder:
+    with written_cases(collection, target, splits_file=V1.splits_file, link=link, progress=progress) as folder:
         description = {
             "name": name,
             "description": collection.description,
@@ -76,5 +75,5 @@ def write_raw_v1(
             ],
             "test": [f"./imagesTs/{case}{FILE_ENDING}" for case in names["Ts"]],
         }
-        (folder / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        (folder / DATASET).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return target

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 from hws_nnunet.datasets.cases import Collection
-from hws_nnunet.datasets.raw import FILE_ENDING, free_target, numbered_name, written_cases
+from hws_nnunet.datasets.raw import free_target, numbered_name, written_cases
+from hws_nnunet.facts.versions import DATASET, FILE_ENDING, V2
 from hws_nnunet.files import needed_folder
-
-SPLITS_FILE = "splits_final.json"
 
 
 def dataset_name(dataset_id: int, name: str) -> str:
@@ -18,14 +17,14 @@ def dataset_name(dataset_id: int, name: str) -> str:
     Raises:
         ValueError: for a number or name that nnU-Net does not take.
     """
-    return numbered_name("Dataset", dataset_id, name)
+    return numbered_name(V2.prefix, dataset_id, name)
 
 
 def check_target(raw_folder: Path, *, dataset_id: int, name: str, overwrite: bool = False) -> Path:
     """Return the folder that :func:`write_raw_v2` would write, after its checks of it; arguments and errors are its."""
     raw_folder = Path(raw_folder)
     folder_name = dataset_name(dataset_id, name)
-    needed_folder(raw_folder, "nnUNet_raw")
+    needed_folder(raw_folder, V2.raw)
     return free_target(raw_folder, folder_name, overwrite=overwrite)
 
 
@@ -59,7 +58,7 @@ def write_raw_v2(
         DatasetError: the files are no NIfTI files.
     """
     target = check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)
-    with written_cases(collection, target, splits_file=SPLITS_FILE, link=link, progress=progress) as folder:
+    with written_cases(collection, target, splits_file=V2.splits_file, link=link, progress=progress) as folder:
         description = {
             "name": name,
             "description": collection.description,
@@ -70,7 +69,7 @@ def write_raw_v2(
         }
         if collection.regions:
             description["regions_class_order"] = list(collection.region_order)
-        (folder / "dataset.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        (folder / DATASET).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
     return target
 
 

@@ -12,6 +12,7 @@ from hws_nnunet.datasets import make_phantom
 from hws_nnunet.demo.chains import CHAINS, Chain
 from hws_nnunet.demo.commands import DemoError
 from hws_nnunet.demo.scores import GroupDice, score, table
+from hws_nnunet.facts.versions import HOSTS
 from hws_nnunet.files import atomic_write
 
 __all__ = ["DemoError", "GroupDice", "run_demo"]
@@ -43,7 +44,7 @@ def run_demo(
         DemoError: ``out`` holds an earlier demonstration, or something else; or a command failed.
     """
     begin = time.monotonic()
-    registration.HOSTS[version].check_version()
+    HOSTS[version].check_version()
     out = Path(out).resolve()
     chain = CHAINS[version](out, device)
     _make_room(out, chain.folders, overwrite)

@@ -15,6 +15,7 @@ from hws_nnunet.datasets import Collection, write_raw_v1, write_raw_v2
 from hws_nnunet.datasets.raw_v1 import task_name
 from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.demo.commands import run
+from hws_nnunet.facts.versions import V1, V2, Host
 from hws_nnunet.files import atomic_write
 
 NUMBER, NAME = 990, "Phantom"
@@ -28,7 +29,7 @@ class Chain(ABC):
         device: ``cpu``, ``cuda`` or ``mps``.
     """
 
-    host: ClassVar[registration.Host]
+    host: ClassVar[Host]
     folders: ClassVar[tuple[str, ...]]
     """nnU-Net's variables, which are the names of its folders here too."""
     trainers: ClassVar[dict[str, str]]
@@ -87,7 +88,7 @@ class Chain(ABC):
 class ChainV2(Chain):
     """nnU-Net v2's chain."""
 
-    host = registration.V2
+    host = V2
     folders = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
     trainers: ClassVar = {"hardness weighted": "HardnessWeightedTrainer_demo", "uniform": "nnUNetTrainer_demo"}
     configuration = "3d_small"
@@ -138,7 +139,7 @@ class ChainV2(Chain):
 class ChainV1(Chain):
     """nnU-Net v1's chain. Its commands have no option for the device: they take a GPU where they see one."""
 
-    host = registration.V1
+    host = V1
     folders = ("nnUNet_raw_data_base", "nnUNet_preprocessed", "RESULTS_FOLDER")
     trainers: ClassVar = {"hardness weighted": "HardnessWeightedTrainer_demo", "uniform": "nnUNetTrainerV2_demo"}
     needs_registering = True

@@ -13,11 +13,12 @@ from torch import nn
 from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings
 from hws_nnunet.core import HardnessWeightedSampler
+from hws_nnunet.facts.versions import STATE
 from hws_nnunet.hosts.augmenters import loader_of, stop
 from hws_nnunet.hosts.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars
 from hws_nnunet.hosts.loaders import DrawingLoader, HostClass
 from hws_nnunet.hosts.recorder import LossRecorder
-from hws_nnunet.hosts.weighting import STATE, Weighting, settings_in_force
+from hws_nnunet.hosts.weighting import Weighting, settings_in_force
 from hws_nnunet.loop.ranks import Ranks
 
 

@@ -28,9 +28,6 @@ from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_pr
 from hws_nnunet.record.structures import write_structures
 from hws_nnunet.record.tensorboard import TensorBoardWriter
 
-STATE = "hardness_weighted_sampling"
-"""Key of the sampler's state in a host's checkpoint."""
-
 _PAUSE = 1000
 """After a figure, in times of what it took."""
 

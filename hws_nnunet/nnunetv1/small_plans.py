@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from hws_nnunet.facts.versions import V1
 from hws_nnunet.files import atomic_write
-from hws_nnunet.registration import V1
 
 PLANNER = "ExperimentPlanner3D_v21_Pretrained"
 """nnU-Net's planner that takes plans from a file; see ``next_command``."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hws_nnunet import registration
+from hws_nnunet.facts.versions import V1
 
-registration.V1.check_version()  # before anything that older versions lack is imported
+V1.check_version()  # before anything that older versions lack is imported
 
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2  # noqa: E402
 from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  # noqa: E402
@@ -38,7 +38,7 @@ class HardnessWeightingMixin(WeightingMixin):
     settings, a mapping or a YAML file's path; the file named by ``HWS_CONFIG`` comes before it.
     """
 
-    _weights = "state_dict"
+    _weights = V1.weights
     _softmax = staticmethod(softmax_helper)
 
     def __new__(cls, *args: object, **kwargs: object) -> HardnessWeightingMixin:
@@ -74,7 +74,7 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def _made_by(self) -> dict[str, str]:
         patch = " x ".join(map(str, self.patch_size))
-        return {"nnU-Net": str(registration.V1.check_version()), "fold": str(self.fold), "patch size": patch}
+        return {"nnU-Net": str(V1.check_version()), "fold": str(self.fold), "patch size": patch}
 
     def get_basic_generators(self) -> tuple:
         """Return the host's loaders, the training one drawing by hardness."""

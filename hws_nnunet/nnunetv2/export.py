@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
+from hws_nnunet.facts.versions import DATASET, STATE, V2
 from hws_nnunet.files import atomic_folder, check_room, needed_folder
 from hws_nnunet.nnunetv2.host import find_trainer
-from hws_nnunet.registration import V2
 
-_NEEDED = ("plans.json", "dataset.json")
+_NEEDED = ("plans.json", DATASET)
 _WELCOME = ("dataset_fingerprint.json", "postprocessing.pkl", "postprocessing.json")
 
 
@@ -56,7 +56,7 @@ def export_model(model_folder: Path, out: Path, *, overwrite: bool = False) -> l
             except Exception as error:  # torch, pickle and zip each raise their own
                 told = f"{type(error).__name__}: {error}"
                 raise ValueError(f"{file} is no checkpoint of nnU-Net v2, or truncated or damaged: {told}") from error
-            checkpoint = {key: value for key, value in checkpoint.items() if key != "hardness_weighted_sampling"}
+            checkpoint = {key: value for key, value in checkpoint.items() if key != STATE}
             checkpoint["trainer_name"] = stock_name(trainer)
             target = partial / file.relative_to(model_folder)
             target.parent.mkdir(exist_ok=True)

@@ -19,9 +19,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from hws_nnunet import registration
+from hws_nnunet.facts.versions import V2
 
-registration.V2.check_version()
+V2.check_version()
 
 from nnunetv2.run import run_training  # noqa: E402
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hws_nnunet import registration
+from hws_nnunet.facts.versions import V2
 
-registration.V2.check_version()  # before anything that older versions lack is imported
+V2.check_version()  # before anything that older versions lack is imported
 
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
 from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (  # noqa: E402
@@ -32,7 +32,7 @@ class HardnessWeightingMixin(WeightingMixin):
     a mapping or a YAML file's path; the file named by ``HWS_CONFIG`` comes before it.
     """
 
-    _weights = "network_weights"
+    _weights = V2.weights
     _softmax = staticmethod(softmax_helper_dim1)
     _training_data: object = None
 
@@ -49,7 +49,7 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def _made_by(self) -> dict[str, str]:
         patch = " x ".join(map(str, self.configuration_manager.patch_size))
-        return {"nnU-Net": str(registration.V2.check_version()), "fold": str(self.fold), "patch size": patch}
+        return {"nnU-Net": str(V2.check_version()), "fold": str(self.fold), "patch size": patch}
 
     def _ranks(self, values: int) -> Ranks | None:
         return Ranks(self.batch_size, values) if self.is_ddp else None

@@ -18,8 +18,9 @@ import numpy as np
 import yaml
 from experiments import NNUNET_ARMS, SPOILED, STATIC, TOPK, TRAINERS, UNIFORM, run_all, settings_of, write_json
 
-from hws_nnunet import Settings, registration
+from hws_nnunet import Settings
 from hws_nnunet.datasets.raw_v2 import dataset_name
+from hws_nnunet.facts.versions import V2
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
 WORKERS = 2
@@ -273,7 +274,7 @@ def environment(work: Path) -> dict[str, str]:
     names = {f"nnUNet_{name}": str(work / name) for name in ("raw", "preprocessed", "results")}
     return {
         **names,
-        "nnUNet_extTrainer": os.pathsep.join((str(registration.V2.trainers_path()), str(TRAINERS_PATH))),
+        "nnUNet_extTrainer": os.pathsep.join((str(V2.trainers_path()), str(TRAINERS_PATH))),
         "nnUNet_n_proc_DA": str(WORKERS),
         "nnUNet_def_n_proc": "1",
         "OMP_NUM_THREADS": "1",

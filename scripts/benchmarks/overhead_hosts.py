@@ -18,6 +18,7 @@ from hws_nnunet import registration
 from hws_nnunet.datasets import make_phantom, write_raw_v1
 from hws_nnunet.datasets.raw_v1 import task_name
 from hws_nnunet.datasets.raw_v2 import dataset_name
+from hws_nnunet.facts.versions import V1
 from hws_nnunet.hosts.augmenters import stop
 from hws_nnunet.hosts.loaders import DRAWN
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
@@ -94,7 +95,7 @@ class HostV1:
     def prepare(cls, work: Path, network: str, patch: int | None) -> dict:
         """Plan and preprocess with a small network; return the plans' name and the patch, for the job."""
         patch = patch or 32
-        registration.register(registration.V1)
+        registration.register(V1)
         root = work / "v1"
         for name in cls.folders.values():
             (root / name).mkdir(parents=True, exist_ok=True)

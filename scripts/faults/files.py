@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from faults.rows import Counted, Row
 from hws_nnunet import Settings
+from hws_nnunet.facts.versions import STATE
 from hws_nnunet.hosts.checkpoints import extended_checkpoint
-from hws_nnunet.hosts.weighting import STATE, Weighting
+from hws_nnunet.hosts.weighting import Weighting
 
 CASES, STRUCTURES = 30, ("a", "b")
 CHECKPOINT = "checkpoint_latest.pth"

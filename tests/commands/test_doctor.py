@@ -6,6 +6,8 @@ from typer.testing import CliRunner
 from hws_nnunet import registration
 from hws_nnunet.commands import doctor
 from hws_nnunet.commands import main as cli
+from hws_nnunet.facts import versions
+from hws_nnunet.facts.versions import V1, V2
 
 run = CliRunner().invoke
 
@@ -13,12 +15,12 @@ run = CliRunner().invoke
 @pytest.fixture
 def sound(tmp_path, monkeypatch):
     """An installation in which everything that is required holds."""
-    for name in {name for names in doctor.FOLDERS.values() for name in names}:
+    for name in {name for host in versions.HOSTS.values() for name in host.variables}:
         (tmp_path / name).mkdir()
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.delenv("HWS_CONFIG", raising=False)
-    monkeypatch.setattr(registration, "installed", lambda: list(registration.HOSTS.values()))
-    monkeypatch.setattr(registration.Host, "check_version", lambda host: {"v1": "1.7.1", "v2": "2.8.1"}[host.version])
+    monkeypatch.setattr(versions, "installed", lambda: list(versions.HOSTS.values()))
+    monkeypatch.setattr(versions.Host, "check_version", lambda host: {"v1": "1.7.1", "v2": "2.8.1"}[host.version])
     monkeypatch.setattr(registration, "find", lambda host: f"hws_nnunet.nnunet{host.version}.trainer")
     return tmp_path
 
@@ -49,8 +51,8 @@ def test_json(sound):
 
 @pytest.mark.parametrize("there", ["v1", "v2"])
 def test_one_version_will_do(sound, monkeypatch, there):
-    monkeypatch.setattr(registration, "installed", lambda: [registration.HOSTS[there]])
-    for name in set(doctor.FOLDERS["v1"] + doctor.FOLDERS["v2"]) - set(doctor.FOLDERS[there]):
+    monkeypatch.setattr(versions, "installed", lambda: [versions.HOSTS[there]])
+    for name in set(V1.variables + V2.variables) - set(versions.HOSTS[there].variables):
         monkeypatch.delenv(name)
     result = run(cli.app, ["doctor"])
     assert result.exit_code == 0, result.output
@@ -60,7 +62,7 @@ def test_one_version_will_do(sound, monkeypatch, there):
 @pytest.mark.parametrize("used", ["v1", "v2"])
 def test_the_version_that_is_not_in_use_is_a_note(sound, monkeypatch, used):
     """Both are installed: only one has folders, and only one is registered."""
-    for name in set(doctor.FOLDERS["v1"] + doctor.FOLDERS["v2"]) - set(doctor.FOLDERS[used]):
+    for name in set(V1.variables + V2.variables) - set(versions.HOSTS[used].variables):
         monkeypatch.delenv(name)
 
     def find(host):
@@ -84,7 +86,7 @@ def test_the_version_that_is_not_in_use_is_a_note(sound, monkeypatch, used):
 
 
 def test_nothing_is_set(sound, monkeypatch):
-    for name in doctor.FOLDERS["v1"] + doctor.FOLDERS["v2"]:
+    for name in V1.variables + V2.variables:
         monkeypatch.delenv(name, raising=False)
     result = run(cli.app, ["doctor"])
     assert result.exit_code == 1
@@ -92,14 +94,14 @@ def test_nothing_is_set(sound, monkeypatch):
 
 
 def test_the_version_asked_for_is_not_installed(sound, monkeypatch):
-    monkeypatch.setattr(registration, "installed", lambda: [registration.V2])
+    monkeypatch.setattr(versions, "installed", lambda: [versions.V2])
     result = run(cli.app, ["doctor", "--nnunet", "v1"])
     assert failures(result) == ["nnU-Net: v1 is not installed"]
     assert "pip install 'hws-nnunet[v1]'" in result.output
 
 
 def test_neither(sound, monkeypatch):
-    monkeypatch.setattr(registration, "installed", list)
+    monkeypatch.setattr(versions, "installed", list)
     result = run(cli.app, ["doctor"])
     assert result.exit_code == 1
     assert "neither v2 nor v1 is installed" in result.output
@@ -115,7 +117,7 @@ def test_every_failure_has_its_mend(sound, monkeypatch):
         raise RuntimeError("nnunetv2 2.5.2 is installed, hardness weighted sampling needs 2.6 or newer")
 
     monkeypatch.setattr(registration, "find", not_found)
-    monkeypatch.setattr(registration.Host, "check_version", too_old)
+    monkeypatch.setattr(versions.Host, "check_version", too_old)
     monkeypatch.delenv("nnUNet_raw")
     monkeypatch.setenv("nnUNet_results", str(sound / "nowhere"))
     bad = sound / "bad.yaml"

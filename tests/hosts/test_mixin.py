@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hws_nnunet.config import SettingsError
+from hws_nnunet.facts.versions import STATE
 from hws_nnunet.hosts.mixin import WeightingMixin
-from hws_nnunet.hosts.weighting import STATE
 
 
 class Host:

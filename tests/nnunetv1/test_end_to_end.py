@@ -8,6 +8,7 @@ import pytest
 import torch
 
 pytest.importorskip("nnunet", reason="nnU-Net v1 is not installed")
+from hws_nnunet.facts.versions import STATE
 from tests.nnunetv1.conftest import SMALL
 
 pytestmark = pytest.mark.slow
@@ -21,7 +22,7 @@ def train_command(configuration="3d_fullres", trainer=TRAINER, fold="0", plans=S
 
 def state_of(file):
     checkpoint = torch.load(file, weights_only=True)
-    return checkpoint["epoch"], checkpoint["hardness_weighted_sampling"]
+    return checkpoint["epoch"], checkpoint[STATE]
 
 
 def predict(workspace, tmp_path, configuration, trainer, plans, *more, fold="0", real=False):

@@ -173,7 +173,7 @@ def test_a_trainer_with_another_loader_is_refused(workspace, monkeypatch, one_th
 def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, one_thread, tmp_path):
     from nnunet.training.network_training import nnUNetTrainer as module
 
-    from hws_nnunet.hosts.weighting import STATE
+    from hws_nnunet.facts.versions import STATE
     from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
 
     before = torch.save, torch.load, module.DataLoader3D

@@ -16,6 +16,7 @@ import torch
 import yaml
 
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+from hws_nnunet.facts.versions import STATE
 from tests.core.test_sampler import assert_same_state
 from tests.datasets.test_fetal import ATLAS
 from tests.workspaces import first_difference
@@ -104,7 +105,7 @@ def test_torchrun_trains_is_killed_goes_on_with_other_ranks_and_validates(worksp
     assert not (fold / "checkpoint_final.pth").exists()
     done = workspace.run(*TORCHRUN, 3, *TRAIN, "--c", SHORT_EPOCHS="3").stdout
     assert "Hardness weighted sampling goes on after 10 steps" in done
-    state = torch.load(fold / "checkpoint_final.pth", weights_only=False)["hardness_weighted_sampling"]
+    state = torch.load(fold / "checkpoint_final.pth", weights_only=False)[STATE]
     assert state["version"] == 30
     assert state["visits"].sum() == 30 * 4
     assert (fold / "validation" / "summary.json").exists()

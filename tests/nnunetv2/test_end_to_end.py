@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from hws_nnunet.facts.versions import STATE
+
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
 
 pytestmark = pytest.mark.slow
@@ -21,7 +23,7 @@ def train_command(dataset=1, configuration="3d_small", fold=0, trainer=TRAINER, 
 
 def state_of(file):
     checkpoint = torch.load(file, weights_only=False)
-    return checkpoint["current_epoch"], checkpoint["hardness_weighted_sampling"]
+    return checkpoint["current_epoch"], checkpoint[STATE]
 
 
 def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):

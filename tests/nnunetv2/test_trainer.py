@@ -10,6 +10,7 @@ import torch
 import yaml
 
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+from hws_nnunet.facts.versions import STATE
 from tests.workspaces import first_difference
 
 STEPS = 6
@@ -236,7 +237,6 @@ def test_a_case_listed_twice_counts_once(workspace, monkeypatch, capsys):
 def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, tmp_path):
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 
-    from hws_nnunet.hosts.weighting import STATE
     from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
 
     before = torch.save, torch.load, module.nnUNetDataLoader
@@ -283,7 +283,7 @@ def test_the_sampler_resumes_with_the_checkpoint(workspace, monkeypatch, tmp_pat
     resumed.load_checkpoint(file)
     assert resumed.sampler is None, "the table does not exist yet"
     resumed.save_checkpoint(str(tmp_path / "again.pth"))  # what waits is not lost
-    again = torch.load(tmp_path / "again.pth", weights_only=False)["hardness_weighted_sampling"]
+    again = torch.load(tmp_path / "again.pth", weights_only=False)[STATE]
     assert again.pop("record")["epochs"] == []
     assert again.pop("made_by")["patch size"] == "16 x 16 x 16"
     assert_same_state(again, state)
