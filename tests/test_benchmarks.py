@@ -135,7 +135,7 @@ def test_jobs_of_an_experiment(experiments, tmp_path):
     assert scratch["name"] not in jobs
 
 
-def test_report_of_an_experiment_with_groups(experiments, script, tmp_path):
+def test_section_of_an_experiment_with_groups(experiments, script, tmp_path):
     rng = np.random.default_rng(0)
     rare = [True] * 8 + [False] * 8
     cases = [f"case{i}" for i in range(16)]
@@ -160,9 +160,9 @@ def test_report_of_an_experiment_with_groups(experiments, script, tmp_path):
         "uniform, spoiled labels": rows(-0.2),
         "ours, spoiled labels": rows(-0.25, rare_share=0.2, ess=0.5, beta=9.0),
     }
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "phantom.json").write_text(json.dumps({"rare": rare, "arms": arms}))
-    script(SCRIPTS / "report.py", "--results", tmp_path / "docs")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "phantom.json").write_text(json.dumps({"rare": rare, "arms": arms}))
+    script(SCRIPTS / "phantom.py", "--show", "--docs", tmp_path)
     report = (tmp_path / "benchmarks.md").read_text()
     assert "- phantom, rare group: +10.0 points, interval from +10.0 (bar: +8): reached" in report
     assert "- phantom, spoiled labels, mean: -2.5 points, interval from -3.8 (bar: -1): NOT reached" in report
@@ -170,36 +170,76 @@ def test_report_of_an_experiment_with_groups(experiments, script, tmp_path):
     assert "| 30% | 0.50 | 7.0 |" in report
     assert "500 steps from a checkpoint of 800 uniform ones" in report
     assert "| base " not in report
-    assert (tmp_path / "docs" / "phantom.png").stat().st_size > 10_000
+    end = 100 * np.sort(uniform[:, 1], axis=-1)
+    fractional = ((end[:, 0] + 0.6 * end[:, 1]) / 1.6).mean()
+    row = next(line for line in report.splitlines() if line.startswith("| uniform |"))
+    assert row.split(" | ")[4] == f"{fractional:.1f}", "a tenth of 16 cases is 1.6 of them, as in the report"
+    assert "the worst 1.6 (the last one counts by its share)" in report
+    assert (tmp_path / "benchmarks" / "phantom.png").stat().st_size > 10_000
+
+
+def test_a_section_replaces_itself_alone(experiments, tmp_path):
+    from page import Section
+
+    def section(name, said):
+        return Section(name, name.title(), f"{name}.py", lambda found, _: ([f"- {said}"], [*found]), figure=False)
+
+    (tmp_path / "benchmarks").mkdir()
+    page = tmp_path / "benchmarks.md"
+    page.write_text("# Benchmarks\n\nBy hand.\n")
+    assert not section("one", "first").write(tmp_path), "there are no results"
+    for name in ("one", "two"):
+        (tmp_path / "benchmarks" / f"{name}.json").write_text(json.dumps([f"of {name}"]))
+        assert section(name, "first").write(tmp_path)
+    before = page.read_text()
+    assert section("one", "second").write(tmp_path)
+    after = page.read_text()
+    assert after == before.replace("- first", "- second", 1)
+    assert "## One\n\n`python scripts/benchmarks/one.py`\n\n- second\n\nof one\n" in after
+    assert after.startswith("# Benchmarks\n\nBy hand.\n")
+
+
+def test_the_page_holds_every_result(experiments):
+    """What is measured is shown: each file of results belongs to a section, and the page has all sections."""
+    import importlib
+
+    import page
+
+    text = (page.DOCS / "benchmarks.md").read_text()
+    sections = [part for name in page.EXPERIMENTS for part in importlib.import_module(name).SECTIONS]
+    for section in sections:
+        assert section.read(page.DOCS / "benchmarks", section.name), f"{section.name} has no results"
+        block = text.split(f"<!-- {section.name} -->\n")[1].split(f"\n<!-- /{section.name} -->")[0]
+        assert block.startswith(f"## {section.title}\n\n`python scripts/benchmarks/{section.command}`\n")
+    names = {section.name for section in sections} - {"growth", "overhead"}
+    variants = {"overhead", "hippocampus-scanner"}
+    for file in (page.DOCS / "benchmarks").glob("*.json"):
+        assert file.stem in names or any(file.stem.startswith(f"{name}-") for name in variants), file.name
 
 
 @pytest.mark.slow
-def test_digits_in_short_and_their_report(tmp_path):
+def test_digits_in_short_and_their_section(tmp_path):
     pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
     def run(script, *options):
         done = forks.run([sys.executable, SCRIPTS / script, *options])
         assert done.returncode == 0, done.stdout[-3000:]
 
-    digits = ("digits.py", "--quick", "--arms", "uniform", "paper", "ours", "--out", tmp_path)
+    digits = ("digits.py", "--quick", "--arms", "uniform", "paper", "ours", "--work", tmp_path)
     run(*digits)
-    file = tmp_path / "quick.json"
+    docs = tmp_path / "quick"
+    file = docs / "benchmarks" / "digits.json"
     found = json.loads(file.read_text())
     assert {"uniform", "paper", "ours"} <= {run["arm"] for run in found["runs"]}
     assert all(np.shape(run["worst"]) == (2, 6) for run in found["runs"])
-    runs = {path: path.stat().st_mtime_ns for path in (tmp_path / "quick").iterdir()}
+    runs = {path: path.stat().st_mtime_ns for path in docs.glob("*.json")}
     next(iter(runs)).unlink()  # as if it had been cut off
     before = file.read_text()
     run(*digits)
     assert file.read_text() == before, "a run is its seed's"
-    assert sum(path.stat().st_mtime_ns != runs[path] for path in (tmp_path / "quick").iterdir()) == 1
-    (tmp_path / "docs").mkdir()
-    file.rename(tmp_path / "docs" / "digits.json")
-    run("report.py", "--results", tmp_path / "docs")
-    report = (tmp_path / "benchmarks.md").read_text()
-    assert "| ours, 5 % of labels spoiled |" in report
-    assert "- phantom: not measured yet" in report
-    assert (tmp_path / "docs" / "digits.png").stat().st_size > 10_000
+    assert sum(path.stat().st_mtime_ns != runs[path] for path in docs.glob("*.json")) == 1
+    assert "| ours, 5 % of labels spoiled |" in (docs / "benchmarks.md").read_text()
+    assert (docs / "benchmarks" / "digits.png").stat().st_size > 10_000
 
 
 def test_feedback_tells_lags_and_how_far_draws_are_from_what_was_meant(experiments):
@@ -233,7 +273,6 @@ def test_feedback_tells_lags_and_how_far_draws_are_from_what_was_meant(experimen
 
 def test_shares_and_ratios_of_the_overhead(experiments, tmp_path):
     import overhead
-    import report_costs
 
     common = {"nnunet": "v2", "device": "cpu", "network": "small", "patch": [32, 32, 32], "threads": 1, "steps": 10}
     spent = {"per-sample loss": 0.03, "update": 0.01, "record": 0.0}
@@ -256,29 +295,34 @@ def test_shares_and_ratios_of_the_overhead(experiments, tmp_path):
     assert found["share"] == pytest.approx({"per-sample loss": 0.015, "update": 0.005, "record": 0.0})
     assert found["share_total"] == pytest.approx(0.02)
     assert found["draw_microseconds"] == pytest.approx(300)
-    bars, lines = report_costs.overhead([{**found, "share_total": 0.019}, {**found, "share_total": 0.021}])
+    bars, lines = overhead.section([{**found, "share_total": 0.019}, {**found, "share_total": 0.021}], tmp_path)
     assert bars[0].endswith(": reached")
     assert bars[1].endswith(": NOT reached")
     assert "128 x 128 x 128: not measured" in bars[2]
     table = [line for line in lines if line.startswith("|")]
     assert len({line.count("|") for line in table}) == 1, "every row has the table's columns"
     measured = {**found, "device": "cuda", "network": "planned", "patch": [128, 128, 128]}
-    assert not any("not measured" in bar for bar in report_costs.overhead([measured])[0])
-    assert any("not measured" in bar for bar in report_costs.overhead([{**measured, "network": "small"}])[0])
+    assert not any("not measured" in bar for bar in overhead.section([measured], tmp_path)[0])
+    assert any("not measured" in bar for bar in overhead.section([{**measured, "network": "small"}], tmp_path)[0])
 
 
 @pytest.mark.slow
-def test_scale_in_short_and_its_report(experiments, tmp_path):
-    import report_scale
+def test_scale_in_short_and_its_section(experiments, tmp_path):
     import scale
+    import simulated
 
-    runs = [{**scale.training(job), **job} for job in scale.jobs(1, quick=True)]
+    wanted = scale.jobs(1, quick=True)
+    runs = [{**simulated.training(job), **job} for job in wanted]
     even = [run for run in runs if run["spread"] == 0]
     spread = [run for run in runs if run["spread"] > 0]
     assert len(even) == scale.MORE, "one training of few cases tells little"
     assert np.mean([np.mean(run["ess"]) for run in even]) > 0.9
     assert spread[0]["tilt"][-1] > 0.3
-    bars, lines = report_scale.scale({"runs": runs, "other": runs}, tmp_path / "scale.png")
+    jobs, found = tmp_path / "jobs.json", tmp_path / "found.json"
+    jobs.write_text(json.dumps(wanted[-1:]))
+    forks.run([sys.executable, simulated.__file__, jobs, found])
+    assert json.loads(found.read_text()) == runs[-1:], "in a process of its own, as another core runs"
+    bars, lines = scale.section({"runs": runs, "other": runs}, tmp_path / "scale.png")
     assert any("equally hard, ESS in force" in bar for bar in bars)
     assert any("share of the older tilt, all epochs: 1.00 (bar: 0.80): reached" in bar for bar in bars)
     assert any(line.startswith("| 100 | 0.05 | 10 epochs |") for line in lines)
@@ -286,33 +330,32 @@ def test_scale_in_short_and_its_report(experiments, tmp_path):
 
 
 @pytest.mark.slow
-def test_groups_in_short_and_their_report(experiments, tmp_path):
+def test_groups_in_short_and_their_section(experiments, tmp_path):
     import groups
-    import report_groups
 
     runs = [{**groups.training(job), **job} for job in groups.jobs(1, quick=True)]
     found = {(run["kind"], run["arm"]): run for run in runs}
     assert found["between", "pooled as losses say"]["times_early"] > found["between", "no groups"]["times_early"] + 1
     assert found["within", "pooled entirely"]["tilt"] < 0.2 < 0.5 < found["within", "pooled as losses say"]["tilt"]
-    bars, lines = report_groups.groups(runs, tmp_path / "groups.png")
+    bars, lines = groups.section(runs, tmp_path / "groups.png")
     assert bars == []
     assert sum(line.startswith(("| between | 100 |", "| both | 100 |", "| within | 100 |")) for line in lines) == 9
     assert (tmp_path / "groups.png").stat().st_size > 10_000
 
 
-def test_reports_of_the_loader_and_of_several_processes(experiments, tmp_path):
-    from report_gather import gather
-    from report_loader import loader
+def test_sections_of_the_loader_and_of_several_processes(experiments, tmp_path):
+    import gather
+    import loader
 
     rows = [
         {"workers": 0, "sampler": name, "samples_a_second": 1000, "of_plain": [at - 0.01, at, at + 0.01]}
         for name, at in (("plain", 1.0), ("ours", 0.97))
     ]
-    bars, lines = loader(rows, tmp_path / "loader.png")
+    bars, lines = loader.section(rows, tmp_path / "loader.png")
     assert bars == ["- loader, 0 workers: 0.970 of the plain sampler's samples a second (bar: 0.98): NOT reached"]
     assert "| 0 | ours | 1,000 | 0.970 (0.960 to 0.980) |" in lines
     rows = [{"ranks": n, "cores": 2, "bytes": 176, "gather": [900.0, 1500.0], "update": [90.0, 99.0]} for n in (2, 4)]
-    bars, lines = gather(rows, tmp_path / "gather.png")
+    bars, lines = gather.section(rows, tmp_path / "gather.png")
     assert bars == []
     assert "| 4 | 176 | 900 (1500) | 90 (99) |" in lines
     assert {path.name for path in tmp_path.iterdir()} == {"loader.png", "gather.png"}

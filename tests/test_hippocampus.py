@@ -25,9 +25,16 @@ def experiment(monkeypatch):
     return hippocampus
 
 
-def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment):
-    seeds, changed = experiment.MAX_SEEDS, experiment.Changed()
-    plain, scanner, labels = (experiment.splits(condition, NAMES) for condition in experiment.CONDITIONS)
+@pytest.fixture
+def data(experiment):
+    import hippocampus_data
+
+    return hippocampus_data
+
+
+def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment, data):
+    seeds, changed = data.MAX_SEEDS, data.Changed()
+    plain, scanner, labels = (data.splits(condition, NAMES) for condition in experiment.CONDITIONS)
     assert (len(plain), len(scanner), len(labels)) == (seeds, 7 * seeds, seeds)
     assert len({tuple(sorted(fold["val"])) for fold in plain}) == seeds
     for seed, (as_it_is, rare, wrong) in enumerate(zip(plain, scanner[:seeds], labels, strict=True)):
@@ -42,9 +49,9 @@ def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment
         ]
         assert [len(names) for names in found] == [7, 30, 10, 0]
         kinds = [name.rsplit("_", 1)[1] for name in found[2]]
-        assert sorted(kinds.count(kind) for kind in experiment.KINDS) == [3, 3, 4]
+        assert sorted(kinds.count(kind) for kind in data.KINDS) == [3, 3, 4]
         oversampled = scanner[seeds + seed]
-        assert sorted(oversampled["train"]) == sorted(rare["train"] + found[0] * (experiment.TIMES - 1))
+        assert sorted(oversampled["train"]) == sorted(rare["train"] + found[0] * (data.TIMES - 1))
         assert oversampled["val"] == rare["val"]
         halves = scanner[2 * seeds + 2 * seed :][:2]
         assert [half["train"] for half in halves] == [half["val"] for half in reversed(halves)]
@@ -59,11 +66,11 @@ def test_conditions_share_their_splits_and_differ_in_what_they_change(experiment
             assert fold["val"] == rare["val"]
 
 
-def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
+def test_arms_have_trainers_and_folds_of_their_own(experiment, data, tmp_path):
     made = experiment.experiment("scanner")
     folds = tmp_path / "preprocessed" / "Dataset993_HippocampusBenchmark" / "splits_final.json"
     folds.parent.mkdir(parents=True)
-    folds.write_text(json.dumps(experiment.splits("scanner", NAMES)))
+    folds.write_text(json.dumps(data.splits("scanner", NAMES)))
     [base] = made.bases(tmp_path, 1)
     for job in experiment.first_folds("held-out Dice", base):
         held_out = json.loads(folds.read_text())[job["fold"]]["val"]
@@ -100,40 +107,40 @@ def test_arms_have_trainers_and_folds_of_their_own(experiment, tmp_path):
     assert max(failed.values()) == pytest.approx(failed[next(case for case in training if case.endswith("_scanner"))])
     assert jobs["Dice + top-k loss"]["settings"] is None
     with pytest.raises(SystemExit):
-        experiment.experiment("plain").main("", (), ["--arms", "static oversampling"])
+        experiment.experiment("plain").main("", (), (), ["--arms", "static oversampling"])
 
 
-def test_ranks_of_the_changed_cases(experiment):
+def test_ranks_of_the_changed_cases(data):
     from nnunet_runs import _ranks
 
     hardness = {"a": 0.1, "b_scanner": float("nan"), "c_scanner": 0.5, "d": 0.3, "e_scanner": -0.2}
-    assert _ranks(hardness, experiment.Changed()) == {"c_scanner": 1, "e_scanner": 4, "b_scanner": 5}
+    assert _ranks(hardness, data.Changed()) == {"c_scanner": 1, "e_scanner": 4, "b_scanner": 5}
 
 
-def test_wrong_labels_are_wrong_each_in_its_way(experiment):
+def test_wrong_labels_are_wrong_each_in_its_way(data):
     labels = np.zeros((20, 24, 12), np.uint8)
     labels[9:15, 4:12, 3:9], labels[9:15, 12:16, 3:9] = 1, 2  # more room before it along x, after it along y
     before = labels.copy()
-    assert np.array_equal(experiment.spoil(labels, "exchanged"), np.array([0, 2, 1])[labels])
-    assert np.array_equal(experiment.spoil(labels, "removed"), np.where(labels == 2, 2, 0))
-    shifted = experiment.spoil(labels, "shifted")
-    s = experiment.SHIFT
+    assert np.array_equal(data.spoil(labels, "exchanged"), np.array([0, 2, 1])[labels])
+    assert np.array_equal(data.spoil(labels, "removed"), np.where(labels == 2, 2, 0))
+    shifted = data.spoil(labels, "shifted")
+    s = data.SHIFT
     assert np.array_equal(shifted[: -s or None, s:], labels[s:, :-s])
     assert shifted.sum() == labels.sum(), "nothing was pushed out where there was room"
-    whole = experiment.spoil(np.ones_like(labels), "shifted")
+    whole = data.spoil(np.ones_like(labels), "shifted")
     assert not whole[:s].any(), "nothing comes back on the other side"
     assert not whole[:, :s].any()
     assert whole[s:, s:].all()
     assert np.array_equal(labels, before)
 
 
-def test_another_scanner_changes_the_image_and_not_the_anatomy(experiment):
+def test_another_scanner_changes_the_image_and_not_the_anatomy(data):
     pytest.importorskip("torchio", reason="torchio is not installed")
     rng = np.random.default_rng(0)
     voxels = rng.normal(300, 10, (35, 50, 36)).astype(np.float32)
     voxels[10:25, 10:40, 10:26] += 200
     image = nib.Nifti1Image(voxels, np.diag([1.0, 1.0, 1.5, 1.0]))
-    one, again, other = (np.asanyarray(experiment.of_another_scanner(image, seed).dataobj) for seed in (1, 1, 2))
+    one, again, other = (np.asanyarray(data.of_another_scanner(image, seed).dataobj) for seed in (1, 1, 2))
     assert np.array_equal(one, again), "it is its seed's"
     assert not np.allclose(one, other), "each case has its own"
     for acquired in (one, other):
@@ -144,7 +151,7 @@ def test_another_scanner_changes_the_image_and_not_the_anatomy(experiment):
         assert along < 0.7 * across, "thick slices"
         ends, inside = np.abs(acquired[:, [0, -1]]).mean(), np.abs(acquired[:, 4:8]).mean()
         assert ends > 0.5 * inside, "slices end where the image does"
-    assert np.array_equal(experiment.of_another_scanner(image, 1).affine, image.affine)
+    assert np.array_equal(data.of_another_scanner(image, 1).affine, image.affine)
 
 
 def results(ranks=None):
@@ -164,12 +171,12 @@ def results(ranks=None):
 
 
 def test_report_of_what_has_been_run(experiment, script, tmp_path):
-    docs = tmp_path / "docs"
+    docs = tmp_path / "benchmarks"
     docs.mkdir()
     ranks = {"a_shifted": 1, "b_exchanged": 4, "c_removed": 30, "d_shifted": 2}
     (docs / "hippocampus-labels.json").write_text(json.dumps(results(ranks)))
     (docs / "hippocampus-plain.json").write_text(json.dumps(results()))
-    script(SCRIPTS / "report.py", "--results", docs)
+    script(SCRIPTS / "hippocampus.py", "--condition", "labels", "--show", "--docs", tmp_path)
     report = (tmp_path / "benchmarks.md").read_text()
     assert "- hippocampus, wrong labels, share in the hardest tenth, ours: 0.75 (bar: 0.80): NOT reached" in report
     gained = "+2.0 points, interval from +2.0"
@@ -179,30 +186,28 @@ def test_report_of_what_has_been_run(experiment, script, tmp_path):
     assert "| ours | 2 | 3, 3 | 3.0 of 4 | 4 | 30 | 1.5 |" in report
     assert "by chance 0.4 of them are among the hardest 4" in report
     assert "(+2.0; +2.0 to +2.0)" in report
-    assert "- hippocampus-scanner: not measured yet" in report
+    assert "rare scanner" not in report, "it was not measured"
     assert "rare group" not in report.split("## Hippocampus: ordinary")[1].split("## ")[0]
     assert (docs / "hippocampus-labels.png").stat().st_size > 10_000
 
 
 def test_growth_with_cases_and_steps(experiment, tmp_path):
-    from report_growth import growth
-
     usual, fewer = results(), results()
     for found in (usual, fewer):
         found["rare"] = [True] * 5 + [False] * 5
     fewer["arms"]["ours"] = fewer["arms"]["ours"][:1]  # one seed
     (tmp_path / "made-up.json").write_text(json.dumps(usual))
-    assert growth(tmp_path, "made-up", tmp_path / "growth.png") == [], "nothing but the usual experiment"
+    assert not experiment.variants(tmp_path, "made-up"), "nothing but the usual experiment"
     (tmp_path / "made-up-20-cases.json").write_text(json.dumps(fewer))
     (tmp_path / "made-up-50-steps.json").write_text(json.dumps(usual))
-    lines = growth(tmp_path, "made-up", tmp_path / "growth.png")
+    _, lines = experiment.growth(experiment.variants(tmp_path, "made-up"), tmp_path / "growth.png")
     first = np.array(usual["arms"]["uniform"][0]["dice"][0])
     rare, common = 100 * first[:5].mean(), 100 * first[5:].mean()
     assert (
         f"| 20 training cases | 1 | {rare:.1f}, {rare + 2:.1f}, +2.0 | {common:.1f}, {common + 2:.1f}, +2.0 |"
         in "".join(lines)
     )
-    assert [line.split(" | ")[:2] for line in lines[4:-1]] == [
+    assert [line.split(" | ")[:2] for line in lines[4:]] == [
         ["| 20 training cases", "1"],
         ["| 40 training cases", "1"],
         ["| 50 steps", "2"],
@@ -216,18 +221,16 @@ def test_growth_with_cases_and_steps(experiment, tmp_path):
 def test_rare_scanner_in_short(tmp_path):
     pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
     pytest.importorskip("torchio", reason="torchio is not installed")
-    script = [sys.executable, SCRIPTS / "hippocampus.py", "--condition", "scanner", "--out", tmp_path]
+    script = [sys.executable, SCRIPTS / "hippocampus.py", "--condition", "scanner", "--work", tmp_path]
     done = forks.run([*script, "--quick", "--data", DATA])
     assert done.returncode == 0, done.stdout[-3000:]
-    found = json.loads((tmp_path / "quick.json").read_text())
+    found = json.loads((tmp_path / "quick" / "benchmarks" / "hippocampus-scanner.json").read_text())
     assert sum(found["rare"]) == len(found["rare"]) / 2 == 9
     assert set(found["arms"]) == {"base", "uniform", "ours"}
     (row,) = found["arms"]["ours"]
     assert all(case.endswith("_scanner") == rare for case, rare in zip(row["cases"], found["rare"], strict=True))
     assert len(row["ranks"]) == 2
     assert all(1 <= rank <= row["trained"] == 42 for rank in row["ranks"].values())
-    (tmp_path / "quick.json").rename(tmp_path / "hippocampus-scanner.json")
-    shown = forks.run([*script, "--show"])
-    assert shown.returncode == 0, shown.stdout[-3000:]
-    assert "| uniform | 1 |" in shown.stdout
-    assert "median rank, scanner" in shown.stdout
+    section = (tmp_path / "quick" / "benchmarks.md").read_text()
+    assert "| uniform | 1 |" in section
+    assert "median rank, scanner" in section

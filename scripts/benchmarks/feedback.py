@@ -1,19 +1,23 @@
 """What becomes of draws in nnU-Net's pipeline of worker processes, with each safeguard on and off.
 
-    python scripts/benchmarks/feedback.py [--quick] [--seeds N] [--arms ARM ...] [--out FOLDER]
+    python scripts/benchmarks/feedback.py [--quick] [--seeds N] [--arms ARM ...]
 
 Makes the runs of ``phantom.py`` that are not there yet, and reads the others. Told are how many steps lie between a
 draw and its answer, how far realised draws are from the probabilities that they were meant to have, how often one case
-came batch after batch, and when all cases had been seen. Writes ``feedback.json``.
+came batch after batch, and when all cases had been seen.
 """
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from pathlib import Path
 
-from experiments import run_all, write_json
+import matplotlib.pyplot as plt
+import numpy as np
+from experiments import run_all
+from nnunet_feedback import EVERY
 from nnunet_runs import run_job
+from page import Lines, Section, arguments, finish, save, table
 from phantom import EXPERIMENT
 
 ARMS = (
@@ -28,27 +32,66 @@ ARMS = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one seed, two arms, a few steps: does it run?")
-    parser.add_argument("--seeds", type=int, default=2, choices=range(1, EXPERIMENT.max_seeds + 1))
-    parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS, metavar="ARM")
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results/phantom"))
-    parser.add_argument("--processes", type=int, default=2)
-    args = parser.parse_args()
-    work = (args.out / ("quick" if args.quick else "work")).resolve()
+def run(args: Namespace) -> dict:
+    """Return a row for each run."""
+    work = (args.work / ("quick" if args.quick else "work")).resolve()
     EXPERIMENT.prepare(work, None)
     seeds, arms = (1, ARMS[:2]) if args.quick else (args.seeds, args.arms)
-    runs = work / "runs"
-    run_all(run_job, EXPERIMENT.bases(work, seeds, quick=args.quick), runs, processes=args.processes)
-    results = run_all(
-        run_job, EXPERIMENT.jobs(work, seeds, list(arms), quick=args.quick), runs, processes=args.processes
-    )
+    jobs = EXPERIMENT.jobs(work, seeds, list(arms), quick=args.quick)
+    for wanted in (EXPERIMENT.bases(work, seeds, quick=args.quick), jobs):
+        results = run_all(run_job, wanted, work / "runs", processes=args.processes)
     rows = [{"arm": r["arm"], "seed": r["seed"] % 1000, "cases": len(r["visits"]), **r["feedback"]} for r in results]
-    write_json(args.out / ("feedback-quick.json" if args.quick else "feedback.json"), rows)
-    for row in rows:
-        print(f"{row['arm']}: lag {row['lag']}, total variation {row.get('total_variation', float('nan')):.3f}")
+    return {"feedback": rows}
 
+
+def section(rows: list[dict], figure: Path) -> tuple[Lines, Lines]:
+    """Return no lines on bars, and the section."""
+    arms: dict[str, list[dict]] = {}
+    for row in rows:
+        arms.setdefault(row["arm"], []).append(row)
+    lines = []
+    shown, axis = plt.subplots(figsize=(9, 4))
+    for arm, found in arms.items():
+        variation, free = (
+            np.mean([row[key] for row in found if key in row])
+            for key in ("total_variation", "total_variation_of_free_draws")
+        )
+        seen = [row["steps_until_all_seen"] for row in found]
+        ess = [row["ess"] for row in found if row["ess"]]
+        lines.append(
+            (
+                arm,
+                len(found),
+                f"{np.mean([row['lag'][0] for row in found]):.0f}",
+                max(row["lag"][1] for row in found),
+                f"{variation:.3f} ({free:.3f})",
+                max(row["longest_run"] for row in found),
+                "not all" if None in seen else round(float(np.mean(seen))),
+                f"{min(min(values) for values in ess):.2f}",
+                f"{np.mean([values[-1] for values in ess]):.2f}",
+            )
+        )
+        steps = EVERY * np.arange(1, len(ess[0]) + 1)
+        axis.plot(steps, ess[0], label=arm, lw=2.5 if arm == "ours" else 1.2)
+    axis.set_xlabel(f"weighted step (of {steps[-1]})")
+    axis.set_ylabel("effective sample size, share of the cases")
+    axis.set_ylim(0, 1)
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, ncol=3, loc="upper center")
+    save(shown, figure)
+    told = (
+        f"{rows[0]['cases']} cases, batches of 2, two workers; of several seeds the mean, of longest and largest the "
+        "largest. Total variation is the distance between the shares of realised draws and the mean of what was "
+        "intended at each of them; in brackets what free draws of that number would have by their scatter alone."
+    )
+    header = ("sampling", "seeds", "lag in steps: median", "largest", "total variation")
+    header += ("most batches on end with one case", "steps until all cases were seen", "smallest ESS", "ESS, end")
+    return [], [told, "", *table(header, lines)]
+
+
+SECTIONS = (Section("feedback", "Feedback: draws and answers in nnU-Net's pipeline", "feedback.py", section),)
 
 if __name__ == "__main__":
-    main()
+    parser = arguments(__doc__, EXPERIMENT.name, seeds=2)
+    parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS, metavar="ARM")
+    finish(parser.parse_args(), SECTIONS, run)

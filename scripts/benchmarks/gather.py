@@ -1,6 +1,6 @@
 """What a step pays for the answers of several processes: real ones over gloo on this machine, bytes and microseconds.
 
-    python scripts/benchmarks/gather.py [--steps N] [--out docs/benchmarks/gather.json]
+    python scripts/benchmarks/gather.py [--quick]
 
 At 2 and 4 processes, each with a sample of a batch and nine structures: the median and the slowest tenth of the gather
 alone, beside that of the update of the table. Processes on fewer cores than there are of them wait for each other.
@@ -8,19 +8,20 @@ alone, beside that of the update of the table. Processes on fewer cores than the
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
-from experiments import write_json
+from page import Lines, Section, arguments, finish, save, table
 
-STRUCTURES, CASES = 9, 368
+STRUCTURES, CASES, STEPS = 9, 368, 2000
 
 
 def measure(steps: int, file: Path) -> None:
@@ -35,7 +36,7 @@ def measure(steps: int, file: Path) -> None:
     sampler = HardnessWeightedSampler([f"case{i}" for i in range(CASES)], structures=names)
     ranks, rng = Ranks(1, 1 + STRUCTURES), np.random.default_rng(dist.get_rank())
     ranks.share_sweep(sampler.table)
-    spent = {"gather": [], "update": []}
+    spent: dict[str, list[float]] = {"gather": [], "update": []}
     for _ in range(steps + CASES):
         drawn = sampler.draw_cases(1, rng)
         values = rng.random((1, 1 + STRUCTURES))
@@ -54,26 +55,44 @@ def measure(steps: int, file: Path) -> None:
     dist.destroy_process_group()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results/gather.json"))
-    parser.add_argument("--rank-of", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.rank_of:
-        measure(args.steps, args.rank_of)
-        return
+def run(args: Namespace) -> dict:
+    """Return a row for each number of processes."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for ranks in (2, 4):
             file = Path(folder) / f"{ranks}.json"
             launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-            command = [*launch, __file__, "--steps", str(args.steps), "--rank-of", str(file)]
+            command = [*launch, __file__, str(50 if args.quick else STEPS), str(file)]
             subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
             rows.append(json.loads(file.read_text()))
-            print(rows[-1], flush=True)
-    write_json(args.out, rows)
+    return {"gather": rows}
 
+
+def section(rows: list[dict], figure: Path) -> tuple[Lines, Lines]:
+    """Return no lines on bars, and the section."""
+    parts = ("gather", "update")
+    shown, axis = plt.subplots(figsize=(5, 3))
+    for place, name in enumerate(parts):
+        at = np.arange(len(rows)) + 0.35 * place
+        axis.bar(at, [row[name][0] for row in rows], 0.35, label=name)
+    axis.set_xticks(np.arange(len(rows)) + 0.175, [f"{row['ranks']} processes" for row in rows])
+    axis.set_ylabel("microseconds, median")
+    axis.legend()
+    save(shown, figure)
+    told = (
+        f"Real processes over gloo on one machine of {rows[0]['cores']} cores, one sample each and nine structures; "
+        "microseconds, median (and the slowest tenth), of the first process. A step of the experiments' small network "
+        "takes some 250,000 on such a core."
+    )
+    header = ("processes", "bytes that each hands to each other", "gather", "update of the table")
+    lines = [(row["ranks"], row["bytes"], *(f"{row[p][0]:.0f} ({row[p][1]:.0f})" for p in parts)) for row in rows]
+    return [], [told, "", *table(header, lines)]
+
+
+SECTIONS = (Section("gather", "Several processes: what a step pays", "gather.py", section),)
 
 if __name__ == "__main__":
-    main()
+    if "RANK" in os.environ:  # one of torchrun's processes
+        measure(int(sys.argv[1]), Path(sys.argv[2]))
+    else:
+        finish(arguments(__doc__, "gather").parse_args(), SECTIONS, run)

@@ -1,6 +1,6 @@
 """What do groups that people know add? Simulated trainings with hardness pooled over groups, and without.
 
-    python scripts/benchmarks/groups.py [--quick] [--out docs/benchmarks/groups.json]
+    python scripts/benchmarks/groups.py [--quick] [--seeds N]
 
 One case in twenty belongs to a rare group. Epochs, batches, lag and the scatter of single visits are those of
 ``scale.py``. Three kinds of data:
@@ -16,14 +16,15 @@ rest; and the pooling in force at the end.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-from collections import deque
+from argparse import Namespace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
-from experiments import run_all, write_json
-from scale import BATCH, EPOCHS, LAG, NOISE, STEPS
+from experiments import run_all
+from page import COLOURS, Lines, Section, arguments, finish, save, table
+from simulated import BATCH, EPOCHS, NOISE, weighted_epochs
 
 from hws_nnunet import HardnessWeightedSampler, Settings
 
@@ -44,24 +45,15 @@ def training(job: dict) -> dict:
     groups = None if job["arm"] == "no groups" else np.where(rare, "rare", "common").tolist()
     settings = Settings(group_pooling=ARMS[job["arm"]])
     sampler = HardnessWeightedSampler([str(i) for i in range(n)], settings, groups=groups, rng=rng)
-    waiting: deque = deque()
-    tilt, times = [], []
-    for _ in range(job["epochs"]):
-        weighted = sampler.table.weighted
-        for _ in range(STEPS):
-            waiting.append(sampler.draw_cases(BATCH, rng))
-            if len(waiting) <= LAG:
-                continue
-            drawn = waiting.popleft()
-            losses = hardness[drawn.ids] + NOISE * rng.standard_normal(BATCH)
-            sampler.update(drawn.ids, losses, version=drawn.version)
-        if weighted:
-            p = sampler.probabilities()
-            tilt.append(float(p.dot(truth)))
-            times.append(float(p[rare].sum() / rare.mean()))
-    means = {f"{name}_early": float(np.mean(values[:EARLY])) for name, values in (("tilt", tilt), ("times", times))}
-    means |= {name: float(np.mean(values[EARLY:])) for name, values in (("tilt", tilt), ("times", times))}
-    return {**means, "pooling": sampler.groups.pooling if sampler.groups else None}
+
+    def losses(ids: np.ndarray, _: float) -> np.ndarray:
+        return hardness[ids] + NOISE * rng.standard_normal(BATCH)
+
+    epochs = list(weighted_epochs(sampler, losses, rng, job["epochs"]))
+    tilt, times = [p.dot(truth) for p in epochs], [p[rare].sum() / rare.mean() for p in epochs]
+    means = {"tilt_early": tilt[:EARLY], "times_early": times[:EARLY], "tilt": tilt[EARLY:], "times": times[EARLY:]}
+    pooling = sampler.groups.pooling if sampler.groups else None
+    return {**{name: float(np.mean(values)) for name, values in means.items()}, "pooling": pooling}
 
 
 def jobs(seeds: int, *, quick: bool = False) -> list[dict]:
@@ -82,17 +74,45 @@ def jobs(seeds: int, *, quick: bool = False) -> list[dict]:
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="short trainings of 100 cases: does it run?")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results/groups.json"))
-    args = parser.parse_args()
+def run(args: Namespace) -> dict:
+    """Run the trainings."""
     with tempfile.TemporaryDirectory() as folder:
         wanted = jobs(1 if args.quick else args.seeds, quick=args.quick)
-        write_json(args.out, run_all(training, wanted, Path(folder), processes=args.processes))
+        return {"groups": run_all(training, wanted, Path(folder), processes=args.processes)}
 
+
+def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
+    """Return no lines on bars, and the section."""
+    found: dict[tuple, list[dict]] = {}
+    for run in runs:
+        found.setdefault((run["kind"], run["cases"], run["arm"]), []).append(run)
+    rows = []
+    for (kind, cases, arm), of in found.items():
+        cells = [f"{np.mean([r[name] for r in of]):.2f}" for name in ("tilt_early", "tilt", "times_early", "times")]
+        pooling = "" if of[0]["pooling"] is None else f"{np.mean([r['pooling'] for r in of]):.2f}"
+        rows.append((kind, f"{cases:,}", arm, *cells, pooling))
+    kinds, arms, sizes = (list(dict.fromkeys(key[i] for key in found)) for i in (0, 2, 1))
+    shown, axes = plt.subplots(1, len(kinds), figsize=(4 * len(kinds), 3.4), sharey=True, squeeze=False)
+    for kind, axis in zip(kinds, axes[0], strict=True):
+        for arm, colour, line in zip(arms, COLOURS, ("-", "-", "--"), strict=False):
+            tilts = [np.mean([run["tilt_early"] for run in found[kind, size, arm]]) for size in sizes]
+            axis.semilogx(sizes, tilts, marker="o", color=colour, linestyle=line, label=arm)
+        axis.set(title=kind, xlabel="cases")
+    axes[0, 0].set_ylabel("tilt, first ten weighted epochs")
+    axes[0, 0].legend(fontsize=8)
+    save(shown, figure)
+    told = (
+        "Simulated trainings as under Scale; one case in twenty is of a rare group. Between: its cases are harder by "
+        "0.10, all else is alike; both: cases of one group differ, too (standard deviation 0.05); within: groups mean "
+        "nothing, cases differ (0.10). Tilt: mean true hardness of what is drawn, in standard deviations; times: how "
+        "many times as often as uniformly the rare group is drawn; each over the first ten epochs after the first "
+        f"sweep, then over the rest. Means of {max(map(len, found.values()))} trainings."
+    )
+    header = ("kind", "cases", "hardness is", "tilt, first", "tilt, then", "times, first", "times, then")
+    return [], [told, "", *table((*header, "pooling at the end"), rows)]
+
+
+SECTIONS = (Section("groups", "Groups: what they add to hardness", "groups.py", section),)
 
 if __name__ == "__main__":
-    main()
+    finish(arguments(__doc__, "groups", seeds=3).parse_args(), SECTIONS, run)

@@ -1,7 +1,7 @@
 """Hardness weighted sampling through nnU-Net v2 on ordinary real data: hippocampus in 200 MRI scans.
 
     python scripts/benchmarks/hippocampus.py --condition plain|scanner|labels --data DATA [--quick] [--show]
-        [--seeds N] [--arms ARM ...] [--scratch] [--training CASES] [--longer TIMES] [--out FOLDER]
+        [--seeds N] [--arms ARM ...] [--scratch] [--training CASES] [--longer TIMES]
 
 DATA holds ``images/CASE.nii.gz`` and ``labels/CASE.nii.gz`` of 200 cases (Medical Segmentation Decathlon, Task04). Each
 seed trains on 140 cases and holds out 60, a split of its own that all conditions share. ``plain``: the data as they
@@ -10,22 +10,20 @@ slices, motion or ghosting, a bias field, other contrast; their labels stay. ``l
 wrong labels: shifted, both structures exchanged, or one removed; those held out are right.
 
 All arms of a seed go on from one checkpoint, which stock nnU-Net trained uniformly, for the same number of steps of the
-same schedule; with ``--scratch`` they start from nothing. Held-out cases are predicted half-way and at the end. Writes
-one JSON file a run, and ``hippocampus-CONDITION.json`` with what counts (its name tells also how many cases, with
-``--training``, or steps, with ``--longer``, where there are more or fewer); ``--show`` prints that as tables and runs
-nothing. On one core the uniform training of a seed takes about five minutes, each arm then three, or seven from
-scratch. Changing images needs TorchIO.
+same schedule; with ``--scratch`` they start from nothing. Held-out cases are predicted half-way and at the end. The
+name of the results tells how many cases, with ``--training``, or steps, with ``--longer``, where there are more or
+fewer. On one core the uniform training of a seed takes about five minutes, each arm then three, or seven from scratch.
+Changing images needs TorchIO.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from functools import partial
 from pathlib import Path
 
-import nibabel as nib
+import matplotlib.pyplot as plt
 import numpy as np
 from experiments import (
     FAILED,
@@ -39,178 +37,43 @@ from experiments import (
     WEIGHTS_OURS,
     settings_of,
 )
-from nnunet_runs import TIMES, Experiment, prepare_once
+from hippocampus_data import CASES, CONFIGURATION, DATASET, FEWER, MAX_SEEDS, NAME, QUICK_CASES, Changed, prepare
+from nnunet_runs import Experiment
+from page import COLOURS, Lines, Section, bar_line, read_one, save, table, verdict
+from segmentation import Results, segmentation
 
 from hws_nnunet import Settings
-from hws_nnunet.datasets import Case, Collection, write_raw_v2
-from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.record.tables import write_table
 from hws_nnunet.report.stats.case_weights import weights_by_dice, weights_by_group
 
-DATASET, NAME, CONFIGURATION = 993, "HippocampusBenchmark", "3d_small"
-LABELS = {"background": 0, "anterior": 1, "posterior": 2}
-CASES, QUICK_CASES = 200, 60
-KINDS = ("shifted", "exchanged", "removed")
-SHIFT = 5  # voxels, along two axes; the hippocampus is about ten thick
-EDGE = 4  # slices, of which the thickest has as many voxels
-MAX_SEEDS = 10
-FEWER = (25, 50, 100)  # training cases
-NETWORK = {"coarser": 1.5, "patch_size": (24, 36, 24)}  # a patch shows nearly the whole image
 CONDITIONS = {
     "plain": (UNIFORM, "ours", "paper", TOPK, TOPK_OURS),
     "scanner": (
-        UNIFORM,
-        "ours",
-        GROUPS_OURS,
-        WEIGHTS,
-        WEIGHTS_OURS,
-        FAILED,
-        FAILED_OURS,
-        STATIC,
-        TOPK,
-        TOPK_OURS,
-        "paper",
+        *(UNIFORM, "ours", GROUPS_OURS, WEIGHTS, WEIGHTS_OURS, FAILED, FAILED_OURS),
+        *(STATIC, TOPK, TOPK_OURS, "paper"),
     ),
     "labels": (UNIFORM, "ours", "ours, dice_ce", "paper", TOPK, TOPK_OURS),
 }
 """The arms of each condition."""
 
+BARS = {
+    "plain": {"mean": -0.002, "10th percentile": 0.005, "CVaR 10 %": 0.005},
+    "scanner": {"rare group": 0.06, "10th percentile": 0.06, "mean": 0.0, "common group": -0.005},
+    "labels": {"mean": -0.002},
+}
+"""What was to be reached against uniform sampling, Dice from 0 to 1."""
 
-def split(names: list[str], seed: int) -> tuple[list[str], list[str]]:
-    """Return a seed's training cases, 7 in 10, and those held out, in its own order; the first of each are changed."""
-    order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
-    training = 7 * len(names) // 10
-    return order[:training], order[training:]
+SHARE = {"plain": "", "scanner": "rare cases", "labels": "wrong cases"}
+SOFTER, WITH_CE = "ours, ess 0.8", "ours, dice_ce"
+OTHERS = {SOFTER: "with `ess: 0.8`"} | {arm: f"{arm}, told which cases are rare" for arm in (STATIC, WEIGHTS)}
+"""What else is told with the bars."""
 
+FOUND = 0.8  # of the wrong cases are to be in the hardest tenth
+GROWS = "hippocampus-scanner"
+"""The condition that was run with fewer cases and with other lengths, too."""
 
-def scanned(name: str) -> str:
-    """Return the name of a case as another scanner would have it."""
-    return f"{name}_scanner"
-
-
-def wrong(names: list[str]) -> list[str]:
-    """Return the names of cases with wrong labels: the kinds in turn."""
-    return [f"{name}_{KINDS[i % len(KINDS)]}" for i, name in enumerate(names)]
-
-
-def splits(condition: str, names: list[str]) -> list[dict]:
-    """Return nnU-Net's folds: one a seed; of another scanner then one with the rare cases listed several times.
-
-    Then, of another scanner, those of the first cross-validation, two a seed, which halve its training cases; last
-    those of fewer training cases, of which one in twenty is rare as well.
-    """
-    folds, oversampled, halves, fewer = [], [], [], {count: [] for count in FEWER}
-    for seed in range(MAX_SEEDS):
-        training, held_out = split(names, seed)
-        if condition == "scanner":
-            few, half = len(training) // 20, len(held_out) // 2
-            rare, others = [scanned(name) for name in training[:few]], training[few:]
-            training = rare + others
-            held_out = [scanned(name) for name in held_out[:half]] + held_out[half:]
-            oversampled.append({"train": rare * TIMES + others, "val": held_out})
-            halves += [{"train": training[1 - half :: 2], "val": training[half::2]} for half in (0, 1)]
-            for count, of_them in fewer.items():
-                of_them.append({"train": rare[: count // 20] + others[: count - count // 20], "val": held_out})
-        elif condition == "labels":
-            few = len(training) // 14
-            training = wrong(training[:few]) + training[few:]
-        folds.append({"train": training, "val": held_out})
-    return folds + oversampled + halves + [fold for of_them in fewer.values() for fold in of_them]
-
-
-class Changed:
-    """Contains the names of cases that were changed."""
-
-    def __contains__(self, name: str) -> bool:
-        return name.rsplit("_", 1)[-1] in ("scanner", *KINDS)
-
-
-def of_another_scanner(image: nib.Nifti1Image, seed: int) -> nib.Nifti1Image:
-    """Return the image as a rare scanner might have acquired it, on the same grid.
-
-    Its slices are thick, its contrast is another; motion or ghosting and the bias field are the case's own.
-
-    Args:
-        image: with ``(x, y, z)`` voxels, y from back to front.
-        seed: of what is drawn.
-    """
-    import torch
-    import torchio
-
-    acquire = torchio.Compose(
-        [
-            torchio.RescaleIntensity((0, 1), percentiles=(0.5, 99.5)),
-            torchio.RandomGamma(log_gamma=(0.5, 0.8)),
-            torchio.RandomBiasField(coefficients=0.4),
-            torchio.OneOf(
-                [
-                    torchio.RandomMotion(degrees=4, translation=3, num_transforms=2),
-                    torchio.RandomGhosting(num_ghosts=(3, 5), axes=(0, 2), intensity=(0.4, 0.7)),
-                ]
-            ),
-            torchio.Pad((0, 0, EDGE, EDGE, 0, 0), padding_mode="edge"),  # slices end where the image does
-            torchio.RandomAnisotropy(axes=1, downsampling=(3, 4)),
-            torchio.Crop((0, 0, EDGE, EDGE, 0, 0)),
-        ]
-    )
-    voxels = torch.from_numpy(np.asarray(image.dataobj, dtype=np.float32))[None]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        acquired = acquire(torchio.ScalarImage(tensor=voxels, affine=image.affine))
-    return nib.Nifti1Image(acquired.numpy()[0], image.affine)
-
-
-def spoil(labels: np.ndarray, kind: str) -> np.ndarray:
-    """Return labels that are wrong in one of three ways."""
-    if kind == "exchanged":
-        return np.array([0, 2, 1], labels.dtype)[labels]
-    if kind == "removed":
-        return np.where(labels == LABELS["anterior"], 0, labels).astype(labels.dtype)
-    for axis in (0, 1):
-        size = labels.shape[axis]
-        inside = np.flatnonzero(labels.any(tuple({0, 1, 2} - {axis})))
-        towards_end = size - 1 - inside[-1] >= inside[0]  # where there is more room
-        labels = np.roll(labels, SHIFT if towards_end else -SHIFT, axis)
-        came_round = np.arange(SHIFT) if towards_end else np.arange(size - SHIFT, size)
-        labels[(slice(None),) * axis + (came_round,)] = 0
-    return labels
-
-
-def changed_case(name: str, data: Path, folder: Path) -> Case:
-    """Return a case under its name in the folds; what is not in the data is written into the folder."""
-    original, *change = name.rsplit("_", 1) if name in Changed() else (name,)
-    image, label = (data / part / f"{original}.nii.gz" for part in ("images", "labels"))
-    if change == ["scanner"]:
-        acquired = of_another_scanner(nib.load(image), seed=int(original.rsplit("_", 1)[-1]))
-        image = folder / f"{name}.nii.gz"
-        nib.save(acquired, image)
-    elif change:
-        right = nib.load(label)
-        label = folder / f"{name}.nii.gz"
-        nib.save(nib.Nifti1Image(spoil(label_values(right).astype(np.uint8), *change), right.affine), label)
-    return Case(name, (image,), label, {"subgroup": change[0] if change else "unchanged"})
-
-
-def prepare(work: Path, data: Path | None, *, condition: str, cases: int) -> None:
-    """Write, plan and preprocess a condition's cases in ``work``, once; ``cases`` of the data's are used."""
-    if (work / "prepared").exists():
-        return
-    if data is None:
-        raise SystemExit("--data: expected the folder of images/ and labels/, given: nothing")
-    names = sorted(file.name.removesuffix(".nii.gz") for file in (data / "images").glob("*.nii.gz"))
-    if len(names) != CASES:
-        raise SystemExit(f"--data: expected {CASES} images in {data / 'images'}, found {len(names)}")
-    folds = splits(condition, names[:cases])
-
-    def write_raw(raw: Path) -> None:
-        used = sorted({name for fold in folds for part in fold.values() for name in part})
-        with tempfile.TemporaryDirectory() as folder:
-            written = tuple(changed_case(name, data, Path(folder)) for name in used)
-            made = Collection(data, written, ("MRI",), LABELS, description=f"Hippocampus, {condition}")
-            write_raw_v2(made, raw, dataset_id=DATASET, name=NAME, overwrite=True)
-
-    prepare_once(work, DATASET, NAME, CONFIGURATION, splits=folds, write=write_raw, **NETWORK)
+GROWN = ("rare group", "common group", "mean")
 
 
 def settings(arm: str, job: dict) -> Settings | None:
@@ -274,35 +137,163 @@ def experiment(condition: str, *, cases: int = CASES, training: int | None = Non
     )
 
 
-def show(condition: str, out: Path) -> None:
-    """Print what has been run of a condition, and draw its figures beside the results."""
-    from report_hippocampus import hippocampus
+def section(found: dict, figure: Path, *, condition: str) -> tuple[Lines, Lines]:
+    """Return lines on the bars, and the section of one condition."""
+    name = f"hippocampus, {condition}"
+    _, lines = segmentation(found, figure, name=name, bar=None, level=0.95, share=SHARE[condition])
+    results, bars = Results(found), []
+    for title, bar in BARS[condition].items() if "ours" in results.rows else ():
+        _, difference, seeds = results.compare("ours", title, 0.95)
+        line = bar_line(f"{name}, {title}, {seeds} seed{'s' * (seeds > 1)}", difference, bar)
+        for arm, words in OTHERS.items():
+            if arm in results.rows and (title == "rare group" or arm == SOFTER):
+                line += f"; {words}: {100 * results.compare(arm, title, 0.95)[1][0]:+.1f}"
+        bars.append(line)
+    found_among = hardest_tenth(found)
+    for arm in ("ours", WITH_CE) if condition == "labels" else ():
+        if arm in found_among:
+            share = np.mean([len(hardest) / len(ranks) for hardest, ranks in found_among[arm]])
+            told = f"- hippocampus, wrong labels, share in the hardest tenth, {arm}: {share:.2f} (bar: {FOUND:.2f})"
+            bars.append(f"{told}: {verdict(share >= FOUND)}")
+    return bars, [*lines, "", *_ranks_table(found, found_among)] if found_among else lines
 
-    files = [out / f"hippocampus-{condition}{ending}.json" for ending in ("", "-scratch")]
-    found = [file for file in files if file.exists()]
-    if not found:
-        raise SystemExit(f"nothing has been run: {files[0]} does not exist")
-    for file in found:
-        bars, lines = hippocampus(json.loads(file.read_text()), file.with_suffix(".png"), condition)
-        print("\n".join([file.stem, "", *bars, "", *lines]))
+
+def hardest_tenth(found: dict) -> dict[str, list[tuple[list[str], dict[str, int]]]]:
+    """Return of each arm and seed the changed training cases in the hardest tenth, and the ranks of all of them."""
+    arms = {}
+    for arm, rows in found["arms"].items():
+        ranked = [(row["ranks"], row["trained"] // 10) for row in rows if row.get("ranks")]
+        if ranked:
+            arms[arm] = [([case for case, rank in ranks.items() if rank <= tenth], ranks) for ranks, tenth in ranked]
+    return arms
+
+
+def _ranks_table(found: dict, found_among: dict) -> Lines:
+    row = next(row for rows in found["arms"].values() for row in rows if row.get("ranks"))
+    kinds = sorted({_kind(case) for case in row["ranks"]})
+    tenth, changed = row["trained"] // 10, len(row["ranks"])
+    lines = []
+    for arm, seeds in found_among.items():
+        counts = [len(hardest) for hardest, _ in seeds]
+        ranks = [[rank for _, of in seeds for case, rank in of.items() if _kind(case) == kind] for kind in kinds]
+        mean = f"{np.mean(counts):.1f} of {changed}"
+        lines.append((arm, len(seeds), ", ".join(map(str, counts)), mean, *(f"{np.median(of):g}" for of in ranks)))
+    medians = [f"median rank, {kind}" for kind in kinds]
+    return [
+        f"Ranks of the {changed} changed training cases of {row['trained']} by hardness at the end, 1 is the hardest; "
+        f"by chance {changed * tenth / row['trained']:.1f} of them are among the hardest {tenth}.",
+        "",
+        *table(("sampling", "seeds", f"among the hardest {tenth}, by seed", "mean", *medians), lines),
+    ]
+
+
+def _kind(case: str) -> str:
+    return case.rsplit("_", 1)[-1]
+
+
+def variants(results: Path, name: str) -> dict[str, dict[int, dict]]:
+    """Return what was found by number of training cases, and of steps, from ``NAME-NUMBER-cases.json`` and so on.
+
+    Args:
+        results: the folder.
+        name: of the usual experiment, which belongs to both.
+    """
+    usual = read_one(results, name)
+    if not usual or "ours" not in usual["arms"]:
+        return {}
+    row = usual["arms"]["ours"][0]
+    found = {"training cases": {row["trained"]: usual}, "steps": {row["steps"][-1]: usual}}
+    for kind, of in found.items():
+        for file in results.glob(f"{name}-*-{kind.split()[-1]}.json"):
+            of[int(file.stem.split("-")[-2])] = read_one(results, file.stem)
+    return {kind: dict(sorted(of.items())) for kind, of in found.items() if len(of) > 1}
+
+
+def growth(found: dict[str, dict[int, dict]], figure: Path) -> tuple[Lines, Lines]:
+    """Return no lines on bars, and the section on fewer cases and other lengths."""
+    rows = []
+    shown, axes = plt.subplots(2, len(found), figsize=(6 * len(found), 8), squeeze=False, sharey="row", sharex="col")
+    for column, (kind, of) in enumerate(found.items()):
+        results = [Results(result) for result in of.values()]
+        seeds = sorted(set.intersection(*(set(each.dice[arm]) for each in results for arm in (UNIFORM, "ours"))))
+        points = {title: [_means(each, title, seeds) for each in results] for title in GROWN}
+        for place, number in enumerate(of):
+            pairs = [points[title][place] for title in GROWN]
+            cells = [f"{one.mean():.1f}, {ours.mean():.1f}, {(ours - one).mean():+.1f}" for one, ours in pairs]
+            rows.append((f"{number:,} {kind}", len(seeds), *cells))
+        _draw(axes[:, column], list(of), points, kind)
+    axes[0, 0].set_ylabel("Dice, %")
+    axes[1, 0].set_ylabel("ours less uniform, points")
+    axes[0, -1].legend()
+    axes[1, -1].legend()
+    save(shown, figure)
+    told = (
+        "Dice in points, uniform sampling's and ours, and the difference, in the seeds that were run in all of a kind; "
+        "two thirds of the steps are uniform in both."
+    )
+    titles = (f"{title}: uniform, ours, difference" for title in GROWN)
+    return [], [told, "", *table(("what", "seeds", *titles), rows)]
+
+
+def _means(results: Results, title: str, seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return uniform sampling's and our mean of a group at the end in points, each ``(seeds,)``."""
+    chosen = results.chosen(title)
+    return tuple(100 * np.array([results.dice[arm][s][-1][chosen].mean() for s in seeds]) for arm in (UNIFORM, "ours"))
+
+
+def _draw(axes: np.ndarray, numbers: list[int], points: dict, kind: str) -> None:
+    above, below = axes
+    for colour, title in zip(COLOURS, GROWN[:2], strict=False):
+        for at, style, arm in ((0, "o--", UNIFORM), (1, "o-", "ours")):
+            means = [pair[at].mean() for pair in points[title]]
+            above.plot(numbers, means, style, color=colour, label=f"{title}, {arm}")
+    for colour, title in zip(COLOURS, GROWN, strict=False):
+        below.plot(numbers, [(ours - uniform).mean() for uniform, ours in points[title]], color=colour, label=title)
+        for number, (uniform, ours) in zip(numbers, points[title], strict=True):
+            below.scatter([number] * len(ours), ours - uniform, color=colour, s=15)
+    below.axhline(0, color="black", lw=0.8)
+    below.set_xlabel(f"{kind}; a dot a seed")
+    for axis in axes:
+        axis.set_xscale("log")
+        axis.set_xticks(numbers, [f"{number:,}" for number in numbers])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+
+
+def _section(condition: str, title: str) -> Section:
+    command = f"hippocampus.py --condition {condition} --data DATA"
+    return Section(f"hippocampus-{condition}", title, command, partial(section, condition=condition))
+
+
+SECTIONS = (
+    _section("plain", "Hippocampus: ordinary data, nnU-Net v2"),
+    Section(
+        "hippocampus-plain-scratch",
+        "Hippocampus from scratch",
+        "hippocampus.py --condition plain --data DATA --scratch --seeds 1 --arms uniform ours",
+        partial(segmentation, name="hippocampus from scratch", bar=None, level=0.95, share=""),
+    ),
+    _section("scanner", "Hippocampus, a rare scanner"),
+    Section(
+        "growth",
+        "How the gain grows: training cases, steps",
+        "hippocampus.py --condition scanner --data DATA` with `--training CASES` or `--longer TIMES",
+        growth,
+        lambda results, _: variants(results, GROWS),
+    ),
+    _section("labels", "Hippocampus, wrong labels"),
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
     parser.add_argument("--condition", required=True, choices=list(CONDITIONS))
-    parser.add_argument("--show", action="store_true")
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--training", type=int, choices=FEWER)
     args, rest = parser.parse_known_args()
     if args.training and args.condition != "scanner":
         parser.error("--training: fewer training cases are for the condition scanner")
-    out = args.out or Path("benchmark-results") / f"hippocampus-{args.condition}"
-    if args.show:
-        show(args.condition, out)
-        return
-    made = experiment(args.condition, cases=QUICK_CASES if args.quick else CASES, training=args.training)
-    made.main(__doc__, CONDITIONS[args.condition], [*rest, "--out", str(out), *["--quick"] * args.quick])
+    made = experiment(args.condition, cases=QUICK_CASES if "--quick" in rest else CASES, training=args.training)
+    made.main(__doc__, CONDITIONS[args.condition], SECTIONS, rest)
 
 
 if __name__ == "__main__":

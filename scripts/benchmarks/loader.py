@@ -1,6 +1,6 @@
 """What a batch sampler costs a DataLoader: ours against PyTorch's weighted and plain ones, in turn in one run.
 
-    python scripts/benchmarks/loader.py [--quick] [--out docs/benchmarks/loader.json]
+    python scripts/benchmarks/loader.py [--quick]
 
 100,000 samples in batches of 64, without workers and with two. A sample is a crop of 256 x 256 from an image in memory,
 with noise, which takes about a millisecond: less than to read and decode an image does. Ours is answered after each
@@ -10,18 +10,21 @@ by round.
 
 from __future__ import annotations
 
-import argparse
 import time
+from argparse import Namespace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from experiments import write_json
+from page import Lines, Section, arguments, finish, save, table, verdict
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, WeightedRandomSampler
 
 from hws_nnunet import HardnessWeightedBatchSampler
 
 SAMPLES, BATCH, STEPS, ROUNDS = 100_000, 64, 50, 9
+BAR = 0.98
+"""Least share of the plain sampler's rate."""
 
 
 class Crops(Dataset):
@@ -52,11 +55,8 @@ def batch_samplers() -> dict[str, object]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one round: does it run?")
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results/loader.json"))
-    args = parser.parse_args()
+def run(args: Namespace) -> dict:
+    """Return a row for each sampler, without workers and with two."""
     torch.set_num_threads(1)
     samplers, dataset, rows = batch_samplers(), Crops(), []
     for workers in (0, 2):
@@ -75,9 +75,35 @@ def main() -> None:
             ratios = np.array(found) / np.array(rates["plain"])
             row = {"workers": workers, "sampler": name, "samples_a_second": round(float(np.median(found)))}
             rows.append({**row, "of_plain": [round(float(x), 3) for x in np.percentile(ratios, (25, 50, 75))]})
-            print(rows[-1], flush=True)
-    write_json(args.out, rows)
+    return {"loader": rows}
 
+
+def section(rows: list[dict], figure: Path) -> tuple[Lines, Lines]:
+    """Return lines on the bars, and the section."""
+    lines, bars = [], []
+    for row in rows:
+        low, middle, high = row["of_plain"]
+        told = f"{middle:.3f} ({low:.3f} to {high:.3f})"
+        lines.append((row["workers"], row["sampler"], f"{row['samples_a_second']:,}", told))
+        if row["sampler"] == "ours":
+            told = f"{middle:.3f} of the plain sampler's samples a second (bar: {BAR})"
+            bars.append(f"- loader, {row['workers']} workers: {told}: {verdict(middle >= BAR)}")
+    shown, axis = plt.subplots(figsize=(6, 3))
+    middles = np.array([row["of_plain"] for row in rows])
+    spread = np.abs(middles[:, [0, 2]] - middles[:, [1]]).T
+    axis.errorbar(range(len(rows)), middles[:, 1], yerr=spread, fmt="o", capsize=4)
+    axis.axhline(BAR, color="grey", linestyle="--")
+    axis.set_xticks(range(len(rows)), [f"{row['sampler']}\n{row['workers']} workers" for row in rows])
+    axis.set_ylabel("of the plain sampler's rate")
+    save(shown, figure)
+    told = (
+        "100,000 samples of about a millisecond each, batches of 64; median over rounds, and the ratio to the plain "
+        "sampler round by round, with its quartiles."
+    )
+    return bars, [told, "", *table(("workers", "sampler", "samples a second", "of the plain one"), lines)]
+
+
+SECTIONS = (Section("loader", "Any PyTorch loop: what the batch sampler costs a DataLoader", "loader.py", section),)
 
 if __name__ == "__main__":
-    main()
+    finish(arguments(__doc__, "loader").parse_args(), SECTIONS, run)

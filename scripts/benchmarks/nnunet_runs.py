@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from experiments import NNUNET_ARMS, SPOILED, STATIC, TOPK, TRAINERS, UNIFORM, run_all, settings_of, write_json
+from page import Section, arguments, finish
 
 from hws_nnunet import Settings
 from hws_nnunet.datasets.raw_v2 import dataset_name
@@ -152,32 +153,29 @@ class Experiment:
             arms.setdefault(result["arm"], []).append(row)
         return {"rare": [case in self.rare for case in cases], "arms": arms}
 
-    def main(self, description: str, default_arms: tuple[str, ...], arguments: list[str] | None = None) -> None:
-        """Run the experiment as its command line says, or the arguments given in its place."""
-        parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-        every = [UNIFORM, TOPK, *NNUNET_ARMS]
-        if self.oversampled:
-            every.append(STATIC)
+    def main(
+        self, description: str, arms: tuple[str, ...], sections: tuple[Section, ...], given: list[str] | None = None
+    ) -> None:
+        """Run the experiment as its command line says, or the arguments given in its place, and write its sections."""
+        every = [UNIFORM, TOPK, *NNUNET_ARMS, *[STATIC] * self.oversampled]
         if self.spoiled:
             every += [arm + SPOILED for arm in (UNIFORM, *NNUNET_ARMS)]
-        parser.add_argument("--quick", action="store_true", help="one seed, two arms, a few steps: does it run?")
+        parser = arguments(description, self.name)
         parser.add_argument("--seeds", type=int, default=5, choices=range(1, self.max_seeds + 1))
-        parser.add_argument("--arms", nargs="+", default=list(default_arms), choices=every, metavar="ARM")
+        parser.add_argument("--arms", nargs="+", default=list(arms), choices=every, metavar="ARM")
         parser.add_argument("--scratch", action="store_true", help="no uniform training before: all arms from scratch")
-        parser.add_argument("--out", type=Path, default=Path("benchmark-results") / self.name)
         parser.add_argument("--data", type=Path, help="where the experiment does not make its data")
-        parser.add_argument("--processes", type=int, default=2)
         parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
         parser.add_argument("--longer", type=float, default=1, metavar="TIMES", help="as many steps, times this")
-        args = parser.parse_args(arguments)
+        args = parser.parse_args(given)
         changed = {"device": args.device, "steps": round(self.steps * args.longer)}
         if args.longer != 1:
             changed["variant"] = f"{self.variant}-{changed['steps'] * self.epochs}-steps"
-        replace(self, **changed).run(args)
+        finish(args, sections, replace(self, **changed).run)
 
-    def run(self, args: argparse.Namespace) -> None:
-        """Run the experiment, and write what came of it."""
-        work = (args.out / ("quick" if args.quick else "work")).resolve()
+    def run(self, args: argparse.Namespace) -> dict:
+        """Run the experiment; return what came of it, by the name of its results."""
+        work = (args.work / ("quick" if args.quick else "work")).resolve()
         self.prepare(work, args.data)
         seeds, arms = (1, [UNIFORM, "ours"]) if args.quick else (args.seeds, args.arms)
         runs = work / "runs"  # beside the checkpoints that they go on from
@@ -188,9 +186,7 @@ class Experiment:
         run_all(run_job, before.values(), runs, processes=args.processes)
         jobs = self.jobs(work, seeds, arms, scratch=args.scratch, quick=args.quick)
         results += run_all(run_job, jobs, runs, processes=args.processes)
-        name = f"{'quick' if args.quick else self.name}{self.variant}{'-scratch' if args.scratch else ''}.json"
-        write_json(args.out / name, self.summarise(results))
-        print(f"{len(results)} runs of {len(arms)} arms: {args.out / name}")
+        return {f"{self.name}{self.variant}{'-scratch' if args.scratch else ''}": self.summarise(results)}
 
 
 def _ranks(hardness: dict[str, float], rare: Container[str]) -> dict[str, int]:

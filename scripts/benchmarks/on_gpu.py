@@ -14,9 +14,9 @@ into an environment of their own. Make it on a machine of the same kind, with Py
 
     pip wheel --wheel-dir FOLDER '.[v2,dev]'
 
-What is left of the time limits each step; one that is over its limit is ended, and the next begins. Figures come as
-JSON files in the output folder: copy them to ``docs/benchmarks``, then run ``report.py``. ``--quick --device cpu``
-shows in some minutes that it runs, on any machine, with a small network.
+What is left of the time limits each step; one that is over its limit is ended, and the next begins. Copy the results,
+``benchmarks/*.json`` in the output folder, to ``docs/benchmarks``, then run ``page.py``. ``--quick --device cpu`` shows
+in some minutes that it runs, on any machine, with a small network.
 """
 
 from __future__ import annotations
@@ -38,17 +38,18 @@ SHARES = (0.1, 0.4, 0.5)
 
 def steps(args: argparse.Namespace, python: str) -> list[tuple[str, list[str]]]:
     """Return names and commands."""
-    quick = ["--quick"] if args.quick else []
-    overhead = [] if args.quick else ["--network", "planned", "--patch", "128", "--pairs", "2"]
     training = ["--condition", "scanner", "--seeds", "1", "--arms", "uniform", "ours", "--longer", "20"]
-    training += ["--data", str(args.data), "--processes", "1"]
-    measured = [
-        (script, [python, str(SCRIPTS / f"{script}.py"), *given, *quick, "--device", args.device])
-        for script, given in (("overhead", overhead), ("hippocampus", training))
-    ]
+    measured = {
+        "overhead": [] if args.quick else ["--network", "planned", "--patch", "128", "--pairs", "2"],
+        "hippocampus": [*training, "--data", str(args.data), "--processes", "1"],
+    }
+    common = ["--docs", str(args.out), "--device", args.device, *["--quick"] * args.quick]
     return [
         ("tests", [python, "-m", "pytest", "-q", "-m", "cuda", str(ROOT / "tests")]),
-        *((script, [*command, "--out", str(args.out / script)]) for script, command in measured),
+        *(
+            (name, [python, str(SCRIPTS / f"{name}.py"), *given, *common, "--work", str(args.out / name)])
+            for name, given in measured.items()
+        ),
     ]
 
 
@@ -102,9 +103,8 @@ def main() -> int:
         left = end - time.monotonic()
         well.append(run(name, command, args.out / f"{name}.log", max(1.0, left * shares[0] / sum(shares))))
         del shares[0]
-    print(
-        f"{sum(well)} of {len(well)} done; figures: {', '.join(sorted(map(str, args.out.glob('*/*.json')))) or 'none'}"
-    )
+    found = ", ".join(sorted(map(str, args.out.glob("benchmarks/*.json"))))
+    print(f"{sum(well)} of {len(well)} done; results: {found or 'none'}")
     return 0 if all(well) else 1
 
 

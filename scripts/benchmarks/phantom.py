@@ -1,24 +1,26 @@
 """Hardness weighted sampling through nnU-Net v2 on made-up brains: 20 alike, 2 of other anatomy and contrast.
 
-    python scripts/benchmarks/phantom.py [--quick] [--seeds N] [--arms ARM ...] [--scratch] [--out FOLDER]
+    python scripts/benchmarks/phantom.py [--quick] [--seeds N] [--arms ARM ...] [--scratch]
 
 All arms of a seed go on from one checkpoint, which stock nnU-Net trained uniformly, for the same number of steps of the
 same schedule; only the sampling differs. Each seed has rare cases of its own. 16 held-out cases, half of them of the
 rare group, are predicted half-way and at the end. In the arms with a spoiled label the labels of one of the 22 cases
-are shifted by a sixth of the image. Writes one JSON file a run, and ``phantom.json`` with what counts. A run takes
-about four minutes on one core.
+are shifted by a sixth of the image. A run takes about four minutes on one core.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from experiments import SPOILED, STATIC, UNIFORM
 from nnunet_runs import TIMES, Experiment, prepare_once
+from page import Section
+from segmentation import segmentation
 
 from hws_nnunet.datasets import Case, Collection, make_phantom, write_raw_v2
 
@@ -29,14 +31,7 @@ MAX_SEEDS = 10
 NAMES = [f"train{i:03d}" for i in range(RARE_POOL + HELD_OUT + COMMON + HELD_OUT)]
 POOL, RARE_HELD_OUT = NAMES[:RARE_POOL], NAMES[RARE_POOL:][:HELD_OUT]
 COMMON_NAMES = NAMES[RARE_POOL + HELD_OUT : -HELD_OUT]
-MAIN = (
-    UNIFORM,
-    "ours",
-    "paper",
-    STATIC,
-    UNIFORM + SPOILED,
-    "ours" + SPOILED,
-)
+MAIN = (UNIFORM, "ours", "paper", STATIC, UNIFORM + SPOILED, "ours" + SPOILED)
 
 
 def prepare(work: Path, data: Path | None = None) -> None:
@@ -96,5 +91,20 @@ EXPERIMENT = Experiment(
     spoiled=True,
 )
 
+SECTIONS = (
+    Section(
+        "phantom",
+        "Phantom: nnU-Net v2 on made-up brains",
+        "phantom.py",
+        partial(segmentation, name="phantom", bar=0.08, level=0.95),
+    ),
+    Section(
+        "phantom-scratch",
+        "Phantom from scratch",
+        "phantom.py --scratch --seeds 4 --arms uniform ours",
+        partial(segmentation, name="phantom from scratch", bar=0.08, level=0.95),
+    ),
+)
+
 if __name__ == "__main__":
-    EXPERIMENT.main(__doc__, MAIN)
+    EXPERIMENT.main(__doc__, MAIN, SECTIONS)

@@ -1,6 +1,6 @@
 """Cost of the sampler: draw of a batch of 2 and its update, all safeguards on, computing of weights included.
 
-    python scripts/benchmarks/sampler.py [--quick] [--reference CHECKOUT] [--out FILE.json]
+    python scripts/benchmarks/sampler.py [--quick] [--reference CHECKOUT]
 
 Beside it, in the same rounds: the straightforward numpy version (softmax of all losses at each draw); with
 ``--reference``, ``WeightedSampler`` of a checkout of the published repository (LucasFidon/HardnessWeightedSampler); and
@@ -13,30 +13,31 @@ the fastest and the slowest round are told, since other programs share the machi
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import json
 import os
 import platform
 import sys
 import time
+from argparse import Namespace
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from page import COLOURS, Lines, Section, arguments, finish, save, table, verdict
 from tqdm import tqdm
 
 from hws_nnunet import HardnessWeightedSampler, Settings
-from hws_nnunet.files import atomic_write
 
 LAG = 25
 BATCH = 2
 BETA = 8.0  # what `ess` 0.5 comes to with these losses; the others have no such bound
 SMOOTHING = 0.8
 BETWEEN, WITHIN = 0.11, 0.12
+BARS = {368: 40.0, 10_000: 100.0}  # microseconds for a draw of 2 and its update
 Draw = Callable[[], tuple[list, object]]
 Update = Callable[[object, list, np.ndarray], None]
 
@@ -192,31 +193,64 @@ def growth(rows: list[dict], name: str) -> float:
     return float(np.polyfit(sizes, times, 1)[0])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a smoke test: few steps, no more than 10,000 cases")
-    parser.add_argument("--reference", type=Path, help="a checkout of LucasFidon/HardnessWeightedSampler")
-    parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
-    arguments = parser.parse_args()
-    sizes = (100, 368, 10_000) if arguments.quick else (100, 368, 1_000, 10_000, 100_000, 1_000_000)
-    rounds, seconds = (2, 0.02) if arguments.quick else (19, 0.2)
+def run(args: Namespace) -> dict:
+    """Return the figures of all samplers, and what they were measured on."""
+    sizes = (100, 368, 10_000) if args.quick else (100, 368, 1_000, 10_000, 100_000, 1_000_000)
+    rounds, seconds = (2, 0.02) if args.quick else (19, 0.2)
     torch.set_num_threads(1)
-    rows = measure(sizes, rounds=rounds, seconds=seconds, reference=arguments.reference)
-    names = list(dict.fromkeys(row["sampler"] for row in rows))
-    exponents = {name: round(growth(rows, name), 3) for name in names}
-    print("microseconds for a draw of 2 and its update, one process")
-    for row in rows:
-        print(
-            f"{row['cases']:>10,} {row['sampler']:<20} {row['draw']:>10.1f} {row['update']:>8.1f} {row['both']:>10.1f}"
-            f"   {row['fastest_round']:.1f} to {row['slowest_round']:.1f}"
-        )
-    print("growth with the number of cases, exponents:", exponents)
-    if arguments.out:
-        machine = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
-        with atomic_write(arguments.out) as partial:
-            content = {"machine": machine, "rows": rows, "growth": exponents}
-            partial.write_text(json.dumps(content, indent=2) + "\n")
+    rows = measure(sizes, rounds=rounds, seconds=seconds, reference=args.reference)
+    exponents = {name: round(growth(rows, name), 3) for name in dict.fromkeys(row["sampler"] for row in rows)}
+    machine = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
+    return {"sampler": {"machine": machine, "rows": rows, "growth": exponents}}
 
+
+def section(found: dict, figure: Path) -> tuple[Lines, Lines]:
+    """Return lines on the bars, and the section."""
+    rows = {(row["sampler"], row["cases"]): row for row in found["rows"]}
+    names, sizes = list(dict.fromkeys(name for name, _ in rows)), sorted({size for _, size in rows})
+
+    def cell(row: dict) -> str:
+        return (
+            f"{row['draw']:,.0f} + {row['update']:,.0f} = {row['both']:,.0f} "
+            f"({row['fastest_round']:,.0f} to {row['slowest_round']:,.0f})"
+        )
+
+    memory = [rows[name, sizes[-1]].get("bytes_a_case") for name in names]
+    lines = [
+        *((f"{size:,}", *(cell(rows[name, size]) for name in names)) for size in sizes),
+        ("growth: time as cases to the power of", *(f"{found['growth'][name]:.2f}" for name in names)),
+        ("shared memory, bytes a case", *("" if held is None else f"{held:.0f}" for held in memory)),
+    ]
+    bars = []
+    for size, bar in BARS.items():
+        time, fastest = (rows["ours", size][key] for key in ("both", "fastest_round"))
+        told = f"{time:.0f} microseconds for draw and update (bar: {bar:.0f}): {verdict(time <= bar)}"
+        bars.append(f"- sampler, {size:,} cases: {told}; {fastest:.0f} in the fastest round")
+        if (other := rows.get(("published", size))) is not None:
+            bars[-1] += f"; {time / other['both']:.2f} of the published sampler's time in the same run"
+    exponent = found["growth"]["ours"]
+    told = f"exponent {exponent:.2f} (bar: below 1): {verdict(exponent < 1)}"
+    bars.append(f"- sampler, growth to {sizes[-1]:,} cases: {told}")
+    shown, axis = plt.subplots(figsize=(7, 4))
+    for name, colour in zip(names, COLOURS, strict=False):
+        times = [rows[name, size]["both"] for size in sizes]
+        axis.loglog(sizes, times, marker="o", label=name, color=colour, lw=2.5 if name == "ours" else 1.5)
+    axis.set_xlabel("cases")
+    axis.set_ylabel("microseconds for draw of 2 and update")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    save(shown, figure)
+    told = (
+        "Microseconds for a draw of 2 and its update (draw + update), median over rounds; in brackets the fastest and "
+        "the slowest round, since other programs shared the machine. `published` and `numpy` compute the softmax of "
+        "all cases at each draw, without safeguards; torchrl's tree has no softmax or safeguards."
+    )
+    return bars, [told, "", *table(("cases", *names), lines)]
+
+
+SECTIONS = (Section("sampler", "Sampler: its own time", "sampler.py --reference CHECKOUT", section),)
 
 if __name__ == "__main__":
-    main()
+    parser = arguments(__doc__, "sampler")
+    parser.add_argument("--reference", type=Path, help="a checkout of LucasFidon/HardnessWeightedSampler")
+    finish(parser.parse_args(), SECTIONS, run)

@@ -1,4 +1,4 @@
-"""The report's part on experiments through nnU-Net: Dice of held-out cases, a rare group among them."""
+"""The section of an experiment through nnU-Net: Dice of held-out cases, a rare group among them."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from experiments import SPOILED, STATIC, UNIFORM, paired_interval
-from report_parts import COLOURS, bar_line, save
+from page import COLOURS, Lines, bar_line, save, table
+
+from hws_nnunet.report.stats.statistics import SHARE, cvar
 
 SHOWN_CURVES = (UNIFORM, "ours", "paper", "static oversampling")
 
 
-def percentile_10(dice: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the 10th percentile."""
-    return np.percentile(dice, 10, axis=axis)
-
-
-def cvar_10(dice: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Return the mean of the worst tenth, of one value or more."""
-    worst = np.arange(max(1, round(dice.shape[axis] / 10)))
-    return np.take(np.sort(dice, axis=axis), worst, axis=axis).mean(axis=axis)
-
-
-STATISTICS = {"mean": np.mean, "10th percentile": percentile_10, "CVaR 10 %": cvar_10, "worst case": np.min}
+STATISTICS = {
+    "mean": np.mean,
+    "10th percentile": lambda dice, axis=-1: np.percentile(dice, 10, axis=axis),
+    "CVaR 10 %": cvar,
+    "worst case": np.min,
+}
 GROUPS = ("rare group", "common group")  # where some of the held-out cases are rare
 
 
@@ -63,92 +59,82 @@ class Results:
 
 
 def segmentation(
-    found: dict, name: str, figure: Path, bar: float | None, level: float, share: str = "rare cases"
-) -> tuple[list[str], list[str]]:
+    found: dict, figure: Path, *, name: str, bar: float | None, level: float, share: str = "rare cases"
+) -> tuple[Lines, Lines]:
     """Return lines on the bars, and the section.
 
     Args:
         found: what the experiment wrote.
-        name: the set's.
         figure: file to write.
+        name: the set's.
         bar: what 10th percentile and rare group are to gain, 0 to 1; None where nothing was to be reached.
         level: of the intervals, two-sided.
         share: what the training cases are whose share of the draws is told; empty: none.
     """
     results = Results(found)
-    rare, end = results.rare, results.steps[-1]
-    origin = (
-        f"{end - results.base_steps} steps from a checkpoint of {results.base_steps} uniform ones"
-        if results.base_steps
-        else f"{end} steps from scratch"
-    )
+    rare, end, before = results.rare, results.steps[-1], results.base_steps
+    origin = f"a checkpoint of {before} uniform ones" if before else "scratch"
     uniform = list(results.dice[UNIFORM].values())
     told = "One seed alone"
     if len(uniform) > 1:
         titles = results.groups() or ("mean",)
-        scatter = [
-            100 * np.std([dice[-1][results.chosen(title)].mean() for dice in uniform], ddof=1) for title in titles
-        ]
+        means = [[dice[-1][results.chosen(title)].mean() for dice in uniform] for title in titles]
         told = "Standard deviation between seeds of uniform sampling: " + ", ".join(
-            f"{points:.1f} points in the {title}" for title, points in zip(titles, scatter, strict=True)
+            f"{100 * np.std(of, ddof=1):.1f} points in the {title}" for title, of in zip(titles, means, strict=True)
         )
     of_them = f"{rare.sum()} of them rare, " if rare.any() else ""
+    worst = max(1.0, SHARE * len(rare))
+    share_of_one = "" if worst == round(worst) else " (the last one counts by its share)"
     lines = [
-        f"Dice in points of {len(rare)} held-out cases, {of_them}after {origin}. In brackets: "
-        f"difference from uniform sampling in the same seeds and labels, with {level:.0%} bootstrap intervals over "
-        "seeds and cases, which are too narrow where seeds are few. CVaR is the mean of the worst "
-        f"{max(1, round(len(rare) / 10))}. {told}.",
+        f"Dice in points of {len(rare)} held-out cases, {of_them}after {end - before} steps from {origin}. In "
+        f"brackets: difference from uniform sampling in the same seeds and labels, with {level:.0%} bootstrap "
+        "intervals over seeds and cases, which are too narrow where seeds are few. CVaR is the mean of the worst "
+        f"{worst:g}{share_of_one}. {told}.",
         "",
+        *_table(results, level, share),
     ]
-    table, bars = _table(results, name, bar or 0.0, level, share)
-    lines += table
     if len(results.steps) > 1:
         lines += ["", *_curve_table(results, level)]
     _figure(results, figure)
-    return [] if bar is None else bars, [*lines, ""]
+    return [] if bar is None else _bars(results, name, bar, level), lines
 
 
-def _table(results: Results, name: str, bar: float, level: float, share: str) -> tuple[list[str], list[str]]:
+def _bars(results: Results, name: str, bar: float, level: float) -> Lines:
+    arms = {"ours": {"mean": 0.0, "10th percentile": bar, "rare group": bar}, "ours" + SPOILED: {"mean": -0.01}}
+    bars = []
+    for arm, wanted in arms.items():
+        for title, least in wanted.items() if arm in results.rows else ():
+            what = f"{name}, spoiled labels, {title}" if arm.endswith(SPOILED) else f"{name}, {title}"
+            bars.append(bar_line(what, results.compare(arm, title, level)[1], least))
+            if least == bar and STATIC in results.rows:
+                told = 100 * results.compare(STATIC, title, level)[1][0]
+                bars[-1] += f"; oversampling by hand, told which cases are rare: {told:+.1f}"
+    return bars
+
+
+def _table(results: Results, level: float, share: str) -> Lines:
     titles = [*STATISTICS, *results.groups()]
     sampler = {"ess": ("ESS", "{:.2f}"), "beta": ("beta", "{:.1f}")}
     if share:
         sampler = {"rare_share": (f"{share}' share of draws", "{:.0%}"), **sampler}
-    heads = ["sampling", "seeds", *titles, *(title for title, _ in sampler.values())]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    bars = []
+    lines = []
     for arm, rows in results.rows.items():
-        cells = []
-        for title in titles:
-            value, difference, seeds = results.compare(arm, title, level)
-            cells.append(_cell(value, difference, sides=title != "worst case"))
-            if arm == "ours" and title in ("10th percentile", "rare group"):
-                line = bar_line(f"{name}, {title}", difference, bar)
-                if STATIC in results.rows:
-                    told = 100 * results.compare(STATIC, title, level)[1][0]
-                    line += f"; oversampling by hand, told which cases are rare: {told:+.1f}"
-                bars.append(line)
-            if arm == "ours" and title == "mean":
-                bars.append(bar_line(f"{name}, mean", difference, 0.0))
-            if arm == "ours" + SPOILED and title == "mean":
-                bars.append(bar_line(f"{name}, spoiled labels, mean", difference, -0.01))
+        compared = {title: results.compare(arm, title, level) for title in titles}
+        cells = [_cell(*found[:2], sides=title != "worst case") for title, found in compared.items()]
         told = [row for row in rows if "ess" in row]
-        for key, (_, form) in sampler.items():
-            cells.append(form.format(np.mean([row[key] for row in told])) if told else "")
-        lines.append("| " + " | ".join([arm, str(seeds), *cells]) + " |")
-    return lines, bars
+        cells += [form.format(np.mean([r[key] for r in told])) if told else "" for key, (_, form) in sampler.items()]
+        lines.append((arm, compared["mean"][2], *cells))
+    return table(("sampling", "seeds", *titles, *(title for title, _ in sampler.values())), lines)
 
 
-def _curve_table(results: Results, level: float) -> list[str]:
+def _curve_table(results: Results, level: float) -> Lines:
     """Return who is ahead when: mean and rare group, or the worst tenth, at each evaluation."""
-    titles = [
-        (title, at) for title in ("mean", (*results.groups(), "CVaR 10 %")[0]) for at in range(len(results.steps))
-    ]
-    lines = ["| sampling | " + " | ".join(f"{title}, step {results.steps[at]}" for title, at in titles) + " |"]
-    lines.append("|---" * (len(titles) + 1) + "|")
-    for arm in results.rows:
-        cells = [_cell(*results.compare(arm, title, level, at)[:2]) for title, at in titles]
-        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
-    return lines
+    titles = ("mean", (*results.groups(), "CVaR 10 %")[0])
+    at = [(title, number) for title in titles for number in range(len(results.steps))]
+    return table(
+        ("sampling", *(f"{title}, step {results.steps[number]}" for title, number in at)),
+        [(arm, *(_cell(*results.compare(arm, title, level, n)[:2]) for title, n in at)) for arm in results.rows],
+    )
 
 
 def _cell(value: float, difference: tuple | None, *, sides: bool = True) -> str:
