@@ -12,6 +12,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: threads that wait
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of the processes compiles all of this package anew
 sys.dont_write_bytecode = False
 RUN = os.environ.setdefault("HWS_TEST_RUN", str(os.getpid()))  # of all processes of this run
+ONLY_ASKED_FOR = ("faults", "modes")
+"""Markers whose tests run only where ``-m`` names them: they take hours, and write pages of the documentation."""
+
 FIRST = ("nnunetv2/test_end_to_end.py", "nnunetv1/test_end_to_end.py")  # each plans what the tests of its version share
 
 
@@ -20,11 +23,23 @@ def pytest_addoption(parser):
     parser.addoption("--quick", action="store_true", help=words)
 
 
+def pytest_configure(config):
+    if name := os.environ.get("HWS_COMPATIBILITY"):
+        from tests.modes.results import Results
+
+        config.pluginmanager.register(Results(name), "compatibility")
+
+
 def pytest_collection_modifyitems(config, items):
     if config.getoption("quick"):
         out = [item for item in items if item.get_closest_marker("slow") or "workspace" in item.fixturenames]
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if item not in set(out)]
+    for marker in ONLY_ASKED_FOR:
+        if marker not in config.option.markexpr:
+            out = [item for item in items if item.get_closest_marker(marker)]
+            config.hook.pytest_deselected(items=out)
+            items[:] = [item for item in items if item not in set(out)]
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     names = {item.path: item.path.as_posix() for item in items}
     rank = {path: 0 if name.endswith(FIRST) else 1 if path in slow else 2 for path, name in names.items()}

@@ -1,21 +1,16 @@
 """Processes that read the table while it is written, or die at it; the core alone, without nnU-Net."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import numpy as np
-from tqdm import tqdm
 
-from faults.rows import Counted, Row
 from hws_nnunet import HardnessWeightedSampler, Settings
-from hws_nnunet.core import Draws
 from hws_nnunet.processes import forks_end_with_this_process
+from tests.faults.rows import LONG_AND_SHORT, Counted
 from tests.valid import fault_of
 
 FORK = multiprocessing.get_context("fork")
@@ -24,7 +19,7 @@ DRAWS, BOUND = 20, 1.0
 """Of a table whose writer is dead, and the seconds that one may take, on a machine that has other things to do."""
 
 
-def sampler_of(*, weighted: bool, n: int = CASES) -> HardnessWeightedSampler:
+def sampler_of(*, weighted, n=CASES):
     """Return a sampler with structures; ``weighted``: all cases have been seen."""
     rng = np.random.default_rng(0)
     names = [f"case{i}" for i in range(n)]
@@ -35,7 +30,7 @@ def sampler_of(*, weighted: bool, n: int = CASES) -> HardnessWeightedSampler:
     return sampler
 
 
-def wrong_in(draws: Draws, rng: np.random.Generator) -> str:
+def wrong_in(draws, rng):
     """Draw once in each way; return what is wrong with what came, "" where nothing is."""
     table, n = draws.table, len(draws.table)
     ids = draws.draw_cases(BATCH, rng).ids
@@ -51,7 +46,7 @@ def wrong_in(draws: Draws, rng: np.random.Generator) -> str:
     return ""
 
 
-def _hammer(draws: Draws, seconds: float, answers: object) -> None:
+def _hammer(draws, seconds, answers):
     rng, counted = np.random.default_rng(), Counted()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -59,9 +54,10 @@ def _hammer(draws: Draws, seconds: float, answers: object) -> None:
     answers.send((counted.tried, counted.survived, counted.first_wrong))
 
 
-def hammering(quick: bool) -> list[Row]:
+@LONG_AND_SHORT
+def test_readers(long, told):
     """Have readers draw as fast as they can while the table is written as fast as can be."""
-    seconds, rows = 0.5 if quick else 60.0, []
+    seconds, rows = 60.0 if long else 0.5, []
     for weighted in (True, False):
         sampler, rng = sampler_of(weighted=weighted), np.random.default_rng(1)
         here, there = FORK.Pipe(duplex=False)
@@ -71,16 +67,14 @@ def hammering(quick: bool) -> list[Row]:
         updates, faults = 0, Counted()
         cases = CASES if weighted else CASES - 1  # in the first sweep one case stays unseen
         end = time.monotonic() + seconds
-        with tqdm(total=seconds, desc="hammering", unit="s", leave=False) as bar:
-            while (now := time.monotonic()) < end:
-                losses = rng.normal(0.5, 0.2, BATCH)
-                if updates % 50 == 0:
-                    losses[0] = rng.choice([np.nan, np.inf, 1e30, -1e30, 30.0])
-                sampler.update(rng.integers(0, cases, BATCH), losses, structures=rng.random((BATCH, 3)), version=0)
-                updates += 1
-                if updates % 50 == 1:
-                    faults.add(fault_of(sampler))
-                    bar.update(now - (end - seconds) - bar.n)
+        while time.monotonic() < end:
+            losses = rng.normal(0.5, 0.2, BATCH)
+            if updates % 50 == 0:
+                losses[0] = rng.choice([np.nan, np.inf, 1e30, -1e30, 30.0])
+            sampler.update(rng.integers(0, cases, BATCH), losses, structures=rng.random((BATCH, 3)), version=0)
+            updates += 1
+            if updates % 50 == 1:
+                faults.add(fault_of(sampler))
         counted = Counted()
         for _ in readers:
             tried, survived, wrong = here.recv()
@@ -92,22 +86,23 @@ def hammering(quick: bool) -> list[Row]:
         fault = f"{len(readers)} readers draw for {seconds:.0f} s {when}, beside {updates:,} writes"
         rows.append(counted.row(fault, "No draw outside the cases, no case twice in a batch, no invalid probability."))
         rows.append(faults.row(f"the table looked at between those writes, {when}", "It is valid."))
-    return rows
+    told(*rows)
 
 
-def _draw_on(draws: Draws, ready: object) -> None:
+def _draw_on(draws, ready):
     rng = np.random.default_rng()
     ready.send("draws")
     while True:
         draws.draw_cases(BATCH, rng)
 
 
-def readers_die(quick: bool) -> list[Row]:
+@LONG_AND_SHORT
+def test_workers_die(long, told):
     """Kill a process that draws without a pause at random moments; look at the table, and draw on."""
     rows, rng = [], np.random.default_rng(2)
     for weighted in (True, False):
         counted = Counted()
-        for _ in tqdm(range(3 if quick else 100), desc="readers die", leave=False):
+        for _ in range(100 if long else 3):
             sampler = sampler_of(weighted=weighted, n=40)
             here, there = FORK.Pipe(duplex=False)
             reader = FORK.Process(target=_draw_on, args=(sampler.draws, there))
@@ -122,10 +117,10 @@ def readers_die(quick: bool) -> list[Row]:
             "." if weighted else ", and the sweep sees every case, the lost draws' too."
         )
         rows.append(counted.row(f"a process that draws without a pause is killed, {when}", outcome))
-    return rows
+    told(*rows)
 
 
-def _go_on(sampler: HardnessWeightedSampler, rng: np.random.Generator) -> str:
+def _go_on(sampler, rng):
     """Train on in this process; return what is wrong then."""
     for _ in range(200):
         if wrong := wrong_in(sampler.draws, rng):
@@ -137,7 +132,7 @@ def _go_on(sampler: HardnessWeightedSampler, rng: np.random.Generator) -> str:
     return "" if sampler.table.weighted else f"{sampler.table.unseen} cases were never drawn"
 
 
-def _train_and_die(block: Callable, pipe: object) -> None:
+def _train_and_die(block, pipe):
     """Fork a reader, then die in the middle of a write."""
     sampler, written = sampler_of(weighted=True), FORK.Event()
     reader = FORK.Process(target=_read_after, args=(sampler.draws, os.getpid(), written, pipe))
@@ -150,7 +145,7 @@ def _train_and_die(block: Callable, pipe: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _read_after(draws: Draws, parent: int, written: object, pipe: object) -> None:
+def _read_after(draws, parent, written, pipe):
     """Tell how long draws take once the training process is dead: all in all, and of the processor."""
     rng, times = np.random.default_rng(), []
     written.wait()
@@ -165,12 +160,11 @@ def _read_after(draws: Draws, parent: int, written: object, pipe: object) -> Non
     time.sleep(600)
 
 
-def writer_dies(quick: bool) -> list[Row]:
+@LONG_AND_SHORT
+def test_writer_dies(long, told):
     """Have a training process die in the middle of a write, with a reader that it has forked."""
     ends, bounded, processor = Counted(), Counted(), 0.0
-    for block in tqdm(
-        [forks_end_with_this_process, nullcontext] * (1 if quick else 20), "the writer dies", leave=False
-    ):
+    for block in [forks_end_with_this_process, nullcontext] * (20 if long else 1):
         here, there = FORK.Pipe(duplex=False)
         process = FORK.Process(target=_train_and_die, args=(block, there))
         process.start()
@@ -188,17 +182,10 @@ def writer_dies(quick: bool) -> list[Row]:
         else:
             bounded.add(wrong or ("" if longest < BOUND else f"a draw took {longest:.2f} s"))
             processor = max(processor, each)
-    return [
+    told(
         ends.row("the training process is killed in the middle of a write", "Its workers end with it."),
         bounded.row(
             "the same, and a worker lives on, as where the system knows no such thing",
             f"Each draw ends, at a case, within {BOUND:g} s; of the processor it takes {1000 * processor:.1f} ms.",
         ),
-    ]
-
-
-FAULTS = {
-    "readers": ("Readers hammer the table while it is written", hammering),
-    "workers-die": ("A worker dies in the middle of a draw", readers_die),
-    "writer-dies": ("The training process dies in the middle of a write", writer_dies),
-}
+    )

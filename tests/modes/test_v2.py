@@ -1,31 +1,54 @@
 """The modes of nnU-Net v2."""
 
-from __future__ import annotations
-
 import json
+import os
 from pathlib import Path
 
-from modes_common import METHODS, STEPS, TRAINER, Mode, checked, new_case, predicted, started_by
+import nibabel as nib
+import numpy as np
+import pytest
+
+from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
+from hws_nnunet.registration import V2, needs_registering
+from tests.modes.mode import ALL, METHODS, STEPS, TRAINER, Mode, checked, new_case, predicted, run_all, started_by
+from tests.nnunetv2.conftest import WorkspaceV2, write_raw
+
+pytestmark = pytest.mark.modes
 
 RESIDUAL = "nnUNetResEncUNetMPlans"
 DATASETS = ("Plain", "Both", "Regions", "Ignore", "Flat")
+DEVICE = os.environ.get("HWS_DEVICE", "cpu")
 
 
-def prepare(space: object, *, quick: bool) -> None:
+@pytest.fixture
+def space(tmp_path):
+    """nnU-Net v2's folders; it finds the short trainers."""
+    pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+    made, finder = WorkspaceV2(tmp_path), None
+    made.env["PYTHONPATH"] = os.pathsep.join([made.env["nnUNet_extTrainer"], str(Path(__file__).parents[2])])
+    if needs_registering():
+        finder = V2.trainer_folder() / "hws_nnunet_short_trainers_of_modes.py"
+        finder.write_text("from short_trainers import *\n")
+    yield made
+    if finder:
+        finder.unlink()
+
+
+def test_modes(space, results):
+    prepare(space)
+    run_all(modes(space), space, "v2", results)
+
+
+def prepare(space):
     """Prepare the data sets: 1 plain, 2 with regions and an ignore label, 3 regions, 4 the label, 5 flat images.
 
-    Args:
-        space: gets them.
-        quick: the first alone, in 3D.
+    For the quick modes the first alone, in 3D.
     """
-    from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
-    from tests.nnunetv2.conftest import write_raw
-
     raw = space.folders["nnUNet_raw"]
     plain = {"labels": {"background": 0, "outer": 1, "inner": 2}}
     write_raw(raw / "Dataset001_Plain", 5, plain)
-    datasets = [1] if quick else [1, 2, 3, 4, 5]
-    if not quick:
+    datasets = [1, 2, 3, 4, 5] if ALL else [1]
+    if ALL:
         regions = {"labels": {"background": 0, "whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}
         write_raw(raw / "Dataset002_Both", 5, {**regions, "labels": regions["labels"] | {"ignore": 3}}, ignore=3)
         write_raw(raw / "Dataset003_Regions", 5, regions)
@@ -39,7 +62,7 @@ def prepare(space: object, *, quick: bool) -> None:
         patch = (4 if dataset == 5 else 16, 16, 16)
         add_small_configuration(plans, name="3d_small", patch_size=patch, **options)
     space.run("nnUNetv2_preprocess", "-d", *datasets, "-c", "3d_small", "-np", 1)
-    if quick:
+    if not ALL:
         return
     plans = space.preprocessed(1) / "nnUNetPlans.json"
     add_small_configuration(plans, name="2d_small", base="2d", patch_size=(16, 16), **options)
@@ -58,62 +81,57 @@ def prepare(space: object, *, quick: bool) -> None:
     space.run("nnUNetv2_preprocess", "-d", 1, "-plans_name", RESIDUAL, "-c", "3d_small", "-np", 1)
 
 
-def flatten(folder: Path) -> None:
+def flatten(folder):
     """Leave one slice in four of a data set's images and labels."""
-    import nibabel as nib
-    import numpy as np
-
     for file in folder.glob("*Tr/*.nii.gz"):
         voxels = np.asanyarray(nib.load(file).dataobj)[..., ::4]
         nib.save(nib.Nifti1Image(voxels, np.diag([1.0, 1.0, 4.0, 1.0])), file)
 
 
-def modes(space: object, device: str) -> list[Mode]:
+def modes(space):
     """Return the modes of nnU-Net v2, in the order in which some need what others left."""
     results, small = space.folders["nnUNet_results"], "3d_small"
 
-    def folder_of(
-        dataset: int, configuration: str, fold: object, plans: str = "nnUNetPlans", trainer: str = TRAINER
-    ) -> Path:
+    def folder_of(dataset, configuration, fold, plans="nnUNetPlans", trainer=TRAINER):
         data = results / f"Dataset{dataset:03d}_{DATASETS[dataset - 1]}"
         return data / f"{trainer}__{plans}__{configuration}" / f"fold_{fold}"
 
-    def command(dataset: int, configuration: str, fold: object, *more: object, trainer: str = TRAINER) -> tuple:
-        return ("nnUNetv2_train", dataset, configuration, fold, "-tr", trainer, "-device", device, *more)
+    def command(dataset, configuration, fold, *more, trainer=TRAINER):
+        return ("nnUNetv2_train", dataset, configuration, fold, "-tr", trainer, "-device", DEVICE, *more)
 
-    def validated(folder: Path) -> list[str]:
+    def validated(folder):
         summary = json.loads((folder / "validation" / "summary.json").read_text())
         assert summary["metric_per_case"], "no case in the validation's summary"
         return ["validation summary"]
 
-    def trained(folder: Path, *, epochs: int = 1) -> list[str]:
+    def trained(folder, *, epochs=1):
         seen = checked(folder, folder / "checkpoint_final.pth", steps=epochs * STEPS)
         return seen if folder.name == "fold_all" else seen + validated(folder)
 
-    def train(name: str, *given: object, env: dict | None = None, folder: Path | None = None, **more: object) -> Mode:
+    def train(name, *given, env=None, folder=None, **more):
         """Return a mode of one command, which begins anew."""
         folder = folder or folder_of(*given[:3])
         return Mode(name, [command(*given)], lambda: trained(folder), env or {}, folder, **more)
 
-    def probabilities() -> list[str]:
+    def probabilities():
         assert list((first / "validation").glob("*.npz")), "no probabilities"
         return [*trained(first), "probabilities"]
 
-    def next_stage() -> list[str]:
+    def next_stage():
         stage = lowres.parent / "predicted_next_stage" / "3d_cascade_fullres"
         assert len(list(stage.iterdir())) == 5, "not every case is predicted for the next stage"
         return [*trained(lowres), "5 cases predicted for the next stage"]
 
-    def unsaved() -> list[str]:
+    def unsaved():
         return [*checked(second, None, steps=STEPS), *validated(second)]
 
-    def compiled(folder: Path) -> list[str]:
+    def compiled(folder):
         log = next(folder.glob("training_log*")).read_text()
         told = "Using torch.compile" in log
-        assert told or device == "cpu", "the network was not compiled"
+        assert told or DEVICE == "cpu", "the network was not compiled"
         return [*trained(folder), "network and loss compiled" if told else "nnU-Net compiles nothing on a CPU"]
 
-    def best() -> list[str]:
+    def best():
         file = first.parents[1] / "inference_information.json"
         assert json.loads(file.read_text())["best_model_or_ensemble"], "nothing was chosen"
         return ["a model or ensemble is chosen"]
@@ -124,7 +142,7 @@ def modes(space: object, device: str) -> list[Mode]:
     on = {"nnUNet_compile": "true"}
     new = new_case(space, space.folders["nnUNet_raw"] / "Dataset001_Plain" / "imagesTr")
     predict = ("nnUNetv2_predict", "-i", new, "-o", space.root / "out", "-d", 1, "-c", small, "-f", 0, "-tr", TRAINER)
-    predict += ("-device", device, "-npp", 1, "-nps", 1, "--disable_tta")
+    predict += ("-device", DEVICE, "-npp", 1, "-nps", 1, "--disable_tta")
     find = ("nnUNetv2_find_best_configuration", 1, "-c", small, "2d_small", "-tr", TRAINER, "-f", 0, 1, "-np", 1)
     again = command(1, small, 0, "--c")
     longer = {"SHORT_EPOCHS": "2"}

@@ -1,43 +1,38 @@
 """Losses and activations that are not finite or explode, through the loss recorder of the trainers; no nnU-Net."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import nn
 
-from faults.rows import Counted, Row
 from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.hosts.weighting import Weighting
+from tests.faults.rows import LONG_AND_SHORT, Counted
 from tests.valid import fault_of
 
 CASES, BATCH, CLASSES, SHAPE = 12, 2, 3, (16, 16)
 POISONED = range(15, 20)
 """Steps whose images are spoiled."""
 
-POISONS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
-    "nan": ("one voxel of each image is NaN", lambda x: x.index_fill(-1, torch.tensor([3]), torch.nan)),
-    "inf": ("one voxel of each image is infinite", lambda x: x.index_fill(-1, torch.tensor([3]), torch.inf)),
-    "large": ("images, and so activations, are a million times too large", lambda x: 1e6 * x),
-    "overflow": ("images are so large that activations overflow", lambda x: 1e38 * x),
+POISONS = {
+    "one voxel of each image is NaN": lambda x: x.index_fill(-1, torch.tensor([3]), torch.nan),
+    "one voxel of each image is infinite": lambda x: x.index_fill(-1, torch.tensor([3]), torch.inf),
+    "images, and so activations, are a million times too large": lambda x: 1e6 * x,
+    "images are so large that activations overflow": lambda x: 1e38 * x,
 }
 
 
 class DiceAndCrossEntropy(nn.Module):
     """As nnU-Net adds them, in short."""
 
-    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+    def forward(self, output, target):
         p = output.softmax(1)[:, 1:]
         here = nn.functional.one_hot(target[:, 0].long(), CLASSES).movedim(-1, 1)[:, 1:].float()
         dice = (2 * (p * here).sum((2, 3)) + 1e-5) / ((p + here).sum((2, 3)) + 1e-5)
         return nn.functional.cross_entropy(output, target[:, 0].long()) - dice.mean()
 
 
-def train(poison: Callable | None, draw_by: str | None, steps: int) -> tuple[list[bytes], str]:
+def train(poison, draw_by, steps):
     """Train; steps whose gradients are not finite are left out, as nnU-Net's gradient scaler does on a GPU.
 
     Args:
@@ -83,38 +78,37 @@ def train(poison: Callable | None, draw_by: str | None, steps: int) -> tuple[lis
     return seen, wrong
 
 
-def numbers(quick: bool) -> list[Row]:
+@LONG_AND_SHORT
+def test_numbers(long, told):
     """Spoil some steps of trainings with the recorder and without."""
     rows = []
-    for name, poison in tqdm(POISONS.values(), "numbers", leave=False):
-        counted, steps = Counted(), 24 if quick else 400
+    for name, poison in POISONS.items():
+        counted, steps = Counted(), 400 if long else 24
         expected, _ = train(poison, None, steps)
         for draw_by in ("dice_present", "dice_ce"):
             seen, wrong = train(poison, draw_by, steps)
             same = [a == b for a, b in zip(seen, expected, strict=True)]
-            counted.tried += steps
-            counted.survived += steps if not wrong and all(same) else 0
-            counted.first_wrong = counted.first_wrong or wrong or ("" if all(same) else "other losses or weights")
+            counted.add(wrong or ("" if all(same) else "other losses or weights"), times=steps)
         rows.append(
             counted.row(
                 f"{name}, for {len(POISONED)} steps; drawn by either measure",
                 "After each step the table is valid; losses and weights are bit for bit those without the sampler.",
             )
         )
-    return [*rows, explosion(quick)]
+    told(*rows, explosion(long))
 
 
-def explosion(quick: bool) -> Row:
+def explosion(long):
     """Have the losses of some steps be ten thousand times too large, and see how long draws remember it."""
     rng, counted, answer = np.random.default_rng(0), Counted(), {}
     truth = rng.normal(0.5, 0.1, 40)
     sampler = HardnessWeightedSampler([f"case{i}" for i in range(40)], rng=rng)
 
-    def tilt() -> float:
+    def tilt():
         return float(sampler.probabilities() @ (truth - truth.mean()))
 
-    before, most = 0.0, 100 if quick else 60_000
-    for step in tqdm(range(-200 if quick else -3000, most), "explosion", leave=False):
+    before, most = 0.0, 60_000 if long else 100
+    for step in range(-3000 if long else -200, most):
         drawn = sampler.draw_cases(BATCH, rng)
         losses = truth[drawn.ids] + rng.normal(0, 0.1, BATCH)
         sampler.update(drawn.ids, losses * (1e4 if step in range(5) else 1), version=drawn.version)
@@ -129,6 +123,3 @@ def explosion(quick: bool) -> Row:
         "losses of 5 steps ten thousand times too large, of 40 cases whose losses scatter",
         f"The table is valid; draws fall back to uniform ones, and tilt half as much as before {told} again.",
     )
-
-
-FAULTS = {"numbers": ("Losses that are not finite, activations that explode", numbers)}

@@ -1,22 +1,18 @@
 """Trainings through nnU-Net v2's own command, each in a process forked once its imports are done."""
 
-from __future__ import annotations
-
-import contextlib
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-WORKSPACE = "HWS_FAULTS_WORKSPACE"
-"""Names a folder in which the made-up data stay from one run to the next."""
+from tests.workspaces import left_of_session
 
 TRAINER, STEPS = "ShortHardnessWeighted", 10
+LATEST, FINAL = "checkpoint_latest.pth", "checkpoint_final.pth"
+GOES_ON = "Hardness weighted sampling goes on after"
 FORK = multiprocessing.get_context("fork")
 PATIENCE = 600
 """Seconds that a training may take to say something."""
@@ -25,19 +21,19 @@ PATIENCE = 600
 class Training:
     """One run of ``nnUNetv2_train``, in a session of its own."""
 
-    def __init__(self, space: object, *more: str, fold: int = 0, trainer: str = TRAINER, dataset: int = 1, **env: str):
+    def __init__(self, space, *more, fold=0, trainer=TRAINER, **env):
         self._log = Path(tempfile.mkstemp(prefix="training", suffix=".log", dir=space.root)[1])
-        arguments = [dataset, "3d_small", fold, "-tr", trainer, "-device", "cpu", *more]
+        arguments = [1, "3d_small", fold, "-tr", trainer, "-device", "cpu", *more]
         env = {"SHORT_EPOCHS": "1000", "SHORT_STEPS": str(STEPS), **env}
         self.process = FORK.Process(target=_train, args=([str(a) for a in arguments], env, self._log))
         self.process.start()
 
     @property
-    def said(self) -> str:
+    def said(self):
         """All that it has written to its log."""
         return self._log.read_text(errors="replace")
 
-    def wait_for(self, happened: Callable[[], object] | str, *, poll: float = 0.02) -> bool:
+    def wait_for(self, happened, *, poll=0.02):
         """Wait until something holds, or the log says something; return False where the training ended before."""
         end = time.monotonic() + PATIENCE
         while not (happened in self.said if isinstance(happened, str) else happened()):
@@ -46,7 +42,7 @@ class Training:
             time.sleep(poll)
         return True
 
-    def reach(self, word: str) -> None:
+    def reach(self, word):
         """Wait until the log says something.
 
         Raises:
@@ -56,10 +52,8 @@ class Training:
             self.kill()
             raise RuntimeError(f"the training never said {word!r}: {self.said[-2000:]}")
 
-    def kill(self) -> str:
+    def kill(self):
         """Kill its process without warning; return what of it stayed behind, "" where nothing did."""
-        from tests.workspaces import left_of_session
-
         if self.process.exitcode is None:
             os.kill(self.process.pid, signal.SIGKILL)
         left = left_of_session(self.process.pid, patience=30)
@@ -68,13 +62,13 @@ class Training:
         self.process.join()
         return f"{len(left)} processes stayed behind" if left else ""
 
-    def trains_to_its_end(self) -> bool:
+    def trains_to_its_end(self):
         """Wait until it has trained, or failed; return whether it has. Validation, which follows, is left out."""
         done = self.wait_for("Training done.")
         self.kill()
         return done
 
-    def end(self) -> int | None:
+    def end(self):
         """Wait for its end; return its exit code, None where it had to be killed."""
         end = time.monotonic() + PATIENCE
         while (code := self.process.exitcode) is None and time.monotonic() < end:
@@ -83,7 +77,7 @@ class Training:
         return code
 
 
-def _train(arguments: list[str], env: dict[str, str], log: Path) -> None:
+def _train(arguments, env, log):
     os.setsid()
     with open(log, "ab", buffering=0) as file:
         os.dup2(file.fileno(), 1)
@@ -96,41 +90,14 @@ def _train(arguments: list[str], env: dict[str, str], log: Path) -> None:
     run_training_entry()
 
 
-@contextlib.contextmanager
-def workspace() -> Iterator[object]:
-    """Yield nnU-Net's folders with made-up data, planned, and no results; nnU-Net's command is imported then."""
-    from tests.nnunetv2.conftest import WorkspaceV2, plan
-
-    kept = os.environ.get(WORKSPACE)
-    root = Path(kept or tempfile.mkdtemp())
-    space = WorkspaceV2(root)
-    if not (root / "ready").exists():
-        plan(space)
-        (root / "ready").touch()
-    os.environ.update(space.env)
-    os.environ.pop("HWS_CONFIG", None)
-
-    import hws_nnunet.nnunetv2.trainer  # noqa: F401 - what a training imports
-
-    for folder in space.folders["nnUNet_results"].iterdir():
-        shutil.rmtree(folder)
-    try:
-        yield space
-    finally:
-        for file in root.glob("training*.log"):
-            file.unlink()
-        if not kept:
-            shutil.rmtree(root)
-
-
-def read_checkpoint(file: Path) -> dict:
+def read_checkpoint(file):
     """Return a checkpoint of nnU-Net's; raise where it is not whole."""
     import torch
 
     return torch.load(file, weights_only=False, map_location="cpu")
 
 
-def wrong_with(checkpoint: dict) -> list[str]:
+def wrong_with(checkpoint):
     """Return what in a checkpoint is not of one epoch."""
     epoch, state = checkpoint["current_epoch"], checkpoint["hardness_weighted_sampling"]
     wrong = []
@@ -141,3 +108,16 @@ def wrong_with(checkpoint: dict) -> list[str]:
     if not all(weight.isfinite().all() for weight in checkpoint["network_weights"].values()):
         wrong.append("weights are not finite")
     return wrong
+
+
+def goes_on(space, fold=0, trainer=TRAINER):
+    """Resume a training for one more epoch; return what was wrong."""
+    folder = space.fold(1, trainer, fold=fold)
+    checkpoint = read_checkpoint(folder / LATEST)
+    epoch = checkpoint["current_epoch"]
+    training = Training(space, "--c", fold=fold, trainer=trainer, SHORT_EPOCHS=str(epoch + 1))
+    wrong = wrong_with(checkpoint)
+    if not training.trains_to_its_end() or f"{GOES_ON} {STEPS * epoch} steps" not in training.said:
+        wrong.append(f"resumed: {training.said[-300:]}")
+    wrong += [f"{path.name} was left" for path in folder.glob("*.partial")]
+    return wrong or wrong_with(read_checkpoint(folder / FINAL))

@@ -1,32 +1,30 @@
 """What has changed between a checkpoint and the training that goes on from it, through nnU-Net v2's command."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 import torch
-from tqdm import tqdm
 
-from faults.host import TRAINER, Training, read_checkpoint, workspace
-from faults.rows import Counted, Row
+from hws_nnunet.facts.versions import STATE
+from tests.faults.rows import Counted
+from tests.faults.trainings import GOES_ON, LATEST, STEPS, TRAINER, Training, read_checkpoint
 
+pytestmark = pytest.mark.faults
 EPOCHS = 2
-LATEST, STATE = "checkpoint_latest.pth", "hardness_weighted_sampling"
-GOES_ON = f"Hardness weighted sampling goes on after {10 * EPOCHS} steps"
 
 
 class Change(NamedTuple):
     """What is changed, and how; what the log then says; whether the training goes on; what came of it, in words."""
 
     name: str
-    change: Callable[[Place], None]
-    says: tuple[str, ...]
+    change: Callable
+    says: tuple
     goes_on: bool
     outcome: str
     fold: int = 0
@@ -36,29 +34,29 @@ class Change(NamedTuple):
 class Place:
     """What a change can lay hands on."""
 
-    def __init__(self, space: object):
+    def __init__(self, space):
         self.preprocessed = space.preprocessed(1)
         self.fold, self.other_fold = space.fold(1, TRAINER), space.fold(1, TRAINER, fold=1)
 
-    def edit(self, name: str, change: Callable[[object], None]) -> None:
+    def edit(self, name, change):
         """Change a JSON file of the preprocessed data."""
         file = self.preprocessed / name
         content = json.loads(file.read_text())
         change(content)
         file.write_text(json.dumps(content))
 
-    def edit_state(self, change: Callable[[dict], None]) -> None:
+    def edit_state(self, change):
         """Change the checkpoint."""
         checkpoint = read_checkpoint(self.fold / LATEST)
         change(checkpoint)
         torch.save(checkpoint, self.fold / LATEST)
 
-    def rename(self, old: str, new: str) -> None:
+    def rename(self, old, new):
         """Rename a training case of the first fold."""
         for file in (self.preprocessed / "nnUNetPlans_3d_small").glob(f"{old}*"):
             file.rename(file.with_name(file.name.replace(old, new)))
 
-        def rename(splits: list) -> None:
+        def rename(splits):
             for split in splits:
                 for part in split.values():
                     part[:] = [new if name == old else name for name in part]
@@ -66,19 +64,19 @@ class Place:
         self.edit("splits_final.json", rename)
 
 
-def _first(place: Place) -> str:
+def _first(place):
     return json.loads((place.preprocessed / "splits_final.json").read_text())[0]["train"][0]
 
 
-def _added(splits: list) -> None:
+def _added(splits):
     splits[0]["train"].append(splits[0]["val"].pop())
 
 
-def _removed(splits: list) -> None:
+def _removed(splits):
     splits[0]["val"].append(splits[0]["train"].pop())
 
 
-def _patch(plans: dict) -> None:
+def _patch(plans):
     plans["configurations"]["3d_small"]["patch_size"] = [24, 24, 24]
 
 
@@ -183,7 +181,7 @@ CHANGES = (
 
 
 @contextmanager
-def _put_back(*folders: Path) -> Iterator[None]:
+def _put_back(*folders):
     with tempfile.TemporaryDirectory() as kept:
         copies = [shutil.copytree(folder, Path(kept, str(number))) for number, folder in enumerate(folders)]
         try:
@@ -194,41 +192,33 @@ def _put_back(*folders: Path) -> Iterator[None]:
                 shutil.copytree(copy, folder)
 
 
-def changed(quick: bool) -> list[Row]:
+def test_changed(space, told):
     """Train two epochs; then, for each change, go on from there for one more."""
-    rows = []
-    with workspace() as space:
-        place = Place(space)
-        training = Training(space)
-        training.reach(f"Epoch {EPOCHS}")
-        training.kill()
-        epochs = read_checkpoint(place.fold / LATEST)["current_epoch"]
-        if epochs != EPOCHS:
-            raise RuntimeError(f"{epochs} epochs were saved, expected {EPOCHS}: {training.said[-1000:]}")
-        for change in tqdm(CHANGES[:3] if quick else CHANGES, "changed", leave=False):
-            counted = Counted()
-            with _put_back(place.preprocessed, place.fold):
-                change.change(place)
-                env = {}
-                if change.config:
-                    file = space.root / "settings.yaml"
-                    file.write_text(change.config)
-                    env["HWS_CONFIG"] = str(file)
-                before = (place.fold / LATEST).read_bytes()
-                training = Training(space, "--c", fold=change.fold, SHORT_EPOCHS=str(EPOCHS + 1), **env)
-                done = training.trains_to_its_end()
-                wrong = [f"the log lacks {text!r}" for text in change.says if text not in training.said]
-                if change.goes_on != done:
-                    wrong.append(f"trained to its end: {done}: {training.said[-500:]}")
-                anew = any("starts anew" in text for text in change.says)
-                if change.goes_on and not anew and GOES_ON not in training.said:
-                    wrong.append("the sampler did not go on")
-                if not change.goes_on and (place.fold / LATEST).read_bytes() != before:
-                    wrong.append("the checkpoint has changed")
-                counted.add(wrong)
-            shutil.rmtree(place.other_fold, ignore_errors=True)
-            rows.append(counted.row(f"{change.name}, between checkpoint and `--c`", change.outcome))
-    return rows
-
-
-FAULTS = {"changed": ("The training has changed since its checkpoint", changed)}
+    rows, place, training = [], Place(space), Training(space)
+    training.reach(f"Epoch {EPOCHS}")
+    training.kill()
+    assert read_checkpoint(place.fold / LATEST)["current_epoch"] == EPOCHS, training.said[-1000:]
+    for change in CHANGES:
+        counted = Counted()
+        with _put_back(place.preprocessed, place.fold):
+            change.change(place)
+            env = {}
+            if change.config:
+                file = space.root / "settings.yaml"
+                file.write_text(change.config)
+                env["HWS_CONFIG"] = str(file)
+            before = (place.fold / LATEST).read_bytes()
+            training = Training(space, "--c", fold=change.fold, SHORT_EPOCHS=str(EPOCHS + 1), **env)
+            done = training.trains_to_its_end()
+            wrong = [f"the log lacks {text!r}" for text in change.says if text not in training.said]
+            if change.goes_on != done:
+                wrong.append(f"trained to its end: {done}: {training.said[-500:]}")
+            anew = any("starts anew" in text for text in change.says)
+            if change.goes_on and not anew and f"{GOES_ON} {STEPS * EPOCHS} steps" not in training.said:
+                wrong.append("the sampler did not go on")
+            if not change.goes_on and (place.fold / LATEST).read_bytes() != before:
+                wrong.append("the checkpoint has changed")
+            counted.add(wrong)
+        shutil.rmtree(place.other_fold, ignore_errors=True)
+        rows.append(counted.row(f"{change.name}, between checkpoint and `--c`", change.outcome))
+    told(*rows)
