@@ -1,6 +1,8 @@
 """The experiments' scripts: what they share, and one of them as a user runs it, in short."""
 
 import json
+import os
+import subprocess
 import sys
 from collections import deque
 from pathlib import Path
@@ -361,16 +363,19 @@ def test_sections_of_the_loader_and_of_several_processes(experiments, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"loader.png", "gather.png"}
 
 
-def test_steps_on_a_gpu_end_with_their_time_and_say_how(experiments, tmp_path, capsys):
-    import on_gpu
-
-    code = "import sys; print('a figure'); sys.exit({})"
-    log = tmp_path / "log"
-    for exit_code, well, told in ((0, True, "done"), (5, True, "nothing to do"), (3, False, "FAILED, exit code 3")):
-        assert on_gpu.run("a step", [sys.executable, "-c", code.format(exit_code)], log, 60.0) == well
-        said = capsys.readouterr().out
-        assert f"a step: {told}, " in said
-        assert "  a figure" in said
-    sleeps = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
-    assert not on_gpu.run("a step", [sys.executable, "-c", sleeps], log, 1.0)
-    assert "NOT FINISHED in its time" in capsys.readouterr().out
+def test_steps_on_a_gpu_end_with_their_time_and_say_how(tmp_path):
+    """With a Python in front of the others that is quick, slow or fails."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\ncase $1 in -m) echo a figure;; overhead.py) exit 3;; *) echo $@; sleep 600;; esac\n")
+    python.chmod(0o755)
+    script = (SCRIPTS / "on_gpu.sh").read_text().replace("measured 12.5 ", "measured 0.02 ")
+    env = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "DEVICE": "cpu", "QUICK": "--quick"}
+    (tmp_path / "on_gpu.sh").write_text(script)
+    done = subprocess.run(["bash", "on_gpu.sh", ".", "out"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    said = [line for line in done.stdout.splitlines() if "at most" not in line]
+    assert said[:3] == ["  a figure", "tests: done", "overhead: FAILED, exit code 3"]
+    assert said[3].startswith(
+        f"  hippocampus.py --docs {tmp_path}/out --work {tmp_path}/out/hippocampus --device cpu --quick"
+    )
+    assert said[4] == "hippocampus: NOT FINISHED in its time"

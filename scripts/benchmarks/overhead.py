@@ -202,7 +202,7 @@ def section(found: list[dict], _: Path) -> tuple[Lines, Lines]:
         rows.append(("v2", "cuda", "planned", "128 x 128 x 128", "not measured", *[""] * (len(header) - 5)))
         bars.append(
             "- overhead, nnU-Net v2, cuda, planned network, patch 128 x 128 x 128: not measured; on a GPU, "
-            "`python scripts/benchmarks/on_gpu.py --data HIPPOCAMPUS` does all that needs one in 25 minutes"
+            "`scripts/benchmarks/on_gpu.sh HIPPOCAMPUS` does all that needs one in 25 minutes"
         )
     told = (
         "Shares of the training process's time, summed over a run; what our code adds wherever the network, not the "
