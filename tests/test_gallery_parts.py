@@ -172,30 +172,3 @@ def test_the_box_of_a_mask():
     assert box_of(mask).tolist() == [[0, 4], [0, 5], [0, 6]]
     mask[1:3, 4, 2:5] = True
     assert box_of(mask).tolist() == [[1, 3], [4, 5], [2, 5]]
-
-
-def test_labels_are_spoiled_in_three_ways(monkeypatch):
-    pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts" / "benchmarks"))
-    import wrong_labels
-
-    labels = np.arange(7, dtype=np.uint8).repeat(20).reshape(7, 20, 1)
-    shifted, swapped, removed = (wrong_labels.spoil(labels, kind) for kind in wrong_labels.KINDS)
-    assert sorted(shifted.ravel()) == sorted(labels.ravel())
-    assert (shifted != labels).any()
-    assert [swapped[i, 0, 0] for i in range(7)] == [0, 1, 2, 3, 4, 6, 5]
-    assert [removed[i, 0, 0] for i in range(7)] == [0, 1, 2, 0, 4, 5, 6]
-    folds = wrong_labels.splits()
-    for seed, fold in enumerate(folds):
-        assert len(set(fold["train"])) == wrong_labels.CASES
-        assert not set(fold["train"]) & set(fold["val"])
-        assert sum(name.endswith(wrong_labels.KINDS) for name in fold["train"]) == 3
-        assert set(wrong_labels.NAMES[: wrong_labels.RARE]) <= set(fold["train"]), seed
-    names = folds[0]["train"]
-    hard = [float(name.endswith(wrong_labels.KINDS)) for name in names]
-    summary = wrong_labels.summarise([{"seed": 0, "arm": "dice_ce", "names": names, "hardness": hard}])
-    found = summary["arms"]["dice_ce"]
-    assert found["found"] == {"3": [3], "6": [3]}
-    assert found["by_chance"] == {"3": 0.45, "6": 0.9}
-    assert found["chance_of_as_many"]["3"][0] == pytest.approx(1 / 1140, abs=1e-4)
-    assert "| dice_ce | 3 | 3.00 of 3 | 0.45 | " in wrong_labels.table(summary)

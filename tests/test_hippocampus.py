@@ -111,10 +111,10 @@ def test_arms_have_trainers_and_folds_of_their_own(experiment, data, tmp_path):
 
 
 def test_ranks_of_the_changed_cases(data):
-    from nnunet_runs import _ranks
+    from nnunet_runs import ranks_of
 
     hardness = {"a": 0.1, "b_scanner": float("nan"), "c_scanner": 0.5, "d": 0.3, "e_scanner": -0.2}
-    assert _ranks(hardness, data.Changed()) == {"c_scanner": 1, "e_scanner": 4, "b_scanner": 5}
+    assert ranks_of(hardness, data.Changed()) == {"c_scanner": 1, "e_scanner": 4, "b_scanner": 5}
 
 
 def test_wrong_labels_are_wrong_each_in_its_way(data):

@@ -149,7 +149,7 @@ class Experiment:
                 rare = sum(count for case, count in result["visits"].items() if case in self.rare)
                 row |= {"rare_share": rare / sum(result["visits"].values())}
                 row |= {key: result[key] for key in ("beta", "ess")}
-                row |= {"trained": len(result["visits"]), "ranks": _ranks(result["hardness"], self.rare)}
+                row |= {"trained": len(result["visits"]), "ranks": ranks_of(result["hardness"], self.rare)}
             arms.setdefault(result["arm"], []).append(row)
         return {"rare": [case in self.rare for case in cases], "arms": arms}
 
@@ -189,7 +189,7 @@ class Experiment:
         return {f"{self.name}{self.variant}{'-scratch' if args.scratch else ''}": self.summarise(results)}
 
 
-def _ranks(hardness: dict[str, float], rare: Container[str]) -> dict[str, int]:
+def ranks_of(hardness: dict[str, float], rare: Container[str]) -> dict[str, int]:
     """Return the ranks of the rare cases among all, 1 is the hardest; cases of unknown hardness are last."""
     order = sorted(hardness, key=lambda case: -np.nan_to_num(hardness[case], nan=-np.inf))
     return {case: rank for rank, case in enumerate(order, 1) if case in rare}

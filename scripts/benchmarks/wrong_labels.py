@@ -1,31 +1,29 @@
 """Does hardness find wrong labels? Made-up brains, 3 of 20 with labels spoiled on purpose, a short nnU-Net v2 training.
 
-    python scripts/benchmarks/wrong_labels.py [--quick] [--seeds N] [--epochs N] [--out FOLDER]
+    python scripts/benchmarks/wrong_labels.py [--quick] [--seeds N]
 
 In each seed the labels of three other cases are spoiled: shifted, two structures swapped, one structure removed. Two
 of the healthy 17 are of a rare kind, which is hard as well. HardnessWeightedTrainer trains from scratch, once for each
 loss that it can track, and once only watching (beta 0); then the cases are ranked by hardness, and the spoiled ones
-among the k hardest are counted, beside what chance would give. Writes ``wrong_labels.json`` and a gallery a training.
-A training takes about five minutes on one core.
+among the k hardest are counted, beside what chance would give. A training takes about five minutes on one core.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import os
 import tempfile
+from argparse import Namespace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from experiments import run_all, write_json
-from nnunet_runs import environment, prepare_once
-from scipy.stats import hypergeom
+from experiments import run_all
+from nnunet_runs import prepare_once, ranks_of, run_job
+from page import Lines, Section, arguments, finish, table
 
+from hws_nnunet import Settings
 from hws_nnunet.datasets import Case, Collection, make_phantom, write_raw_v2
 from hws_nnunet.datasets.phantom import LABELS
-from hws_nnunet.datasets.raw_v2 import dataset_name
 
 DATASET, NAME, CONFIGURATION = 992, "WrongLabels", "3d_small"
 CASES, RARE, HELD_OUT = 20, 2, 2
@@ -33,7 +31,7 @@ KINDS = ("shifted", "swapped", "removed")
 SHIFT = 6  # voxels, along two axes: an eighth of the image
 MAX_SEEDS = (CASES - RARE) // len(KINDS)
 NAMES = [f"train{i:03d}" for i in range(CASES + HELD_OUT)]  # the first ones are rare
-STEPS = 50  # of an epoch
+EPOCHS, STEPS = 20, 50
 ARMS = {
     "dice_present": {"draw_by": "dice_present"},
     "dice_ce": {"draw_by": "dice_ce"},
@@ -96,121 +94,54 @@ def with_twins(made: Collection) -> Collection:
     return dataclasses.replace(made, cases=made.cases + tuple(twins))
 
 
-def train(job: dict) -> dict:
-    """Train once, leave the gallery, and return each case's hardness.
-
-    Args:
-        job: ``seed``, ``settings``, ``epochs``, ``steps``, ``gallery`` (a folder to make) and ``raw``;
-            nnU-Net's folders are in the environment.
-    """
-    import torch
-    from nnunetv2.run.run_training import get_trainer_from_args
-
-    from hws_nnunet.gallery import make_gallery
-
-    torch.set_num_threads(1)
-    torch.manual_seed(job["seed"])
-    np.random.seed(job["seed"])  # noqa: NPY002 - the host's own generator
-    trainer = get_trainer_from_args(
-        str(DATASET), CONFIGURATION, job["seed"], "HardnessWeightedTrainer", device=torch.device("cpu")
-    )
-    trainer.num_epochs, trainer.num_iterations_per_epoch = job["epochs"], job["steps"]
-    trainer.num_val_iterations_per_epoch = 2
-    type(trainer).hws_settings = job["settings"]
-    trainer.run_training()
-    make_gallery(
-        Path(trainer.output_folder), Path(job["raw"]), out=Path(job["gallery"]), top=max(LOOKED_AT), overwrite=True
-    )
-    table = trainer.sampler.table
-    return {
-        "names": list(table.names),
-        "visits": table.visits.tolist(),
-        "hardness": table.hardness.round(4).tolist(),
-    }
-
-
-def ranks(result: dict) -> dict[str, int]:
-    """Return the rank of each spoiled and each rare case, 1 is the hardest; unknown ones are last."""
-    hardness = np.nan_to_num(np.array(result["hardness"], dtype=float), nan=-np.inf)
-    order = [result["names"][i] for i in np.argsort(-hardness, kind="stable")]
-    found = {kind: order.index(twin(name, kind)) + 1 for kind, name in spoiled(result["seed"]).items()}
-    return found | {f"rare {i + 1}": order.index(name) + 1 for i, name in enumerate(NAMES[:RARE])}
-
-
-def summarise(results: list[dict]) -> dict:
-    """Return ranks, and how many spoiled cases are among the k hardest beside chance, of each arm."""
-    wrong = len(KINDS)
-    chance = {k: hypergeom(CASES, wrong, k) for k in LOOKED_AT}
-    summary = {"cases": CASES, "spoiled": wrong, "arms": {}}
-    for arm in dict.fromkeys(result["arm"] for result in results):
-        by_seed = [ranks(result) for result in results if result["arm"] == arm]
-        found = {k: [sum(found[kind] <= k for kind in KINDS) for found in by_seed] for k in LOOKED_AT}
-        summary["arms"][arm] = {
-            "ranks": by_seed,
-            "found": {str(k): values for k, values in found.items()},
-            "by_chance": {str(k): round(float(chance[k].mean()), 3) for k in LOOKED_AT},
-            "chance_of_as_many": {
-                str(k): [round(float(chance[k].sf(value - 1)), 4) for value in values] for k, values in found.items()
-            },
-        }
-    return summary
-
-
-def table(summary: dict) -> str:
-    """Return the summary as a table in Markdown, one row an arm and a number of cases looked at."""
-    lines = ["| hardness by | of the k hardest | spoiled ones found | by chance | mean rank of " + ", of ".join(KINDS)]
-    lines[0] += ", of the rare |"
-    lines.append("|---|---|---|---|---|")
-    for arm, values in summary["arms"].items():
-        groups = [[found[kind] for found in values["ranks"]] for kind in KINDS]
-        groups.append([rank for found in values["ranks"] for key, rank in found.items() if key.startswith("rare")])
-        means = ", ".join(f"{np.mean(group):.1f}" for group in groups)
-        for k in values["found"]:
-            found = np.mean(values["found"][k])
-            lines.append(
-                f"| {arm} | {k} | {found:.2f} of {summary['spoiled']} | {values['by_chance'][k]:.2f} | {means} |"
-            )
-    return "\n".join(lines)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one seed, a few steps: does it run?")
-    parser.add_argument("--seeds", type=int, default=3, choices=range(1, MAX_SEEDS + 1))
-    parser.add_argument("--epochs", type=int, default=20, help=f"of {STEPS} steps")
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results") / "wrong_labels")
-    parser.add_argument("--processes", type=int, default=2)
-    args = parser.parse_args()
-    out = args.out.resolve()
-    work = out / ("quick" if args.quick else "work")
-    seeds, epochs, steps, arms = (1, 2, 12, ["dice_ce"]) if args.quick else (args.seeds, args.epochs, STEPS, list(ARMS))
+def run(args: Namespace) -> dict:
+    """Train with each arm and seed; return the ranks of spoiled and rare cases, 1 is the hardest."""
+    work = (args.work / ("quick" if args.quick else "work")).resolve()
+    seeds, epochs, steps, arms = (1, 2, 12, ["dice_ce"]) if args.quick else (args.seeds, EPOCHS, STEPS, list(ARMS))
     prepare_once(work, DATASET, NAME, CONFIGURATION, coarser=1.0, splits=splits(), write=write_raw)
-    os.environ.update(environment(work))  # before any process imports nnU-Net, which reads it then
-    os.environ.pop("HWS_CONFIG", None)
-    names = {arm: arm.replace(", ", "-").replace(" ", "_") for arm in arms}
+    common = {"dataset": DATASET, "configuration": CONFIGURATION, "trainer": "HardnessWeightedTrainer", "base": None}
+    common |= {"epochs": epochs, "stop": epochs, "steps": steps, "keep": False, "evaluate": [], "work": str(work)}
     jobs = [
         {
-            "name": f"{names[arm]}-{seed}",
+            **common,
+            "name": f"{arm.replace(', ', '-').replace(' ', '_')}-{seed}",
             "arm": arm,
             "seed": seed,
-            "settings": ARMS[arm],
-            "epochs": epochs,
-            "steps": steps,
-            "raw": str(work / "raw"),
-            "gallery": str((work if args.quick else out) / f"gallery-{names[arm]}-{seed}"),
+            "fold": seed,
+            "settings": Settings(**ARMS[arm]).model_dump(),
         }
         for arm in arms
         for seed in range(seeds)
     ]
-    results = run_all(train, jobs, work / "runs", processes=args.processes)
-    summary = summarise(results)
-    file = out / ("quick.json" if args.quick else "wrong_labels.json")
-    write_json(file, {"dataset": dataset_name(DATASET, NAME), "steps": epochs * steps, **summary})
-    print(table(summary))
-    print(
-        f"{len(results)} training(s), {epochs * steps} steps each: {file}; galleries: {Path(jobs[0]['gallery']).parent}"
-    )
+    found: dict[str, list] = {arm: [] for arm in arms}
+    for result in run_all(run_job, jobs, work / "runs", processes=args.processes):
+        found[result["arm"]].append(ranks(result))
+    return {"wrong-labels": {"steps": epochs * steps, "arms": found}}
 
+
+def ranks(result: dict) -> dict[str, int]:
+    """Return the rank of each spoiled case, by what is wrong with it, and of each rare one."""
+    kinds = {twin(name, kind): kind for kind, name in spoiled(result["seed"]).items()}
+    kinds |= {name: f"rare {i + 1}" for i, name in enumerate(NAMES[:RARE])}
+    return {kinds[case]: rank for case, rank in ranks_of(result["hardness"], kinds).items()}
+
+
+def section(found: dict, _: Path) -> tuple[Lines, Lines]:
+    """Return no lines on bars, and the section."""
+    rows = []
+    for arm, seeds in found["arms"].items():
+        groups = [[of[kind] for of in seeds] for kind in KINDS]
+        groups.append([of[f"rare {i + 1}"] for of in seeds for i in range(RARE)])
+        means = ", ".join(f"{np.mean(group):.1f}" for group in groups)
+        for k in LOOKED_AT:
+            hits = np.mean([sum(of[kind] <= k for kind in KINDS) for of in seeds])
+            rows.append((arm, k, f"{hits:.2f} of {len(KINDS)}", f"{k * len(KINDS) / CASES:.2f}", means))
+    told = f"{CASES} cases, {found['steps']} steps from scratch; means over seeds."
+    header = ("hardness by", "of the k hardest", "spoiled ones found", "by chance")
+    return [], [told, "", *table((*header, f"mean rank of {', of '.join(KINDS)}, of the rare"), rows)]
+
+
+SECTIONS = (Section("wrong-labels", "Wrong labels of made-up brains", "wrong_labels.py", section, figure=False),)
 
 if __name__ == "__main__":
-    main()
+    finish(arguments(__doc__, "wrong_labels", seeds=3).parse_args(), SECTIONS, run)
