@@ -13,9 +13,13 @@ class More(str):
     number: int
 
     def __new__(cls, number: int) -> More:
+        """Return the line for so many."""
         line = super().__new__(cls, f"... and {number} more")
         line.number = number
         return line
+
+    def __getnewargs__(self) -> tuple[int]:  # type: ignore[override]  # for pickle
+        return (self.number,)
 
 
 class ProblemsError(ValueError):

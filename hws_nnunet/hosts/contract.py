@@ -82,6 +82,7 @@ TAKEN = ("print_to_log_file", "run_training", "save_checkpoint")
 def check_adapter(cls: type) -> None:
     """Raise a ``TypeError`` that names what a trainer of ours lacks of its adapter, or of its host."""
     lacks = [name for name in DEFINED if getattr(cls, name, None) in (None, vars(Adapter).get(name))]
-    lacks += [name for name in TAKEN if not callable(getattr(cls, name, None))]
+    hosts = [base for base in cls.__mro__ if not issubclass(base, Adapter)]
+    lacks += [name for name in TAKEN if not any(name in vars(base) for base in hosts)]
     if lacks:
         raise TypeError(f"class {cls.__name__} lacks {', '.join(lacks)}: hws_nnunet/hosts/contract.py tells what it is")

@@ -17,6 +17,8 @@ Key = TypeVar("Key", bound=Hashable)
 class DrawingLoader(HostClass):
     """The part of our loaders that knows no host."""
 
+    host_class: type
+    """The host's loader whose place ours takes."""
     draws: Draws
 
     def _case_names(self) -> Iterable[str]:

@@ -19,11 +19,11 @@ import numpy as np
 from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings, find_settings
 from hws_nnunet.core import DrawnCases, HardnessWeightedSampler
-from hws_nnunet.core.table import some_of
 from hws_nnunet.files import atomic_write
 from hws_nnunet.hosts.known import read_groups, read_weights
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.loop.ranks import Ranks
+from hws_nnunet.messages import some_of
 from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
 from hws_nnunet.record.structures import write_structures
 from hws_nnunet.record.tensorboard import TensorBoardWriter

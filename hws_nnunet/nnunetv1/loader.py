@@ -85,9 +85,13 @@ class _HardnessWeighted(DrawingLoader):
 class HardnessWeightedDataLoader3D(_HardnessWeighted, DataLoader3D):
     """v1's loader of 3D patches, drawing by hardness."""
 
+    host_class = DataLoader3D
+
 
 class HardnessWeightedDataLoader2D(_HardnessWeighted, DataLoader2D):
     """v1's loader of 2D patches, drawing by hardness."""
+
+    host_class = DataLoader2D
 
 
 def _load_properties(file: str) -> dict:

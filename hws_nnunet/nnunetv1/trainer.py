@@ -12,7 +12,6 @@ from hws_nnunet.facts.versions import V1
 
 V1.check_version()  # before anything that older versions lack is imported
 
-from nnunet.training.dataloading.dataset_loading import DataLoader2D, DataLoader3D  # noqa: E402
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2  # noqa: E402
 from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  # noqa: E402
     nnUNetTrainerV2CascadeFullRes,
@@ -31,7 +30,7 @@ from hws_nnunet.nnunetv1.loader import (  # noqa: E402
 )
 from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
 
-LOADERS = {DataLoader3D: HardnessWeightedDataLoader3D, DataLoader2D: HardnessWeightedDataLoader2D}
+LOADERS = {loader.host_class: loader for loader in (HardnessWeightedDataLoader3D, HardnessWeightedDataLoader2D)}
 
 
 class HardnessWeightingMixin(WeightingMixin, HostClass):

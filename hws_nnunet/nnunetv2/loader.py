@@ -18,6 +18,8 @@ class HardnessWeightedDataLoader(DrawingLoader, nnUNetDataLoader):
     host's.
     """
 
+    host_class = nnUNetDataLoader
+
     def _case_names(self) -> Iterable[str]:
         return dict.fromkeys(self.indices)
 

@@ -8,7 +8,6 @@ from hws_nnunet.facts.versions import V2
 
 V2.check_version()  # before anything that older versions lack is imported
 
-from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader  # noqa: E402
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
 from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (  # noqa: E402
     nnUNetTrainer_5epochs,
@@ -68,14 +67,15 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
 
     def get_dataloaders(self) -> tuple:
         """Return the host's augmenters, the training one over a loader that draws by hardness."""
-        names = replaced_in(type(self), "get_dataloaders", {nnUNetDataLoader.__name__: self._make_loader})
+        host_class = HardnessWeightedDataLoader.host_class.__name__
+        names = replaced_in(type(self), "get_dataloaders", {host_class: self._make_loader})
         with forks_end_with_this_process(), names:  # the host starts its workers here
             training, validation = super().get_dataloaders()
-        self._check_loader(training, validation, nnUNetDataLoader.__name__)
+        self._check_loader(training, validation, host_class)
         return training, validation
 
     def _make_loader(self, original: type, data: object, *args: object, **kwargs: object) -> object:
-        if data is not self._training_data or original is not nnUNetDataLoader:
+        if data is not self._training_data or original is not HardnessWeightedDataLoader.host_class:
             return original(data, *args, **kwargs)
         return self._attach(HardnessWeightedDataLoader(data, *args, **kwargs))
 
