@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from hws_nnunet.hosts.replaced import Through, replaced
 from hws_nnunet.loop.alone import Resolutions, loss_alone, sample_of
+from hws_nnunet.loop.counted import uncounted
 
 
 @torch.no_grad()
@@ -100,7 +100,8 @@ def _over_voxels(values: Tensor) -> Tensor:
 def losses_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Tensor:
     """Return a host's loss of each sample alone, ``(B,)`` float32; takes about as long again as the host's own call.
 
-    nnU-Net's batch Dice gathers over ranks within the loss: not here, where one sample is meant.
+    nnU-Net's batch Dice gathers over ranks within the loss: not here, where one sample is meant. A sample whose labels
+    are all to be ignored is NaN, where nnU-Net's loss is the best there is.
 
     Raises:
         TypeError: the loss does not give one number for one sample.
@@ -108,10 +109,15 @@ def losses_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Te
     """
     samples = range(len(output if isinstance(output, Tensor) else output[0]))
     gathering = [m for m in (loss.modules() if isinstance(loss, nn.Module) else ()) if vars(m).get("ddp") is True]
-    with ExitStack() as stack:
+    try:
         for module in gathering:
-            stack.enter_context(replaced(module, {"ddp": False}))
-        return torch.stack([loss_alone(loss, sample_of(output, i), sample_of(target, i)) for i in samples]).float()
+            vars(module)["ddp"] = False
+        losses = torch.stack([loss_alone(loss, sample_of(output, i), sample_of(target, i)) for i in samples]).float()
+        losses[uncounted(loss, output, target, losses)] = torch.nan
+        return losses
+    finally:
+        for module in gathering:
+            vars(module)["ddp"] = True
 
 
 @contextmanager
@@ -134,13 +140,16 @@ def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits
         return
     modules = [module for module in modules if vars(module).get("apply_nonlin") is nonlinearity]
 
-    def watched(original: Callable, values: Tensor) -> Tensor:
-        probabilities = original(values)
+    def watched(values: Tensor) -> Tensor:
+        probabilities = nonlinearity(values)
         if values is logits and probabilities.dtype == torch.float32:
             found[:] = [probabilities.detach()]
         return probabilities
 
-    with ExitStack() as stack:
-        for module in modules:
-            stack.enter_context(replaced(module, {"apply_nonlin": Through(watched)}))
+    for module in modules:
+        vars(module)["apply_nonlin"] = watched
+    try:
         yield found
+    finally:
+        for module in modules:
+            vars(module)["apply_nonlin"] = nonlinearity

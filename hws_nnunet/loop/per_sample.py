@@ -2,57 +2,94 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hws_nnunet.loop.alone import Resolutions, loss_alone, sample_of
+from hws_nnunet.loop.alone import Batch, loss_alone, name_of, sample_of, samples_in
+from hws_nnunet.loop.counted import SampleLosses, nothing, uncounted
 
-_ELEMENTWISE = (
-    nn.CrossEntropyLoss,
-    nn.NLLLoss,
-    nn.BCELoss,
-    nn.BCEWithLogitsLoss,
-    nn.MSELoss,
-    nn.L1Loss,
-    nn.SmoothL1Loss,
-    nn.HuberLoss,
-)
-"""Whose mean is that of all elements, as long as they have no weights and ignore nothing."""
+_OF_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
+_OF_VALUES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 
 
-def per_sample(criterion: Callable, output: Resolutions, target: Resolutions) -> Tensor:
+def per_sample(criterion: Callable, output: Batch, target: Batch) -> Tensor:
     """Return the loss of each sample, ``(B,)``, with gradient: the criterion's of a batch of that sample alone.
 
-    PyTorch's elementwise criteria are called once, any other (MONAI's ``DiceCELoss``, one of your own) once for each
-    sample.
+    PyTorch's elementwise criteria are called once where that gives the same, any other (MONAI's ``DiceCELoss``, one of
+    your own) once for each sample.
+
+    A sample of which the criterion says nothing (no voxel is annotated, say: it gives NaN, or the same number whatever
+    the network does) is NaN without gradient; ``mean()`` and ``sum()`` leave it out, and ``update`` changes nothing.
+    Dice, Jaccard and Tversky of segmentation-models-pytorch are 0 for an image without the structure, however much of
+    it the network finds there: no such image can be hard by them, and a warning tells where one is met.
 
     Args:
         criterion: called with output and target of a batch; gives a number.
-        output: ``(B, ...)``, or a list of such, as with deep supervision.
+        output: ``(B, ...)``, or a list, tuple or mapping of such, as with deep supervision.
         target: the same.
 
     Raises:
-        ValueError: output and target have another number of samples.
-        TypeError: the criterion does not give one number for one sample, with ``reduction="none"`` for instance.
+        ValueError: output and target have other numbers of samples, or none.
+        TypeError: they are something else; the criterion does not give one number for one sample, with
+            ``reduction="none"`` for instance.
         RuntimeError: it fails with one sample.
     """
-    samples, others = (len(value if isinstance(value, Tensor) else value[0]) for value in (output, target))
+    samples, others = samples_in("output", output), samples_in("target", target)
     if samples != others:
         raise ValueError(f"output has {samples} samples, target {others}")
-    if type(criterion) in _ELEMENTWISE and isinstance(target, Tensor) and _is_plain_mean(criterion, target):
-        vars(criterion)["reduction"] = "none"
-        try:
-            losses = criterion(output, target)
-            return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
-        finally:
-            vars(criterion)["reduction"] = "mean"
-    return torch.stack([loss_alone(criterion, sample_of(output, i), sample_of(target, i)) for i in range(samples)])
+    losses = _at_once(criterion, output, target)
+    alone = {}
+    if losses is None:
+        alone = {i: _alone(criterion, output, target, i) for i in range(samples)}
+        losses = torch.stack(list(alone.values()))
+    losses = losses.as_subclass(Tensor)
+    empty = uncounted(criterion, output, target, losses)
+    if not empty:
+        return losses
+    if constants := sorted({f"{value:g}" for value in losses[empty].tolist() if value == value}):
+        warnings.warn(
+            f"the loss {name_of(criterion)} is {', '.join(constants)} for a sample whatever the network gives, as "
+            "segmentation-models-pytorch's Dice, Jaccard and Tversky are for an image without the structure: such "
+            "samples are left out, and are never found hard",
+            stacklevel=2,
+        )
+    kept = [
+        nothing(output, i) if i in empty else alone[i] if i in alone else _alone(criterion, output, target, i)
+        for i in range(samples)
+    ]
+    return torch.stack([value.as_subclass(Tensor) for value in kept]).as_subclass(SampleLosses)
 
 
-def _is_plain_mean(criterion: Callable, target: Tensor) -> bool:
-    if vars(criterion)["reduction"] != "mean" or getattr(criterion, "weight", None) is not None:
+def _alone(criterion: Callable, output: Batch, target: Batch, index: int) -> Tensor:
+    return loss_alone(criterion, sample_of(output, index), sample_of(target, index))
+
+
+def _at_once(criterion: Any, output: Batch, target: Batch) -> Tensor | None:
+    """Return the losses of all samples by one call, None where they might be other ones than those of each alone."""
+    if not (isinstance(output, Tensor) and isinstance(target, Tensor) and _is_plain_mean(criterion, output, target)):
+        return None
+    vars(criterion)["reduction"] = "none"
+    try:
+        losses = criterion(output, target)
+    finally:
+        vars(criterion)["reduction"] = "mean"
+    return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
+
+
+def _is_plain_mean(criterion: Any, output: Tensor, target: Tensor) -> bool:
+    """Whether a criterion's mean is that of all elements, each made from one of output and target alone."""
+    kind = type(criterion)
+    if kind not in _OF_CLASSES + _OF_VALUES or vars(criterion)["reduction"] != "mean" or output.ndim < 1:
         return False
-    ignored = getattr(criterion, "ignore_index", None)
-    return ignored is None or target.is_floating_point() or not bool((target == ignored).any())
+    scale = getattr(criterion, "pos_weight", None)
+    if getattr(criterion, "weight", None) is not None or (scale is not None and scale.ndim >= output.ndim):
+        return False
+    if kind in _OF_VALUES or (kind is nn.CrossEntropyLoss and target.is_floating_point()):
+        return output.shape == target.shape and (kind in _OF_VALUES or output.ndim > 1)
+    ignored = criterion.ignore_index
+    of_classes = output.ndim > 1 and target.shape == (len(output), *output.shape[2:])
+    return of_classes and not bool((target == ignored).any())
