@@ -39,16 +39,16 @@ def train(dataset: TensorDataset, steps: int, sampler: HardnessWeightedBatchSamp
     optimiser, criterion = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9), nn.CrossEntropyLoss()
     loader = DataLoader(dataset, batch_size=BATCH, shuffle=True)
     if sampler is not None:
-        loader = DataLoader(dataset, batch_sampler=sampler)
+        loader = DataLoader(sampler.indexed(dataset), batch_sampler=sampler)
     done = 0
     while done < steps:
-        for images, numbers in loader:
+        for images, numbers, *index in loader:
             losses = per_sample(criterion, network(images), numbers)
             optimiser.zero_grad()
             losses.mean().backward()
             optimiser.step()
             if sampler is not None:
-                sampler.update(losses)
+                sampler.update(losses, *index)
             done += 1
     return network
 

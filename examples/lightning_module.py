@@ -4,11 +4,10 @@
 
 Needs Lightning and scikit-learn (``pip install lightning scikit-learn``). Data, network and what is printed are those
 of ``examples/digits.py``, on CPUs. ``HardnessWeighting`` can be taken over as it is; a module needs two things for it:
-its loader's ``batch_sampler`` is the callback's, and ``training_step`` returns the samples' losses beside the mean.
-
-Lightning asks for batches ahead only as far as the loader's workers do, and calls the callback once for each, in order:
-so answers need no indices. Under several devices, ``Trainer(use_distributed_sampler=False)``: Lightning would put a
-sampler of its own into the loader, and ends in an error because it cannot.
+its loader takes the callback's sampler, as ``batch_sampler`` and for the samples' indices, and ``training_step``
+returns the samples' losses and indices beside the mean. Under several devices,
+``Trainer(use_distributed_sampler=False)``: Lightning would put a sampler of its own into the loader, and ends in an
+error because it cannot.
 """
 
 from __future__ import annotations
@@ -52,10 +51,8 @@ class HardnessWeighting(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: dict, batch: object, batch_idx: int
     ) -> None:
         """Answer the batch; one that ``training_step`` left out, by returning None, has no outputs."""
-        if outputs:
-            self.sampler.update(outputs["losses"])
-        else:
-            self.sampler.skip()
+        outputs = outputs or {"losses": [], "index": []}
+        self.sampler.update(outputs["losses"], outputs["index"])
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log how many samples the draws amount to."""
@@ -63,11 +60,11 @@ class HardnessWeighting(L.Callback):
 
     def state_dict(self) -> dict[str, object]:
         """Return what Lightning saves."""
-        return self.sampler.state_dict()
+        return self.sampler.learnt.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
         """Restore it."""
-        self.sampler.load_state_dict(state_dict)
+        self.sampler.learnt.load_state_dict(state_dict)
 
 
 class Digits(L.LightningModule):
@@ -83,13 +80,14 @@ class Digits(L.LightningModule):
         """Return the loader, which takes the callback's batch sampler."""
         if self.hardness is None:
             return DataLoader(self.dataset, self.batch_size, shuffle=True)
-        return DataLoader(self.dataset, batch_sampler=self.hardness.sampler)
+        sampler = self.hardness.sampler
+        return DataLoader(sampler.indexed(self.dataset), batch_sampler=sampler)
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Return ``loss``, which Lightning wants, and ``losses``, ``(B,)``, which the callback looks for."""
-        images, numbers = batch
+        """Return ``loss``, which Lightning wants; ``losses`` and ``index``, ``(B,)``, are for the callback."""
+        images, numbers, *index = batch
         losses = per_sample(self.criterion, self.network(images), numbers)
-        return {"loss": losses.mean(), "losses": losses.detach()}
+        return {"loss": losses.mean(), "losses": losses.detach(), "index": index[0] if index else None}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimiser."""

@@ -54,7 +54,7 @@ def train(brains: Brains, steps: int, sampler: HardnessWeightedBatchSampler | No
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     criterion = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True)
     loader = DataLoader(brains, batch_size=2, shuffle=True) if sampler is None else None
-    loader = loader or DataLoader(brains, batch_sampler=sampler)
+    loader = loader or DataLoader(sampler.indexed(brains), batch_sampler=sampler)
     done = 0
     while done < steps:
         for batch in loader:
@@ -63,7 +63,7 @@ def train(brains: Brains, steps: int, sampler: HardnessWeightedBatchSampler | No
             losses.mean().backward()
             optimiser.step()
             if sampler is not None:
-                sampler.update(losses)
+                sampler.update(losses, batch["index"])
             done += 1
     return network
 

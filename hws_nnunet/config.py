@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hws_nnunet.messages import ProblemsError
-
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -24,10 +22,13 @@ _SHORT = reprlib.Repr()  # a few lines of YAML can stand for gigabytes
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 200, 200
 
 
-class SettingsError(ProblemsError):
-    """Settings that cannot be used; the message lists every fault, and where they came from."""
+class SettingsError(ValueError):
+    """Settings that cannot be used; the message lists every fault, one a line, and where they came from."""
 
-    heading = "settings from {source}: {count} fault(s)"
+    def __init__(self, source: str, faults: list[str]):
+        self.source, self.faults = source, list(faults)
+        lines = "\n".join(f"  - {fault}" for fault in self.faults)
+        super().__init__(f"settings from {source}: {len(self.faults)} fault(s)\n{lines}")
 
 
 class SettingsWarning(UserWarning):

@@ -77,12 +77,13 @@ def fit(lightning_example, tmp_path):
             self.weight = torch.nn.Parameter(torch.ones(()))
 
         def train_dataloader(self):
-            return DataLoader(torch.arange(40), batch_sampler=self.hardness.sampler, num_workers=self.workers)
+            sampler = self.hardness.sampler
+            return DataLoader(sampler.indexed(torch.arange(40)), batch_sampler=sampler, num_workers=self.workers)
 
         def training_step(self, batch, index):
             if index == self.skipped:
                 return None
-            return {"loss": self.weight.square(), "losses": batch.double() / 40}
+            return {"loss": self.weight.square(), "losses": batch[1].double() / 40, "index": batch[1]}
 
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), 0.1)
@@ -110,7 +111,7 @@ def test_lightning_draws_as_the_plain_loop_does(lightning_example):
     hardness = lightning_example.HardnessWeighting(len(dataset), digits.BATCH, seed=0, ess=0.5)
     other = lightning_example.train(dataset, 150, hardness)
     assert plain.sampler.table.weighted
-    assert_equal_states(plain.state_dict(), hardness.state_dict())
+    assert_equal_states(plain.learnt.state_dict(), hardness.state_dict())
     for name, weight in network.state_dict().items():
         assert torch.equal(weight, other.state_dict()[name]), name
 
@@ -130,10 +131,10 @@ def test_a_training_resumed_from_lightnings_checkpoint_equals_one_that_went_on(f
     whole, _ = fit(max_epochs=6)
     first, checkpoint = fit(max_epochs=3)
     saved = torch.load(checkpoint, weights_only=True)["callbacks"]["HardnessWeighting"]
-    assert_equal_states(saved, first.state_dict())
+    assert_equal_states(saved, first.learnt.state_dict())
     resumed, _ = fit(max_epochs=6, seed=1, checkpoint=checkpoint)
     assert resumed.sampler.table.visits.sum() == 6 * 5 * 8
-    assert_equal_states(resumed.state_dict(), whole.state_dict())
+    assert_equal_states(resumed.learnt.state_dict(), whole.learnt.state_dict())
 
 
 @pytest.mark.slow

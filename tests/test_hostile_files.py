@@ -283,7 +283,7 @@ def test_a_damaged_state_changes_nothing(tmp_path, damage):
     trainer.load_checkpoint(file)
     with pytest.raises(ValueError, match=r"checkpoint\.pth: "):
         trainer._weigh(["a", "b", "c"])
-    batches = HardnessWeightedBatchSampler(3, 2, seed=0)
+    batches = HardnessWeightedBatchSampler(3, 2, seed=0).learnt
     before = str(batches.state_dict())
     for state in (
         {**batches.state_dict(), "sampler": broken},

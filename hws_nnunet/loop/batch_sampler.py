@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler
 
 from hws_nnunet.config import Settings, parse_settings
-from hws_nnunet.core import DrawnCases, HardnessWeightedSampler
+from hws_nnunet.core import HardnessWeightedSampler
+from hws_nnunet.loop.answers import checked_answers
+from hws_nnunet.loop.indexed import Indexed
+from hws_nnunet.loop.learnt import Learnt
 from hws_nnunet.loop.ranks import Ranks
 
 _WITHOUT_MEANING = {
@@ -26,27 +29,26 @@ _WITHOUT_MEANING = {
     "group_column": "give groups",
     "tensorboard": "your loop logs",
 }
+_BLIND = 100  # losses in a row of which none is finite, after which that is told, once
 
 
-class HardnessWeightedBatchSampler(Sampler[list[int]]):
-    """Draws batches of a map-style data set by hardness; for ``DataLoader(dataset, batch_sampler=...)``.
+class HardnessWeightedBatchSampler(BatchSampler):  # by its type alone, which ignite asks for
+    """Draws batches of a map-style data set by hardness; for ``DataLoader(..., batch_sampler=...)``.
 
     ::
 
         sampler = HardnessWeightedBatchSampler(len(dataset), batch_size=16, ess=0.3)
-        loader = DataLoader(dataset, batch_sampler=sampler, num_workers=4)
-        for batch in loader:
-            losses = per_sample(criterion, output, target)
+        loader = DataLoader(sampler.indexed(dataset), batch_sampler=sampler, num_workers=4)
+        for image, label, index in loader:
+            losses = per_sample(criterion, network(image), label)
             losses.mean().backward()
-            sampler.update(losses)
+            sampler.update(losses, index)
 
-    A loader asks for batches ahead of the training: those that it has asked for and that are not answered yet are
-    *out*. An answer without indices is for the oldest of them, so every batch has to be answered, in order; one that is
-    not is to be skipped (:meth:`skip`), or give indices. A new pass over the loader forgets what is out, so that a
-    ``break`` shifts nothing; the pass before it has ended then.
+    A loss belongs to the sample whose index came with it: batches may be reordered, split, left out, repeated, or asked
+    for ahead, by workers and by whatever wraps the loader.
 
     Where PyTorch's process group is initialised, every rank makes one, of the same size and settings, draws for itself,
-    and takes in the answers of all; all ranks have to answer equally often.
+    and takes in the answers of all; all ranks have to call :meth:`update` equally often.
 
     Args:
         size: of the data set.
@@ -61,12 +63,15 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
     Attributes:
         sampler: the :class:`~hws_nnunet.core.HardnessWeightedSampler`, which tells hardness (``sampler.table``),
             probabilities and stalled samples.
+        learnt: has ``state_dict()`` and ``load_state_dict()``, for checkpoints.
 
     Raises:
         ValueError: for sizes that are no whole numbers from 1 on, weights or groups of another number of samples,
             weights that are not positive, settings given twice or without a meaning here.
         SettingsError: for settings that cannot be used.
     """
+
+    sampler: HardnessWeightedSampler  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -80,16 +85,10 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         settings: Settings | None = None,
         **options: object,
     ):
-        steps_per_epoch = -(-size // (batch_size or 1)) if steps_per_epoch is None else steps_per_epoch
-        for name, value in (("size", size), ("batch_size", batch_size), ("steps_per_epoch", steps_per_epoch)):
-            if not isinstance(value, Integral) or value < 1:
-                raise ValueError(f"{name} has to be a whole number, at least 1, given: {value!r}")
-        if settings is not None and options:
-            raise ValueError(f"settings are given as a whole, and {', '.join(options)} by name: give one of both")
-        settings = parse_settings(options, "HardnessWeightedBatchSampler") if settings is None else settings
-        if wrong := sorted(_WITHOUT_MEANING.keys() & settings.model_fields_set):
-            told = "; ".join(f"{name} has no meaning outside of nnU-Net: {_WITHOUT_MEANING[name]}" for name in wrong)
-            raise ValueError(told)
+        _check_whole(size=size, batch_size=batch_size)
+        steps_per_epoch = -(-size // batch_size) if steps_per_epoch is None else steps_per_epoch
+        _check_whole(steps_per_epoch=steps_per_epoch)
+        settings = _settings(settings, options)
         self.batch_size, self.steps_per_epoch = int(batch_size), int(steps_per_epoch)
         seed = int(torch.randint(2**62, ())) if seed is None else seed
         self._ranks = Ranks(batch_size, 1) if dist.is_available() and dist.is_initialized() else None
@@ -97,19 +96,19 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
         self._rng = np.random.default_rng([seed, rank])
         names = [str(i) for i in range(size)]
         self.sampler = HardnessWeightedSampler(names, settings, prior=weights, groups=groups, rng=self._rng)
-        self._share_sweep()
-        self._out: deque[DrawnCases] = deque()
-        self._passes, self._complete = 0, False
+        self.learnt = Learnt(self.sampler, self._rng, self._ranks)
+        self._drawn_at = np.full(size, -1, dtype=np.int64)  # the table's version, by sample; -1: never
+        self._blind = 0.0
 
-    def _share_sweep(self) -> None:
-        if self._ranks is not None:
-            self._ranks.share_sweep(self.sampler.table)
+    def indexed(self, dataset: Any, *, key: str = "index") -> Indexed:
+        """Return the data set, each sample with its index, under this key in mappings; see :class:`Indexed`."""
+        return Indexed(dataset, len(self.sampler), key)
 
     def __len__(self) -> int:
         return self.steps_per_epoch
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield batches of indices, each of ``batch_size``; what is out of an earlier pass is forgotten.
+        """Yield batches of indices, each of ``batch_size``.
 
         Raises:
             RuntimeError: there are several ranks, and this was made before their process group.
@@ -119,76 +118,49 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
                 "this batch sampler was made before PyTorch's process group, so that ranks would know nothing of each "
                 "other: make it after init_process_group"
             )
-        if self._complete and self._out:
-            warnings.warn(
-                f"{len(self._out)} of the last pass's {self.steps_per_epoch} batches were not answered: if these were "
-                "not its last ones, answers went to other samples; skip such batches, or give update the indices",
-                stacklevel=2,
-            )
-        self._out.clear()  # at once, not when the first batch is asked for
-        self._passes, self._complete = self._passes + 1, False
-        return self._batches(self._passes)
+        return (self._draw() for _ in range(self.steps_per_epoch))
 
-    def _batches(self, number: int) -> Iterator[list[int]]:
-        for _ in range(self.steps_per_epoch):
-            if number != self._passes:
-                raise RuntimeError("another pass has begun since: one batch sampler serves one loop at a time")
-            drawn = self._draw()
-            self._out.append(drawn)
-            yield drawn.ids.tolist()
-        self._complete = True
-
-    def _draw(self) -> DrawnCases:
+    def _draw(self) -> list[int]:
         if self.sampler.weighs_cases:
-            return self.sampler.draw_cases(self.batch_size, self._rng)
-        size, replace = len(self.sampler), self.batch_size > len(self.sampler)
-        ids = self._rng.choice(size, self.batch_size, replace=replace)
-        return DrawnCases(ids, self.sampler.table.version)
+            ids, version = self.sampler.draw_cases(self.batch_size, self._rng)
+        else:
+            size, version = len(self.sampler), self.sampler.table.version
+            ids = self._rng.choice(size, self.batch_size, replace=self.batch_size > size)
+        self._drawn_at[ids] = version
+        return ids.tolist()
 
-    def update(self, losses: Tensor | np.ndarray | Sequence[float], indices: Sequence[int] | None = None) -> None:
-        """Take in a batch's losses.
+    def update(
+        self,
+        losses: Tensor | np.ndarray | Sequence[float],
+        indices: Tensor | np.ndarray | Sequence[int] | None = None,
+    ) -> None:
+        """Take in samples' losses: a batch's, or a part of one; both empty where a rank has nothing to answer.
 
         Args:
-            losses: ``(B,)``, in the batch's order. What is not finite counts as a visit and changes nothing else.
-            indices: the batch's, ``(B,)``; default those of the oldest batch that is out.
+            losses: ``(B,)``. What is not finite counts as a visit and changes nothing else.
+            indices: ``(B,)``, as they came with the batch; they have to be given.
 
         Raises:
-            RuntimeError: no batch is out, or none with these indices.
-            ValueError: not one loss for each sample; the batch stays out.
+            TypeError: no indices, or some that are no whole numbers.
+            ValueError: not one index for each loss, or one that the data set has not.
+            RuntimeError: a sample that was never drawn; ranks that did not all answer.
         """
-        place = self._place(indices)
-        drawn = self._out[place]
-        losses = losses.detach().cpu().double().numpy() if isinstance(losses, Tensor) else np.asarray(losses, float)
-        if losses.shape != (len(drawn.ids),):
-            raise ValueError(f"losses of shape {losses.shape} given, expected one for each of {len(drawn.ids)} samples")
-        cases, version = drawn.ids, drawn.version
+        ids, values = checked_answers(losses, indices, len(self.sampler))
+        version = int(self._drawn_at[ids].min()) if len(ids) else -1
         if self._ranks is not None:
-            cases, values, version = self._ranks.gather(cases, losses[:, None], version)
-            losses = values[:, 0]
-        self.sampler.update(cases, losses, version=version)
-        del self._out[place]
+            ids, gathered, version = self._ranks.gather(ids, values[:, None], version)
+            values = gathered[:, 0]
+        elif len(ids) and version < 0:
+            raise RuntimeError(f"sample {ids[self._drawn_at[ids] < 0][0]} was never drawn: these are not its indices")
+        self.sampler.update(ids, values, version=version if version >= 0 else None)
+        self._blind = 0.0 if np.isfinite(values).any() else self._blind + len(values)
+        if self._blind >= _BLIND:
+            self._blind = -math.inf
+            told = f"none of the last {_BLIND} losses was finite: nothing is learnt of any sample"
+            warnings.warn(told, stacklevel=2)
 
-    def skip(self) -> None:
-        """Say that the oldest batch that is out will not be answered.
-
-        Raises:
-            RuntimeError: no batch is out.
-        """
-        del self._out[self._place(None)]
-
-    def _place(self, indices: Sequence[int] | None) -> int:
-        if not self._out:
-            raise RuntimeError("no batch is out: update answers each batch that the loader gave once")
-        if indices is None:
-            return 0
-        wanted = [int(index) for index in indices]
-        for place, drawn in enumerate(self._out):
-            if drawn.ids.tolist() == wanted:
-                return place
-        raise RuntimeError(f"no batch with the indices {wanted[:8]} is out; {len(self._out)} others are")
-
-    def importance_weights(self, losses: Tensor) -> Tensor:
-        """Return weights for the samples' losses of the oldest batch that is out, ``(B,)`` in ``[0.1, 10]``.
+    def importance_weights(self, losses: Tensor, indices: Tensor | Sequence[int]) -> Tensor:
+        """Return weights for the samples' losses, ``(B,)`` in ``[0.1, 10]``; before they are taken in.
 
         ``exp(beta (1 - smoothing) (new - tracked))``: a draw used the tracked loss; had it used the new one, smoothed
         as it will be, the sample's probability would be larger by this factor (Fidon et al., arXiv 2001.02658,
@@ -196,38 +168,33 @@ class HardnessWeightedBatchSampler(Sampler[list[int]]):
 
         Args:
             losses: ``(B,)``, new.
+            indices: ``(B,)``.
         """
-        drawn, table = self._out[self._place(None)], self.sampler.table
-        losses = losses.detach()
+        ids, _ = checked_answers(losses, indices, len(self.sampler))
+        losses, table = losses.detach(), self.sampler.table
         if not table.weighted:
             return torch.ones_like(losses)
-        gap = losses - torch.from_numpy(table.hardness[drawn.ids]).to(losses)
+        gap = losses - torch.from_numpy(table.hardness[ids]).to(losses)
         return torch.exp(table.beta * (1 - self.sampler.settings.smoothing) * gap.nan_to_num(0.0)).clamp(0.1, 10.0)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed training needs; what is out is not among it."""
-        return {"sampler": self.sampler.state_dict(), "random": self._rng.bit_generator.state}
+    def __getattr__(self, name: str) -> NoReturn:
+        of_state = name in ("state_dict", "load_state_dict")
+        told = ": loaders would put an older state over a newer one; use sampler.learnt's" if of_state else ""
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{told}")
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`; what is out is forgotten.
 
-        Under several ranks each goes on with random numbers of its own.
+def _check_whole(**sizes: object) -> None:
+    for name, value in sizes.items():
+        if not isinstance(value, Integral) or int(value) < 1:
+            raise ValueError(f"{name} has to be a whole number, at least 1, given: {value!r}")
 
-        Raises:
-            ValueError: for a data set of another size, a state of another version, or a damaged one; nothing is
-                changed then.
-        """
-        try:
-            saved, random = len(state["sampler"]["names"]), state["random"]
-            type(self._rng.bit_generator)().state = random
-        except (KeyError, OverflowError, TypeError, ValueError) as error:
-            told = f"{type(error).__name__}: {error}"
-            raise ValueError(f"this is no state of a batch sampler, or a damaged one: {told}") from error
-        if saved != len(self.sampler):
-            raise ValueError(f"the saved state is of {saved} samples, the data set has {len(self.sampler)}")
-        self.sampler.load_state_dict(state["sampler"])
-        if self._ranks is None:
-            self._rng.bit_generator.state = random
-        self._share_sweep()
-        self._out.clear()
-        self._passes += 1
+
+def _settings(settings: Settings | None, options: dict[str, object]) -> Settings:
+    """Return the settings that are given, as a whole or by name, or raise a ``ValueError``."""
+    if settings is not None and options:
+        raise ValueError(f"settings are given as a whole, and {', '.join(options)} by name: give one of both")
+    settings = parse_settings(options, "HardnessWeightedBatchSampler") if settings is None else settings
+    if wrong := sorted(_WITHOUT_MEANING.keys() & settings.model_fields_set):
+        told = "; ".join(f"{name} has no meaning outside of nnU-Net: {_WITHOUT_MEANING[name]}" for name in wrong)
+        raise ValueError(told)
+    return settings

@@ -39,7 +39,13 @@ class Ranks:
 
     def _gather(self, value: Tensor) -> list[Tensor]:
         found = [torch.empty_like(value) for _ in range(dist.get_world_size())]
-        dist.all_gather(found, value, group=self._group)
+        try:
+            dist.all_gather(found, value, group=self._group)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"rank {self.rank} waited in vain for the others: one has ended, or has answered fewer batches (a rank "
+                "that leaves one out has to say so, with update([], []))"
+            ) from error
         return found
 
     @property
@@ -50,23 +56,30 @@ class Ranks:
     def gather(self, cases: np.ndarray, values: np.ndarray, version: int) -> tuple[np.ndarray, np.ndarray, int]:
         """Return the answers of all ranks to their batches of one step, rank by rank, and rank 0's version.
 
+        In one round, or in several where a batch is larger than the largest that was announced.
+
         Args:
-            cases: ``(B,)`` ids of this rank's batch.
+            cases: ``(B,)`` ids of this rank's batch; B may be 0.
             values: ``(B, values)``.
             version: of the table when the batch was drawn.
 
         Raises:
-            ValueError: the batch is larger than this rank said it would be.
+            RuntimeError: not all ranks answered.
         """
-        size, block = len(cases), self._block
-        if size >= len(block):
-            raise ValueError(f"rank {self.rank} has a batch of {size}, expected {self._sizes[self.rank]} at most")
-        block[0, 0], block[0, 1] = size, version
-        block[1 : 1 + size, 0] = torch.as_tensor(cases)
-        block[1 : 1 + size, 1:] = torch.as_tensor(values)
-        found = self._gather(block)
-        rows = torch.cat([other[1 : 1 + int(other[0, 0])] for other in found])
-        return rows[:, 0].long().numpy(), rows[:, 1:].numpy(), int(found[0][0, 1])
+        block, room, most, begin = self._block, len(self._block) - 1, 1, 0
+        rows: list[list[Tensor]] = [[] for _ in range(dist.get_world_size())]
+        while begin < most:
+            part = slice(begin, begin + room)
+            size = len(cases[part])
+            block[0, 0], block[0, 1] = len(cases), version
+            block[1 : 1 + size, 0] = torch.as_tensor(cases[part])
+            block[1 : 1 + size, 1:] = torch.as_tensor(values[part])
+            blocks = self._gather(block)
+            for own, other in zip(rows, blocks, strict=True):
+                own.append(other[1 : 1 + max(int(other[0, 0]) - begin, 0)])
+            most, begin = max(int(other[0, 0]) for other in blocks), begin + room
+        together = torch.cat([part for own in rows for part in own])
+        return together[:, 0].long().numpy(), together[:, 1:].numpy(), int(blocks[0][0, 1])
 
     def share_sweep(self, table: HardnessTable) -> None:
         """Have the ranks share out the first sweep: all take rank 0's order, and each begins at a place of its own."""

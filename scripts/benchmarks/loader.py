@@ -61,14 +61,15 @@ def run(args: Namespace) -> dict:
     samplers, dataset, rows = batch_samplers(), Crops(), []
     for workers in (0, 2):
         options = {"num_workers": workers, "persistent_workers": workers > 0}
-        loaders = {name: DataLoader(dataset, batch_sampler=one, **options) for name, one in samplers.items()}
+        data = {name: samplers["ours"].indexed(dataset) if name == "ours" else dataset for name in samplers}
+        loaders = {name: DataLoader(data[name], batch_sampler=one, **options) for name, one in samplers.items()}
         rates: dict[str, list[float]] = {name: [] for name in samplers}
         for turn in range(1 if args.quick else ROUNDS + 1):
             for name, loader in loaders.items():
                 begin = time.perf_counter()
-                for _, index in loader:
+                for *_, index in loader:
                     if name == "ours":
-                        samplers[name].update(0.5 + 0.1 * torch.randn(len(index)))
+                        samplers[name].update(0.5 + 0.1 * torch.randn(len(index)), index)
                 if turn or args.quick:  # the first one starts the workers
                     rates[name].append(STEPS * BATCH / (time.perf_counter() - begin))
         for name, found in rates.items():

@@ -4,6 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hws_nnunet import registration
+from hws_nnunet.commands import doctor
 from hws_nnunet.commands import main as cli
 from hws_nnunet.facts import versions
 from hws_nnunet.facts.versions import V1, V2
@@ -146,7 +147,7 @@ def test_no_shared_memory(sound, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("hws_nnunet.core.HardnessTable", refuse)
+    monkeypatch.setattr(doctor, "HardnessTable", refuse)
     result = run(cli.app, ["doctor"])
     assert result.exit_code == 1
     assert "docker run --shm-size" in result.output

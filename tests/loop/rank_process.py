@@ -5,7 +5,8 @@
 With ``loader`` true it is a :class:`HardnessWeightedBatchSampler` within a ``DataLoader``.
 
 JOB has: losses (one a case), sizes (of each rank's batch), steps, settings, sweep (whether to stop after the first
-sweep), spoil (a rank whose answers get lost once, or null), state (a file to go on from, or null).
+sweep), spoil (a rank whose answers get lost once, or null), leaves (one that ends amid the steps, or null), state (a
+file to go on from, or null).
 """
 
 import json
@@ -39,14 +40,16 @@ drawn, message = [], ""
 if job["loader"]:
     batches = HardnessWeightedBatchSampler(len(losses), size, steps_per_epoch=job["steps"], seed=0, **job["settings"])
     sampler = batches.sampler
-    for batch in torch.utils.data.DataLoader(range(len(losses)), batch_sampler=batches):
-        drawn.append(batch.tolist())
-        batches.update(losses[batch.numpy()])
+    for step, batch in enumerate(batches):
+        drawn.append(batch)
+        if step % 5 == 1:  # twice as many samples as were announced from one rank, and none from the other
+            batch = batch * 2 if rank == 0 else []
+        batches.update(losses[batch], batch)
     job["steps"] = 0
 try:
     if job["loader"]:
         iter(early)
-    for step in range(job["steps"]):
+    for step in range(3 if rank == job["leaves"] else job["steps"]):
         batch = sampler.draw_cases(size, rng)
         drawn.append(batch.ids.tolist())
         values = np.stack([losses[batch.ids], np.where(batch.ids % 2, np.nan, 0.5)], axis=1)
@@ -54,7 +57,8 @@ try:
             sampler.table.offset[0] += 1e-9
         cases, values, version = ranks.gather(batch.ids, values, batch.version)
         sampler.update(cases, values[:, 0], structures=values[:, 1:], version=version)
-    ranks.check_equal(sampler.table)
+    if rank != job["leaves"]:
+        ranks.check_equal(sampler.table)
 except RuntimeError as error:
     message = str(error)
 state = sampler.state_dict()

@@ -21,9 +21,11 @@ LOSSES = np.linspace(0.2, 0.8, 10).tolist()
 
 @pytest.fixture
 def run(tmp_path):
-    def run(sizes, *, losses=LOSSES, steps=500, settings=None, spoil=None, state=None, loader=False, real=False):
+    def run(
+        sizes, *, losses=LOSSES, steps=500, settings=None, spoil=None, state=None, loader=False, real=False, leaves=None
+    ):
         job = {"losses": losses, "sizes": sizes, "steps": steps, "settings": settings or {}}
-        job |= {"spoil": spoil, "state": state and str(state), "loader": loader}
+        job |= {"spoil": spoil, "state": state and str(state), "loader": loader, "leaves": leaves}
         (tmp_path / "job.json").write_text(json.dumps(job))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(len(sizes))]
         if not real:  # ranks need not import all again
@@ -83,10 +85,16 @@ def test_a_training_goes_on_with_another_number_of_ranks(run, tmp_path):
 
 
 def test_batches_of_any_loop_are_shared_out_too(run):
+    """Also where one rank has nothing to answer, and the other more than it said that it would have."""
     found = run([2, 1], steps=200, loader=True, real=True)
     assert_same_state(without_order(found[0]["state"]), without_order(found[1]["state"]))
-    assert found[0]["state"]["visits"].sum() == 200 * 3
+    assert found[0]["state"]["visits"].sum() == 160 * 3 + 40 * 4
     together = [np.concatenate(pair) for pair in zip(*(one["drawn"] for one in found), strict=True)]
     assert len(set(np.concatenate(together[:3]))) == 9, "each begins the first sweep at its own place"
     for one in found:
         assert "made before PyTorch's process group" in one["message"], "of another one, which was"
+
+
+def test_a_rank_that_ends_is_told(run):
+    found = run([1, 1], steps=20, leaves=1)
+    assert found[0]["message"].startswith("rank 0 waited in vain for the others: one has ended")

@@ -1,1 +1,0 @@
-"""The commands ``hws-nnunet prepare ...``: one file a family of data sets."""
