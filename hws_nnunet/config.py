@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from hws_nnunet.messages import ProblemsError
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -22,13 +24,10 @@ _SHORT = reprlib.Repr()  # a few lines of YAML can stand for gigabytes
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 200, 200
 
 
-class SettingsError(ValueError):
-    """Settings that cannot be used; the message lists every fault, one a line, and where they came from."""
+class SettingsError(ProblemsError):
+    """Settings that cannot be used; the message lists every fault, and where they came from."""
 
-    def __init__(self, source: str, faults: list[str]):
-        self.source, self.faults = source, list(faults)
-        lines = "\n".join(f"  - {fault}" for fault in self.faults)
-        super().__init__(f"settings from {source}: {len(self.faults)} fault(s)\n{lines}")
+    heading = "settings from {source}: {count} fault(s)"
 
 
 class SettingsWarning(UserWarning):

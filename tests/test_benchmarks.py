@@ -281,7 +281,7 @@ def test_feedback_tells_lags_and_how_far_draws_are_from_what_was_meant(experimen
             drawn = waiting.popleft()
             version = sampler.table.version
             sampler.update(drawn.ids, losses[drawn.ids], version=drawn.version)
-            feedback.step({"cases": shown(drawn.ids), "version": drawn.version}, version)
+            feedback.step(drawn._replace(ids=shown(drawn.ids)), version)
         return feedback.summary()
 
     right = follow(lambda ids: ids)

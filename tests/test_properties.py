@@ -59,7 +59,7 @@ def test_settings_are_right_or_every_fault_is_told(given_values):
     with pytest.raises(SettingsError, match="settings from here") as caught:
         parse_settings(given_values, "here")
     for name in wrong:
-        assert any(name in fault or repr(name) in fault for fault in caught.value.faults)
+        assert any(name in fault or repr(name) in fault for fault in caught.value.problems)
 
 
 @FEW

@@ -1,15 +1,27 @@
-"""What draws and updates cost on this machine, for a data set of a given size."""
+"""The command ``hws-nnunet cost``: what draws and updates cost on this machine, for a data set of a given size."""
 
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
-import numpy as np
-
-from hws_nnunet.core import HardnessWeightedSampler
+import typer
 
 
-def cost(cases: int, batch_size: int, *, steps: int = 2000) -> list[str]:
+def cost(
+    cases: Annotated[int, typer.Option("--cases", min=1, help="Of the data set.")],
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples in a batch.")] = 2,
+) -> None:
+    """Tell what draws and updates cost on this machine, for a data set of that size: time and memory, in seconds.
+
+    \b
+    Example:
+      hws-nnunet cost --cases 1251 --batch-size 2
+    """
+    print("\n".join(measure(cases, batch_size)))
+
+
+def measure(cases: int, batch_size: int, *, steps: int = 2000) -> list[str]:
     """Return lines that tell what a batch costs and what the table holds, beside uniform sampling.
 
     Losses are made up: each case has one of its own, and every loss scatters around it. Weighted draws are timed, after
@@ -20,6 +32,10 @@ def cost(cases: int, batch_size: int, *, steps: int = 2000) -> list[str]:
         batch_size: at least 1.
         steps: that are timed, at least 1.
     """
+    import numpy as np
+
+    from hws_nnunet.core import HardnessWeightedSampler
+
     rng = np.random.default_rng(0)
     hardness = rng.normal(0.5, 0.1, cases)
     sampler = HardnessWeightedSampler([str(i) for i in range(cases)], rng=rng)

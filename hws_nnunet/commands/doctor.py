@@ -1,21 +1,22 @@
-"""Checks of an installation, one line each, every failure with its mend."""
+"""The command ``hws-nnunet doctor``: checks of an installation, one line each, every failure with its mend."""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import platform
 import shlex
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
-import torch
+import typer
 
 from hws_nnunet import registration
-from hws_nnunet.config import VARIABLE, find_settings
-from hws_nnunet.core import HardnessTable
+from hws_nnunet.commands.options import NnUNet
 from hws_nnunet.facts import versions
 
 
@@ -34,6 +35,30 @@ class Check:
         mark = "ok  " if self.ok else "FAIL" if self.required else "note"
         mend = f"\n      mend: {self.mend}" if self.mend and not self.ok else ""
         return f"{mark}  {self.name}: {self.found}{mend}"
+
+
+def doctor(
+    nnunet: Annotated[NnUNet | None, typer.Option("--nnunet", help="Check for this one alone; default: both.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check the installation: one line a check, each failure with its mend.
+
+    Ends with exit code 0 only if all that is required holds. Where both versions of nnU-Net are installed and the
+    folders of one alone are set, nothing of the other is required.
+
+    \b
+    Examples:
+      hws-nnunet doctor
+      hws-nnunet doctor --nnunet v2
+    """
+    checks = examine(nnunet.value if nnunet else None)
+    failed = sum(check.required and not check.ok for check in checks)
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        print("\n".join(check.line() for check in checks))
+        print("all that is required holds" if not failed else f"{failed} required check(s) failed")
+    raise typer.Exit(1 if failed else 0)
 
 
 def examine(version: str | None = None) -> list[Check]:
@@ -79,7 +104,7 @@ def _guarded(name: str, check: Callable[[], Check], mend: str | None = None) -> 
 
 _MENDS = {
     "shared memory": "give this machine or container more shared memory (docker run --shm-size=1g) or free some space",
-    "settings": f"mend that file, or unset {VARIABLE}",
+    "settings": "mend that file, or unset HWS_CONFIG",
 }
 
 
@@ -90,6 +115,8 @@ def _python() -> Check:
 
 
 def _torch() -> Check:
+    import torch
+
     return Check("torch", True, torch.__version__)
 
 
@@ -134,6 +161,8 @@ def _folder(name: str) -> Check:
 
 
 def _device() -> Check:
+    import torch
+
     if torch.cuda.is_available():
         return Check("device", True, f"CUDA, {torch.cuda.get_device_name()}", required=False)
     if torch.backends.mps.is_available():
@@ -143,6 +172,8 @@ def _device() -> Check:
 
 
 def _shared_memory() -> Check:
+    from hws_nnunet.core import HardnessTable
+
     try:
         HardnessTable([str(i) for i in range(1000)])
     except OSError as error:
@@ -156,6 +187,8 @@ def _start_method() -> Check:
 
 
 def _settings() -> Check:
+    from hws_nnunet.config import find_settings
+
     settings, source = find_settings()
     given = ", ".join(f"{k}: {v}" for k, v in settings.model_dump().items() if k in settings.model_fields_set)
     return Check("settings", True, source + (f" ({given})" if given else ""))

@@ -1,16 +1,51 @@
-"""The table that ``hws-nnunet hardness`` prints."""
+"""The command ``hws-nnunet hardness``."""
 
 from __future__ import annotations
 
+import csv
+import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
 
-from hws_nnunet.record.structures import Hardest
-from hws_nnunet.record.tables import aligned
+import typer
+
+from hws_nnunet.commands.options import Fold
+from hws_nnunet.record.cases import read_cases
+
+if TYPE_CHECKING:
+    from hws_nnunet.record.structures import Hardest
 
 _LEFT = ("case", "hardest structure", "")  # columns of words; numbers stand on the right
 
 
-def hardness_table(rows: Sequence[Mapping[str, str]], hardest: Mapping[str, Hardest], *, top: int) -> list[str]:
+def hardness(
+    fold: Fold,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many of the hardest cases.")] = 20,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print all columns as CSV.")] = False,
+) -> None:
+    """Print a training's hardest cases, hardest first, from its record.
+
+    Hardest structure: that of the largest smoothed soft Dice loss, 0 to 1 (of trainings that tracked structures).
+    Chance: of a single draw now, in times of uniform sampling; the column 'probability' of --csv. Where a batch draws
+    no case twice, what comes of it is less uneven. Drawn: what came of it in the whole training, the case's visits in
+    times of all cases' mean.
+
+    \b
+    Example:
+      hws-nnunet hardness $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0 --top 10
+    """
+    from hws_nnunet.record.structures import read_hardest_structures
+
+    rows = read_cases(fold)
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[:top])
+        return
+    print("\n".join(table(rows, read_hardest_structures(fold), top=top)))
+
+
+def table(rows: Sequence[Mapping[str, str]], hardest: Mapping[str, Hardest], *, top: int) -> list[str]:
     """Return a record's first cases in lines, and below them how to read these.
 
     Args:
@@ -24,6 +59,8 @@ def hardness_table(rows: Sequence[Mapping[str, str]], hardest: Mapping[str, Hard
     below.append("drawn: visits in the whole training, in times of all cases' mean")
     if any(line[""] for line in lines):
         below.append("stalled: far harder than the others, and no easier for being drawn; is the label right?")
+    from hws_nnunet.record.tables import aligned
+
     return [
         *aligned(
             [names, *([line[name] for name in names] for line in lines)],

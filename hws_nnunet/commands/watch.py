@@ -1,4 +1,4 @@
-"""The live view of ``hws-nnunet watch``: of the record's files alone, so that it may run on another machine."""
+"""The command ``hws-nnunet watch``: a live view of the record's files alone, so that it may run on another machine."""
 
 from __future__ import annotations
 
@@ -6,19 +6,41 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hws_nnunet.commands.options import Fold
+from hws_nnunet.messages import some_of
 from hws_nnunet.record.snapshot import HISTORY_FILE, Snapshot, read_record
 
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "_.,-=+*#"  # the latter where the terminal knows ASCII alone
 _LINES = 14  # that are not cases
 _WIDE = 100  # columns from which on there is room for more of everything
 _LATE = 5  # times an epoch, after which the record's silence is told
+
+
+def watch(
+    fold: Fold,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many of the hardest cases, at most.")] = 20,
+    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one view and end.")] = False,
+) -> None:
+    """Watch a training in the terminal: time left, effective sample size, beta, and the hardest cases over the epochs.
+
+    Reads the record's files alone. Ctrl-C ends it, and nothing else. Where the output is no terminal, or the training
+    is over, it prints one view and ends.
+
+    \b
+    Example:
+      hws-nnunet watch $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0
+    """
+    watch_fold(fold, top=top, every=every, once=once)
 
 
 def watch_fold(fold: Path, *, top: int, every: float, once: bool, console: Console | None = None) -> None:
@@ -181,8 +203,7 @@ def _stalled(found: Snapshot) -> list[Text]:
     names = [row["case"] for row in found.cases if _is_stalled(row)]
     if not names:
         return []
-    told = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    text = f"Stalled: {told}: no easier for being drawn. Are the labels right? hws-nnunet gallery shows them"
+    text = f"Stalled: {some_of(names)}: no easier for being drawn. Are the labels right? hws-nnunet gallery shows them"
     return [Text(), Text(text, style="yellow")]
 
 

@@ -19,9 +19,9 @@ from hws_nnunet.datasets.checks import (
     counted_values,
     empty_folders,
     existing_folder,
-    few,
     repeated_names,
 )
+from hws_nnunet.messages import some_of
 
 CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 _OLD_KINDS = ("t1", "t1ce", "t2", "flair", "seg")
@@ -94,7 +94,7 @@ def read_brats(sources: Sequence[Path], *, scheme: str | None = None, progress: 
     if problems or chosen is None:
         raise DatasetError(shown, problems)
     if empty := sorted(name for name, held in values.items() if held == {0}):
-        warnings.append(f"{len(empty)} segmentation(s) without a tumour: {few(empty)}")
+        warnings.append(f"{len(empty)} segmentation(s) without a tumour: {some_of(empty)}")
     if scheme is None and (odd := old_values(values, chosen)):
         warnings.append(odd)
     return Collection(

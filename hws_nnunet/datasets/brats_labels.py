@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hws_nnunet.messages import some_of
+
 OLD = "2018 to 2021"
 """Stands where the name of a case has no kind of tumour: all of these are gliomas."""
 
@@ -118,9 +120,8 @@ def old_values(values: Mapping[str, frozenset[int]], chosen: Scheme) -> str:
     rare = 2 * len(with_4) < len(values) and any(3 in held for held in values.values())
     if chosen is not SCHEMES["2024"] or not odd or not rare:
         return ""
-    more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
     return (
-        f"label value 4 is in {len(with_4)} of {len(values)} cases only, and without 3 in {', '.join(odd[:5])}{more}: "
+        f"label value 4 is in {len(with_4)} of {len(values)} cases only, and without 3 in {some_of(odd)}: "
         "a resection cavity, as is taken here, or enhancing tumor by the values of 2018 to 2021? --scheme 2024 says "
         "the former; those of other years have to be prepared alone"
     )

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
+
+from hws_nnunet.messages import ProblemsError
 
 UNNAMED = "(none)"
 """Group of the cases that have none."""
 
 
-class CaseTableError(ValueError):
-    """A table that cannot be used; the message lists every problem, one a line."""
-
-    def __init__(self, path: str | Path, problems: Sequence[str]):
-        self.problems = list(problems)
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        super().__init__(f"{path}: {len(self.problems)} problem(s)\n{lines}")
+class CaseTableError(ProblemsError):
+    """A table that cannot be used; the message lists every problem."""
 
 
 def read_column(path: str | Path, column: str) -> dict[str, str]:

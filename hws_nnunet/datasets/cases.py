@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hws_nnunet.messages import ProblemsError
 
-class DatasetError(ValueError):
-    """A data set that cannot be used; its message lists every problem found, one a line.
 
-    ``source`` is the folder at fault; where there are several, a text that names them.
-    """
+class DatasetError(ProblemsError):
+    """A data set that cannot be used; its message lists every problem found."""
 
-    def __init__(self, source: Path | str, problems: Sequence[str]):
-        self.problems = list(problems)
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        super().__init__(f"{source}: {len(self.problems)} problem(s), nothing was written:\n{lines}")
+    heading = "{source}: {count} problem(s), nothing was written:"
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import numpy as np
 
 from hws_nnunet.datasets.cases import Case, DatasetError
 from hws_nnunet.datasets.images import ImageFileError, open_image, read_voxels
+from hws_nnunet.messages import some_of
 from hws_nnunet.processes import on_all_cores
 
 
@@ -137,15 +138,10 @@ def existing_folder(source: Path) -> Path:
     return source
 
 
-def few(names: Sequence[str]) -> str:
-    """Return the first names of many, as a text."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
 def empty_folders(source: Path) -> list[str]:
     """Return a warning where folders below ``source`` are empty, as after an archive was unpacked in part."""
     found = sorted(path.name for path in source.rglob("*") if path.is_dir() and not any(path.iterdir()))
-    return [f"{source}: {len(found)} empty folder(s), was all unpacked? {few(found)}"] if found else []
+    return [f"{source}: {len(found)} empty folder(s), was all unpacked? {some_of(found)}"] if found else []
 
 
 def all_files(source: Path) -> list[Path]:

@@ -19,10 +19,10 @@ from hws_nnunet.datasets.checks import (
     counted_values,
     empty_folders,
     existing_folder,
-    few,
     repeated_names,
 )
 from hws_nnunet.datasets.fetal import fetal_problems
+from hws_nnunet.messages import some_of
 
 LABELS = {
     "background": 0,
@@ -91,9 +91,9 @@ def read_feta(source: Path, *, progress: bool = False) -> Collection:
     if not tables:
         warnings.append(f"no {TABLE} in {source}, which names each subject's pathology: all are of subgroup 'unknown'")
     elif unlisted := sorted(subjects - set(people)):
-        warnings.append(f"not in {TABLE}, so of subgroup 'unknown': {few(unlisted)}")
+        warnings.append(f"not in {TABLE}, so of subgroup 'unknown': {some_of(unlisted)}")
     if absent := sorted(set(people) - subjects):
-        warnings.append(f"in {TABLE}, but without a scan: {few(absent)}")
+        warnings.append(f"in {TABLE}, but without a scan: {some_of(absent)}")
     checked = check_cases(cases, progress=progress)
     problems += fetal_problems(cases, checked, LABELS)
     if problems:

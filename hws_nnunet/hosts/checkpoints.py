@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 
@@ -12,34 +11,7 @@ import numpy as np
 import torch
 
 from hws_nnunet.files import atomic_write
-
-_TURN = threading.RLock()
-
-
-@contextmanager
-def _through(name: str, hook: Callable[..., object]) -> Iterator[None]:
-    """Have what this thread calls as ``torch.<name>`` inside the block go through ``hook(original, ...)``.
-
-    Threads take turns, so that each puts back what it found; what the others call meanwhile is the original. Where
-    somebody else replaced the name inside the block, or kept it to put it back later, what they hold calls the original
-    once the block has ended.
-    """
-    with _TURN:
-        original, thread = getattr(torch, name), threading.get_ident()
-        inside = True
-
-        def call(*args: object, **kwargs: object) -> object:
-            if not inside or threading.get_ident() != thread:
-                return original(*args, **kwargs)
-            return hook(original, *args, **kwargs)
-
-        setattr(torch, name, call)
-        try:
-            yield
-        finally:
-            inside = False
-            if getattr(torch, name) is call:
-                setattr(torch, name, original)
+from hws_nnunet.hosts.replaced import Through, replaced
 
 
 @contextmanager
@@ -61,7 +33,7 @@ def extended_checkpoint(
             original({**clean(obj), **extra}, target, *args, **kwargs)
         extended.append(f)
 
-    with _through("save", save):
+    with replaced(torch, {"save": Through(save)}):
         yield extended
 
 
@@ -76,7 +48,7 @@ def watched_checkpoint(key: str) -> Iterator[list[object]]:
             found.append(checkpoint[key])
         return checkpoint
 
-    with _through("load", load):
+    with replaced(torch, {"load": Through(load)}):
         yield found
 
 

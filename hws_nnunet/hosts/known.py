@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from hws_nnunet.core.table import some_of
 from hws_nnunet.datasets.case_table import CaseTableError, read_case_groups, read_column
+from hws_nnunet.messages import some_of
 
 
 def read_weights(path: str, cases: Sequence[str], log: Callable[[str], None]) -> list[float]:

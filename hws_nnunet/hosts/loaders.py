@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hws_nnunet.core.draws import Draws, ProcessGenerator
+from hws_nnunet.hosts.contract import HostClass
 
 DRAWN = "hws_drawn"
-"""Key of a batch under which its draws lie: ``cases``, ``(B,)`` integers, and the table's ``version``."""
-
-HostClass: Any = object
-"""Base of what is mixed into the hosts' classes: what it takes from them has no types."""
+"""Key of a batch under which its :class:`~hws_nnunet.core.DrawnCases` lie."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -19,20 +17,25 @@ Key = TypeVar("Key", bound=Hashable)
 class DrawingLoader(HostClass):
     """The part of our loaders that knows no host."""
 
+    host_class: type
+    """The host's loader whose place ours takes."""
     draws: Draws
 
-    def _attach(self, names: Iterable[str], draws: Draws, structures: Sequence[Hashable]) -> None:
+    def _case_names(self) -> Iterable[str]:
+        """Return the loader's cases, each once, in order."""
+        raise NotImplementedError
+
+    def attach(self, draws: Draws, structures: Sequence[Hashable] = ()) -> None:
         """Give the loader what draws.
 
         Args:
-            names: the loader's cases, in order.
-            draws: with the table of these cases.
-            structures: what the host calls each of the table's structures.
+            draws: with the table of the loader's cases, in order.
+            structures: what the host's locations of foreground call each of the table's structures: label or region.
 
         Raises:
             ValueError: for other cases, or another number of structures.
         """
-        names = tuple(names)
+        names = tuple(self._case_names())
         if names != draws.table.names:
             raise ValueError(
                 f"the loader has {len(names)} cases, the sampler {len(draws.table)}, not the same ones in order"

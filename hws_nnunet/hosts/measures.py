@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from hws_nnunet.hosts.replaced import Through, replaced
 from hws_nnunet.loop.alone import Resolutions, loss_alone, sample_of
 from hws_nnunet.loop.counted import uncounted
 
@@ -109,15 +110,12 @@ def losses_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Te
     """
     samples = range(len(output if isinstance(output, Tensor) else output[0]))
     gathering = [m for m in (loss.modules() if isinstance(loss, nn.Module) else ()) if vars(m).get("ddp") is True]
-    try:
+    with ExitStack() as stack:
         for module in gathering:
-            vars(module)["ddp"] = False
+            stack.enter_context(replaced(module, {"ddp": False}))
         losses = torch.stack([loss_alone(loss, sample_of(output, i), sample_of(target, i)) for i in samples]).float()
         losses[uncounted(loss, output, target, losses)] = torch.nan
         return losses
-    finally:
-        for module in gathering:
-            vars(module)["ddp"] = True
 
 
 @contextmanager
@@ -140,16 +138,13 @@ def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits
         return
     modules = [module for module in modules if vars(module).get("apply_nonlin") is nonlinearity]
 
-    def watched(values: Tensor) -> Tensor:
-        probabilities = nonlinearity(values)
+    def watched(original: Callable, values: Tensor) -> Tensor:
+        probabilities = original(values)
         if values is logits and probabilities.dtype == torch.float32:
             found[:] = [probabilities.detach()]
         return probabilities
 
-    for module in modules:
-        vars(module)["apply_nonlin"] = watched
-    try:
-        yield found
-    finally:
+    with ExitStack() as stack:
         for module in modules:
-            vars(module)["apply_nonlin"] = nonlinearity
+            stack.enter_context(replaced(module, {"apply_nonlin": Through(watched)}))
+        yield found

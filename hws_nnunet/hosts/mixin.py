@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
-
-from torch import nn
 
 from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings
@@ -16,26 +14,18 @@ from hws_nnunet.core import HardnessWeightedSampler
 from hws_nnunet.facts.versions import STATE
 from hws_nnunet.hosts.augmenters import loader_of, stop
 from hws_nnunet.hosts.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars
-from hws_nnunet.hosts.loaders import DrawingLoader, HostClass
+from hws_nnunet.hosts.contract import Adapter, check_adapter
+from hws_nnunet.hosts.loaders import DrawingLoader
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.hosts.weighting import Weighting, settings_in_force
-from hws_nnunet.loop.ranks import Ranks
 
 
-class WeightingMixin(HostClass):
-    """The part of ``HardnessWeightingMixin`` that knows no host.
-
-    Each host's mixin says under which key (``_weights``) the host's checkpoints hold the network's, and with which
-    function (``_softmax``) its losses make probabilities.
-    """
+class WeightingMixin(Adapter):
+    """The part of ``HardnessWeightingMixin`` that knows no host; see :mod:`~hws_nnunet.hosts.contract`."""
 
     hws_settings: Settings | Mapping[str, object] | str | os.PathLike | None = None
 
-    loss: nn.Module
     weighting: Weighting | None = None
-    _weights: str
-    _softmax: Callable
-    _ignore_label: int | None = None
     _saved_state: Any = None  # whatever a checkpoint holds
     _saved_in: object = None
 
@@ -43,7 +33,7 @@ class WeightingMixin(HostClass):
         """Refuse the mixin behind its host's trainer, whose methods would then be called in its place.
 
         Raises:
-            TypeError: it is.
+            TypeError: it is, or something of the contract is missing.
         """
         super().__init_subclass__(**kwargs)
         hosts = [base for base in cls.__mro__ if not issubclass(base, WeightingMixin) and "run_training" in vars(base)]
@@ -52,6 +42,8 @@ class WeightingMixin(HostClass):
             raise TypeError(
                 f"class {cls.__name__}({bases}) would not draw by hardness: put the mixin before {hosts[0].__name__}"
             )
+        if hosts:
+            check_adapter(cls)
 
     @cached_property
     def settings(self) -> Settings:
@@ -72,22 +64,6 @@ class WeightingMixin(HostClass):
         if self.weighting is None:
             raise RuntimeError(f"{type(self).__name__} has no training data yet: it has to be initialised first")
         return self.weighting
-
-    def _structures(self) -> Mapping[str, Hashable]:
-        """Return the foreground classes or regions, in the network's order: name, and what the host's data call it."""
-        raise NotImplementedError
-
-    def _made_by(self) -> dict[str, str]:
-        """Return what the log tells of where it has changed since a checkpoint was saved: the host's version, ..."""
-        return {}
-
-    def _ranks(self, values: int) -> Ranks | None:
-        """Return the processes that train together, None where there is one.
-
-        Args:
-            values: how many are recorded of each sample.
-        """
-        return None
 
     def _weigh(self, names: Sequence[str]) -> None:
         """Make a new sampler over the training cases; it goes on where a checkpoint loaded before says."""
@@ -154,9 +130,7 @@ class WeightingMixin(HostClass):
         extra = {} if state is None else {STATE: state}
         with extended_checkpoint(self._weights, extra, clean=self._clean) as extended:
             super().save_checkpoint(*args, **kwargs)
-        # nnU-Net v2 can be told to save nothing, and of several ranks the first one saves.
-        silent = getattr(self, "disable_checkpointing", False) or getattr(self, "local_rank", 0) > 0
-        if extra and not extended and not silent:
+        if extra and not extended and self._saves():
             self.print_to_log_file(
                 f"WARNING: the sampler's state was not saved: {type(self).__name__} did not call torch.save, in the "
                 f"training's own thread, on a dictionary with {self._weights!r}. A resumed training starts it anew"

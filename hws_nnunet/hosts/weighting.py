@@ -18,12 +18,12 @@ import numpy as np
 
 from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings, find_settings
-from hws_nnunet.core import HardnessWeightedSampler
-from hws_nnunet.core.table import some_of
+from hws_nnunet.core import DrawnCases, HardnessWeightedSampler
 from hws_nnunet.files import atomic_write
 from hws_nnunet.hosts.known import read_groups, read_weights
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.loop.ranks import Ranks
+from hws_nnunet.messages import some_of
 from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
 from hws_nnunet.record.structures import write_structures
 from hws_nnunet.record.tensorboard import TensorBoardWriter
@@ -122,25 +122,25 @@ class Weighting:
         self._visits_before = self.sampler.table.visits.copy()
         self._began = time.monotonic() if self._epoch_ended is None else self._epoch_ended
 
-    def after_step(self, loss: LossRecorder, drawn: dict) -> None:
+    def after_step(self, loss: LossRecorder, drawn: DrawnCases) -> None:
         """Hand the step's losses to the sampler.
 
         Args:
             loss: has just been called on the batch.
-            drawn: what the loader drew: ``cases`` and ``version``.
+            drawn: the batch's.
 
         Raises:
             RuntimeError: the loss was called on something else than the whole batch.
         """
         values = loss.take()
-        if len(values) != len(drawn["cases"]):
+        if len(values) != len(drawn.ids):
             raise RuntimeError(
                 f"the training step called its loss on {len(values)} sample(s), and the batch holds "
-                f"{len(drawn['cases'])}: hardness weighted sampling needs one call with the whole batch, a trainer "
+                f"{len(drawn.ids)}: hardness weighted sampling needs one call with the whole batch, a trainer "
                 "that splits batches does not work with it"
             )
-        self._lags.append(self.sampler.table.version - drawn["version"])
-        cases, version = drawn["cases"], drawn["version"]
+        self._lags.append(self.sampler.table.version - drawn.version)
+        cases, version = drawn
         if self._ranks is not None:
             cases, values, version = self._ranks.gather(cases, values, version)
         self.sampler.update(cases, values[:, 0], structures=values[:, 1:], version=version)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from nnunet.training.dataloading.dataset_loading import DataLoader2D, DataLoader3D
 
-from hws_nnunet.core.draws import Draws
+from hws_nnunet.core.draws import DrawnCases, Draws
 from hws_nnunet.hosts.loaders import DRAWN, DrawingLoader
+from hws_nnunet.hosts.replaced import replaced
 
 
 class _HardnessWeighted(DrawingLoader):
@@ -21,17 +22,12 @@ class _HardnessWeighted(DrawingLoader):
     _alone: bool | None = None
     """Whether the one sample that is being made has to hold foreground; None while whole batches are."""
 
-    def attach(self, draws: Draws, structures: Sequence[int] = ()) -> None:
-        """Give the loader what draws, for the loader's cases, in order.
+    def _case_names(self) -> list[str]:
+        return self.list_of_keys
 
-        Args:
-            draws: with the table of these cases.
-            structures: the label of each of the table's structures.
-
-        Raises:
-            ValueError: for other cases, or another number of structures.
-        """
-        self._attach(self.list_of_keys, draws, structures)
+    def attach(self, draws: Draws, structures: Sequence[Hashable] = ()) -> None:
+        """Give the loader what draws, see :meth:`DrawingLoader.attach`."""
+        super().attach(draws, structures)
         self._forced = [self.get_do_oversample(slot) for slot in range(self.batch_size)]
 
     def get_do_oversample(self, batch_idx: int) -> bool:
@@ -41,15 +37,15 @@ class _HardnessWeighted(DrawingLoader):
     def generate_train_batch(self) -> dict:
         """Return the host's batch, with what was drawn under :data:`DRAWN`."""
         if self.draws.settings.weighs_cases:
-            cases, version = self.draws.draw_cases(self.batch_size, self._rng())
+            drawn = self.draws.draw_cases(self.batch_size, self._rng())
         else:
-            version = self.draws.table.version
-            cases = np.random.choice(len(self.list_of_keys), (self.batch_size,), True, None)  # noqa: NPY002 - as the host
-        samples = [self._sample(slot, int(case)) for slot, case in enumerate(cases)]
+            ids = np.random.choice(len(self.list_of_keys), (self.batch_size,), True, None)  # noqa: NPY002 - as the host
+            drawn = DrawnCases(ids, self.draws.table.version)
+        samples = [self._sample(slot, int(case)) for slot, case in enumerate(drawn.ids)]
         return {
             **{key: np.concatenate([sample[key] for sample in samples]) for key in ("data", "seg", "keys")},
             "properties": [sample["properties"][0] for sample in samples],
-            DRAWN: {"cases": np.asarray(cases), "version": version},
+            DRAWN: drawn,
         }
 
     def _sample(self, slot: int, case: int) -> dict:
@@ -77,21 +73,25 @@ class _HardnessWeighted(DrawingLoader):
             "data_shape": (1, *self.data_shape[1:]),
             "seg_shape": (1, *self.seg_shape[1:]),
             "_data": {name: entry},
-            "_alone": forced,
         }
-        with ExitStack() as stack:
-            for key, value in values.items():
-                stack.callback(setattr, self, key, getattr(self, key))
-                setattr(self, key, value)
-            yield
+        self._alone = forced
+        try:
+            with replaced(self, values):
+                yield
+        finally:
+            self._alone = None
 
 
 class HardnessWeightedDataLoader3D(_HardnessWeighted, DataLoader3D):
     """v1's loader of 3D patches, drawing by hardness."""
 
+    host_class = DataLoader3D
+
 
 class HardnessWeightedDataLoader2D(_HardnessWeighted, DataLoader2D):
     """v1's loader of 2D patches, drawing by hardness."""
+
+    host_class = DataLoader2D
 
 
 def _load_properties(file: str) -> dict:

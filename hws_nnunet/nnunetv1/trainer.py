@@ -18,9 +18,11 @@ from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  #
 )
 from nnunet.utilities.nd_softmax import softmax_helper  # noqa: E402
 
-from hws_nnunet.hosts.augmenters import replaced_names, stop  # noqa: E402
+from hws_nnunet.hosts.augmenters import stop  # noqa: E402
+from hws_nnunet.hosts.contract import HostClass  # noqa: E402
 from hws_nnunet.hosts.loaders import DRAWN  # noqa: E402
 from hws_nnunet.hosts.mixin import WeightingMixin  # noqa: E402
+from hws_nnunet.hosts.replaced import replaced_in  # noqa: E402
 from hws_nnunet.nnunetv1 import host  # noqa: E402
 from hws_nnunet.nnunetv1.loader import (  # noqa: E402
     HardnessWeightedDataLoader2D,
@@ -28,10 +30,10 @@ from hws_nnunet.nnunetv1.loader import (  # noqa: E402
 )
 from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
 
-LOADERS = {loader.__bases__[-1]: loader for loader in (HardnessWeightedDataLoader3D, HardnessWeightedDataLoader2D)}
+LOADERS = {loader.host_class: loader for loader in (HardnessWeightedDataLoader3D, HardnessWeightedDataLoader2D)}
 
 
-class HardnessWeightingMixin(WeightingMixin):
+class HardnessWeightingMixin(WeightingMixin, HostClass):
     """Adds hardness weighted sampling to a v1 trainer that derives from ``nnUNetTrainerV2``.
 
     Put it first: ``class Mine(HardnessWeightingMixin, nnUNetTrainerV2_noMirroring)``. ``hws_settings`` may hold
@@ -58,7 +60,7 @@ class HardnessWeightingMixin(WeightingMixin):
             return
         self.settings  # noqa: B018 - a fault in them ends the training before the host makes a folder or unpacks
         super().initialize(training, force_load_plans)
-        self._check_loader(self.tr_gen, self.val_gen, "DataLoader3D and DataLoader2D")
+        self._check_loader(self.tr_gen, self.val_gen, " and ".join(loader.__name__ for loader in LOADERS))
         self._record_losses()
 
     def _structures(self) -> dict[str, int | tuple[int, ...]]:
@@ -86,8 +88,7 @@ class HardnessWeightingMixin(WeightingMixin):
             self._weigh(loader.list_of_keys)
             return self._attach(loader)
 
-        names = [loader.__name__ for loader in LOADERS]
-        with replaced_names(type(self), "get_basic_generators", names, make):
+        with replaced_in(type(self), "get_basic_generators", {loader.__name__: make for loader in LOADERS}):
             return super().get_basic_generators()
 
     def run_training(self) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from hws_nnunet.hosts.loaders import HostClass
+from hws_nnunet.hosts.contract import HostClass
 from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 
-from hws_nnunet.core.draws import Draws
+from hws_nnunet.core.draws import DrawnCases, Draws
 from hws_nnunet.hosts.loaders import DRAWN, DrawingLoader
 
 
@@ -18,28 +18,27 @@ class HardnessWeightedDataLoader(DrawingLoader, nnUNetDataLoader):
     host's.
     """
 
-    def attach(self, draws: Draws, structures: Sequence[int | tuple[int, ...]] = ()) -> None:
-        """Give the loader what draws, for its cases, each once, in order.
+    host_class = nnUNetDataLoader
 
-        Args:
-            draws: with the table of these cases.
-            structures: what the host's ``class_locations`` calls each of the table's structures: label or region.
+    def _case_names(self) -> Iterable[str]:
+        return dict.fromkeys(self.indices)
 
-        Raises:
-            ValueError: for other cases, or another number of structures.
-        """
-        self._attach(dict.fromkeys(self.indices), draws, structures)
+    def attach(self, draws: Draws, structures: Sequence[Hashable] = ()) -> None:
+        """Give the loader what draws, see :meth:`DrawingLoader.attach`."""
+        super().attach(draws, structures)
         self._names = np.array(draws.table.names)
         self._ids = {name: i for i, name in enumerate(draws.table.names)}
-        self._cases: np.ndarray = np.zeros(0, dtype=np.int64)
-        self._placed = self._version = 0
+        self._drawn = DrawnCases(np.zeros(0, dtype=np.int64), 0)
+        self._placed = 0
 
     def generate_train_batch(self) -> dict:
         """Return the host's batch, with what was drawn under :data:`DRAWN`."""
         batch = super().generate_train_batch()
-        if self._placed != len(self._cases):
-            raise RuntimeError(f"nnU-Net placed {self._placed} patches for {len(self._cases)} cases: unknown version?")
-        batch[DRAWN] = {"cases": self._cases, "version": self._version}
+        if self._placed != len(self._drawn.ids):
+            raise RuntimeError(
+                f"nnU-Net placed {self._placed} patches for {len(self._drawn.ids)} cases: unknown version?"
+            )
+        batch[DRAWN] = self._drawn
         return batch
 
     def get_indices(self) -> np.ndarray:
@@ -47,11 +46,10 @@ class HardnessWeightedDataLoader(DrawingLoader, nnUNetDataLoader):
         self._placed = 0
         if not self.draws.settings.weighs_cases:
             names = super().get_indices()
-            self._version = self.draws.table.version
-            self._cases = np.array([self._ids[str(name)] for name in names])
+            self._drawn = DrawnCases(np.array([self._ids[str(name)] for name in names]), self.draws.table.version)
             return names
-        self._cases, self._version = self.draws.draw_cases(self.batch_size, self._rng())
-        return self._names[self._cases]
+        self._drawn = self.draws.draw_cases(self.batch_size, self._rng())
+        return self._names[self._drawn.ids]
 
     def get_bbox(
         self,
@@ -63,6 +61,6 @@ class HardnessWeightedDataLoader(DrawingLoader, nnUNetDataLoader):
     ) -> tuple[list[int], list[int]]:
         """Return first and last + 1 voxel of the next sample's patch along each axis."""
         if force_fg and overwrite_class is None and self.draws.settings.weighs_structures:
-            overwrite_class = self._draw_structure(int(self._cases[self._placed]), class_locations)
+            overwrite_class = self._draw_structure(int(self._drawn.ids[self._placed]), class_locations)
         self._placed += 1
         return super().get_bbox(data_shape, force_fg, class_locations, overwrite_class, verbose)

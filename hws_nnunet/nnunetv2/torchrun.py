@@ -12,8 +12,9 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,7 +26,7 @@ V2.check_version()
 
 from nnunetv2.run import run_training  # noqa: E402
 
-from hws_nnunet.hosts.augmenters import replaced_names  # noqa: E402
+from hws_nnunet.hosts.replaced import Through, replaced, replaced_in  # noqa: E402
 from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
 
 
@@ -87,23 +88,21 @@ def trainers_on(device: torch.device) -> Iterator[None]:
     The host takes the global rank for the number of a GPU, which is wrong on a second machine and on a CPU: in the
     trainer's device, and in its call of PyTorch's ``DistributedDataParallel``.
     """
-    make = run_training.get_trainer_from_args
 
     def wrap(original: type[nn.Module], network: nn.Module, **kwargs: object) -> nn.Module:
         return original(network, **{**kwargs, "device_ids": [device] if device.type == "cuda" else None})
 
     with ExitStack() as stack:
 
-        def made(*args: object, **kwargs: object) -> object:
-            trainer = make(*args, **kwargs)
+        def make(original: Callable[..., Any], *args: object, **kwargs: object) -> object:
+            trainer = original(*args, **kwargs)
             trainer.device = device
             if device.type != "cuda":
                 trainer.grad_scaler = None
-            stack.enter_context(replaced_names(type(trainer), "initialize", ["DDP"], wrap))
+            stack.enter_context(replaced_in(type(trainer), "initialize", {"DDP": wrap}))
             return trainer
 
-        run_training.get_trainer_from_args = made
-        stack.callback(setattr, run_training, "get_trainer_from_args", make)
+        stack.enter_context(replaced(run_training, {"get_trainer_from_args": Through(make)}))
         yield
 
 

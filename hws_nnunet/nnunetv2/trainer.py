@@ -16,16 +16,17 @@ from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepo
 )
 from nnunetv2.utilities.helpers import softmax_helper_dim1  # noqa: E402
 
-from hws_nnunet.hosts.augmenters import replaced_names  # noqa: E402
+from hws_nnunet.hosts.contract import HostClass  # noqa: E402
 from hws_nnunet.hosts.loaders import DRAWN  # noqa: E402
 from hws_nnunet.hosts.mixin import WeightingMixin  # noqa: E402
+from hws_nnunet.hosts.replaced import replaced_in  # noqa: E402
 from hws_nnunet.loop.ranks import Ranks  # noqa: E402
 from hws_nnunet.nnunetv2 import host  # noqa: E402
 from hws_nnunet.nnunetv2.loader import HardnessWeightedDataLoader  # noqa: E402
 from hws_nnunet.processes import forks_end_with_this_process  # noqa: E402
 
 
-class HardnessWeightingMixin(WeightingMixin):
+class HardnessWeightingMixin(WeightingMixin, HostClass):
     """Adds hardness weighted sampling to any v2 trainer that uses nnU-Net's own data loader.
 
     Put it first: ``class Mine(HardnessWeightingMixin, nnUNetTrainerNoMirroring)``. ``hws_settings`` may hold settings,
@@ -54,6 +55,9 @@ class HardnessWeightingMixin(WeightingMixin):
     def _ranks(self, values: int) -> Ranks | None:
         return Ranks(self.batch_size, values) if self.is_ddp else None
 
+    def _saves(self) -> bool:
+        return not self.disable_checkpointing and self.local_rank == 0
+
     def get_tr_and_val_datasets(self) -> tuple:
         """Return the host's data sets; the sampler's cases are the training one's."""
         training, validation = super().get_tr_and_val_datasets()
@@ -63,14 +67,15 @@ class HardnessWeightingMixin(WeightingMixin):
 
     def get_dataloaders(self) -> tuple:
         """Return the host's augmenters, the training one over a loader that draws by hardness."""
-        names = replaced_names(type(self), "get_dataloaders", ["nnUNetDataLoader"], self._make_loader)
+        host_class = HardnessWeightedDataLoader.host_class.__name__
+        names = replaced_in(type(self), "get_dataloaders", {host_class: self._make_loader})
         with forks_end_with_this_process(), names:  # the host starts its workers here
             training, validation = super().get_dataloaders()
-        self._check_loader(training, validation, "nnUNetDataLoader")
+        self._check_loader(training, validation, host_class)
         return training, validation
 
     def _make_loader(self, original: type, data: object, *args: object, **kwargs: object) -> object:
-        if data is not self._training_data or original is not HardnessWeightedDataLoader.__bases__[-1]:
+        if data is not self._training_data or original is not HardnessWeightedDataLoader.host_class:
             return original(data, *args, **kwargs)
         return self._attach(HardnessWeightedDataLoader(data, *args, **kwargs))
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from hws_nnunet.core import HardnessWeightedSampler
-from hws_nnunet.core.table import some_of
+from hws_nnunet.messages import some_of
 from hws_nnunet.record.cases import CASES_FILE
 from hws_nnunet.record.snapshot import EPOCHS_FILE, HISTORY_FILE
 from hws_nnunet.record.structures import hardest_structure
@@ -108,13 +108,12 @@ class EpochSummary:
                 )
             )
         if self.groups:
-            told = "; ".join(
+            told = [
                 f"{group.name} {group.hardness:.4f}, {group.cases} cases, {group.drawn:.0%} of the epoch's draws"
-                for group in self.groups[:_MOST_GROUPS]
-            )
-            rest = len(self.groups) - _MOST_GROUPS
-            more = f"; and {rest} more" if rest > 0 else ""
-            lines.append(f"Groups (hardness pooled by {self.pooling:.2f}): {told}{more}")
+                for group in self.groups
+            ]
+            groups = some_of(told, _MOST_GROUPS, separator="; ")
+            lines.append(f"Groups (hardness pooled by {self.pooling:.2f}): {groups}")
         if self.stalled:
             lines.append(
                 f"Stalled: {some_of(self.stalled)}: far harder than the others, and no easier for being drawn; drawn "

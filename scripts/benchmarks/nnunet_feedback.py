@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hws_nnunet.core import DrawnCases
+
 EVERY = 10  # steps between two looks at the effective sample size
 
 
@@ -43,16 +45,16 @@ class Feedback:
     def _probabilities(self) -> np.ndarray | None:
         return self.sampler.probabilities() if self.sampler.table.weighted else None
 
-    def step(self, drawn: dict, version: int) -> None:
+    def step(self, drawn: DrawnCases, version: int) -> None:
         """Take in a batch's draws after its training step.
 
         Args:
-            drawn: ``cases`` and the table's ``version`` when they were drawn.
+            drawn: the batch's.
             version: the table's when the step began.
         """
-        self.lags.append(version - drawn["version"])
-        cases = [int(case) for case in drawn["cases"]]
-        self.draws.append((drawn["version"], cases))
+        self.lags.append(version - drawn.version)
+        cases = [int(case) for case in drawn.ids]
+        self.draws.append((drawn.version, cases))
         self.intended.append(self._probabilities())
         self.seen.update(cases)
         if self.steps_until_all_seen is None and len(self.seen) == len(self.sampler):

@@ -31,8 +31,6 @@ from experiments import write_json
 from overhead_hosts import HOSTS
 from page import Lines, Section, arguments, finish, read_one, table, verdict
 
-from hws_nnunet.hosts.loaders import DRAWN
-
 SHARE_BAR = 0.02  # of the training process's time
 CUDA = {"device": "cuda", "network": "planned", "patch": [128, 128, 128]}
 
@@ -88,7 +86,7 @@ def _time_draws() -> None:
     def told(self: HardnessWeightedDataLoader) -> dict:
         self.seconds = 0.0
         batch = generate(self)
-        batch[DRAWN]["seconds"] = self.seconds
+        batch["seconds"] = self.seconds
         return batch
 
     HardnessWeightedDataLoader.generate_train_batch = told

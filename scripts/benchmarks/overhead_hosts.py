@@ -20,7 +20,6 @@ from hws_nnunet.datasets.raw_v1 import task_name
 from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.facts.versions import V1
 from hws_nnunet.hosts.augmenters import stop
-from hws_nnunet.hosts.loaders import DRAWN
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
 
@@ -70,7 +69,7 @@ class HostV2:
         """Take a step; return what the batch's draws took in the worker, where that was timed."""
         batch = next(self.trainer.dataloader_train)
         self.outputs.append(self.trainer.train_step(batch))
-        return batch.get(DRAWN, {}).get("seconds")
+        return batch.get("seconds")
 
     def end_epoch(self) -> None:
         self.trainer.on_train_epoch_end(self.outputs)

@@ -4,7 +4,6 @@ import pytest
 from typer.testing import CliRunner
 
 from hws_nnunet import registration
-from hws_nnunet.commands import doctor
 from hws_nnunet.commands import main as cli
 from hws_nnunet.facts import versions
 from hws_nnunet.facts.versions import V1, V2
@@ -147,7 +146,7 @@ def test_no_shared_memory(sound, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(doctor, "HardnessTable", refuse)
+    monkeypatch.setattr("hws_nnunet.core.HardnessTable", refuse)
     result = run(cli.app, ["doctor"])
     assert result.exit_code == 1
     assert "docker run --shm-size" in result.output

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from hws_nnunet import HardnessWeightedSampler, Settings
+from hws_nnunet.core import DrawnCases
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.hosts.weighting import Weighting
 from tests.faults.rows import LONG_AND_SHORT, Counted
@@ -68,7 +69,7 @@ def train(poison, draw_by, steps):
             optimizer.step()
         seen.append(value.detach().numpy().tobytes())
         if weighting is not None:
-            weighting.after_step(loss, {"cases": cases, "version": weighting.sampler.table.version})
+            weighting.after_step(loss, DrawnCases(cases, weighting.sampler.table.version))
             wrong = wrong or fault_of(weighting.sampler)
     if weighting is not None:
         weighting.end_epoch(0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hws_nnunet.hosts.augmenters import replaced_names
+from hws_nnunet.hosts import replaced
 from hws_nnunet.hosts.checkpoints import extended_checkpoint, watched_checkpoint, without_numpy_scalars
 
 CHECKPOINT = {"weights": [1.0], "epoch": 3}
@@ -49,12 +49,13 @@ class Host:
 BLOCKS = {
     "save": (torch, lambda: extended_checkpoint("weights", {})),
     "load": (torch, lambda: watched_checkpoint("ours")),
-    "Counter": (sys.modules[__name__], lambda: replaced_names(Host, "make", ["Counter"], lambda original: None)),
+    "Counter": (sys.modules[__name__], lambda: replaced.replaced_in(Host, "make", {"Counter": lambda original: None})),
 }
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_blocks_of_two_threads_leave_all_as_it_was(name):
+def test_blocks_of_two_threads_leave_all_as_it_was(name, monkeypatch):
+    monkeypatch.setitem(replaced.NAMES, "Counter", "of this test")
     module, make = BLOCKS[name]
     before = getattr(module, name)
     first_is_in, first_may_leave = threading.Event(), threading.Event()

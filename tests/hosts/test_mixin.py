@@ -25,6 +25,7 @@ class Host:
 
 class Mixin(WeightingMixin):
     _weights = "net"
+    _softmax = staticmethod(torch.softmax)
 
     def _structures(self):
         return {}
@@ -48,6 +49,24 @@ def test_the_mixin_behind_its_host_is_refused():
 
         class MineToo(Other, Mixin):
             pass
+
+
+@pytest.mark.parametrize("name", ["_weights", "_softmax", "_structures"])
+def test_an_adapter_that_lacks_something_is_refused(name):
+    names = {"_weights": "net", "_softmax": staticmethod(torch.softmax), "_structures": lambda trainer: {}}
+    del names[name]
+    incomplete = type("Incomplete", (WeightingMixin,), names)
+    with pytest.raises(TypeError, match=rf"class Mine lacks {name}: hws_nnunet/hosts/contract.py tells"):
+        type("Mine", (incomplete, Host), {})
+
+
+def test_a_host_that_lacks_something_is_refused():
+    class Silent:
+        def run_training(self):
+            pass
+
+    with pytest.raises(TypeError, match=r"class Mine lacks print_to_log_file, save_checkpoint: hws_nnunet/hosts"):
+        type("Mine", (Mixin, Silent), {})
 
 
 def test_other_places_are_not():
@@ -126,6 +145,6 @@ def test_a_state_that_was_not_saved_is_a_warning(monkeypatch, tmp_path, capsys, 
     trainer._weigh(["a", "b"])
     trainer.save_checkpoint(tmp_path / "checkpoint.pth")
     assert "WARNING: the sampler's state was not saved: Trainer did not call torch.save" in capsys.readouterr().out
-    trainer.disable_checkpointing = True
+    monkeypatch.setattr(Trainer, "_saves", lambda trainer: False)
     trainer.save_checkpoint(tmp_path / "checkpoint.pth")
     assert "WARNING" not in capsys.readouterr().out

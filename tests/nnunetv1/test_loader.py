@@ -18,7 +18,7 @@ PATCHES = [((8, 8, 8), None), ((8, 8, 8), (12, 11, 10)), ((8, 8), None), ((8, 8)
 def drawn_centres(loader, batches):
     """The case and the centre of each patch of so many batches."""
     made = [next(loader) for _ in range(batches)]
-    return np.concatenate([b[DRAWN]["cases"] for b in made]), np.concatenate([centres_of(b) for b in made])
+    return np.concatenate([b[DRAWN].ids for b in made]), np.concatenate([centres_of(b) for b in made])
 
 
 @pytest.mark.slow
@@ -33,8 +33,8 @@ def test_cases_follow_the_closed_form(tmp_path, size, patch, structure_beta):
     counts = np.zeros(6, dtype=int)
     for _ in range(2000 // size):
         batch = next(loader)
-        assert [f"case{i:02d}" for i in batch[DRAWN]["cases"]] == list(batch["keys"])
-        counts[batch[DRAWN]["cases"]] += 1
+        assert [f"case{i:02d}" for i in batch[DRAWN].ids] == list(batch["keys"])
+        counts[batch[DRAWN].ids] += 1
     assert naive.close(counts, naive.inclusion(naive.closed_form(losses, 2.0), size))
 
 
@@ -120,7 +120,7 @@ def test_a_neutral_batch_is_the_hosts_bit_for_bit(tmp_path, patch):
         assert (one["seg"] == other["seg"]).all()
         assert (one["keys"] == other["keys"]).all()
         assert one["properties"] == other["properties"]
-        assert [f"case{i:02d}" for i in one[DRAWN]["cases"]] == list(one["keys"])
+        assert [f"case{i:02d}" for i in one[DRAWN].ids] == list(one["keys"])
 
 
 @pytest.mark.parametrize("in_files", [False, True])
@@ -145,8 +145,8 @@ def test_a_batch_is_one_of_the_hosts(tmp_path, settings, in_files):
     for properties, key in zip(one["properties"], one["keys"], strict=True):
         assert properties["original"] == key
         assert list(properties["class_locations"]) == list(originals[key]["class_locations"]), "all of its structures"
-    assert one[DRAWN]["version"] == sampler.table.version > 0
-    assert one[DRAWN]["cases"].shape == (3,)
+    assert one[DRAWN].version == sampler.table.version > 0
+    assert one[DRAWN].ids.shape == (3,)
     by_slot = np.stack([centres_of(next(loader))[:, 1] for _ in range(100)], axis=1)
     assert set(by_slot[2]) == {6, 7}
     for free in by_slot[:2]:

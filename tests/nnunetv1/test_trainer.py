@@ -272,7 +272,7 @@ def test_a_loss_that_changes_while_training_is_recorded(workspace, monkeypatch, 
         assert isinstance(trainer.loss, MultipleOutputLoss2)
         value = float(trainer.run_iteration(trainer.tr_gen))
         assert isinstance(trainer.loss, LossRecorder)
-        found = trainer.sampler.table.hardness[trainer.tr_gen.batch["hws_drawn"]["cases"]]
+        found = trainer.sampler.table.hardness[trainer.tr_gen.batch["hws_drawn"].ids]
         assert float(found.mean()) == pytest.approx(value, abs=1e-4)
 
 

@@ -35,7 +35,7 @@ def train(augmenter, sampler, steps, losses, structures=(0.5, 0.5)):
     batches = []
     for _ in range(steps):
         batch = next(augmenter)
-        cases, version = batch[DRAWN]["cases"], batch[DRAWN]["version"]
+        cases, version = batch[DRAWN].ids, batch[DRAWN].version
         of_structures = np.tile(structures, (len(cases), 1))
         sampler.update(cases, losses[cases], structures=of_structures, version=version)
         batches.append(batch)
@@ -43,7 +43,7 @@ def train(augmenter, sampler, steps, losses, structures=(0.5, 0.5)):
 
 
 def counts_of(batches):
-    return np.bincount(np.concatenate([b[DRAWN]["cases"] for b in batches]), minlength=CASES)
+    return np.bincount(np.concatenate([b[DRAWN].ids for b in batches]), minlength=CASES)
 
 
 @pytest.mark.parametrize("workers", [2, 12])

@@ -65,7 +65,7 @@ def run(job):
                     "target": list(batch["target"]),
                     "keys": [str(key) for key in batch["keys"]],
                     "loss": loss,
-                    "version": batch.get("hws_drawn", {}).get("version"),
+                    "version": getattr(batch.get("hws_drawn"), "version", None),
                 }
                 for batch, loss in zip(trainer.tr_gen.batches, losses, strict=True)
             ],

@@ -37,8 +37,8 @@ def test_cases_follow_the_closed_form(size, structure_beta):
     names = np.array(cases.identifiers)
     for _ in range(12_000 // size):
         keys = loader.get_indices()
-        assert (names[loader._cases] == keys).all()
-        counts[loader._cases] += 1
+        assert (names[loader._drawn.ids] == keys).all()
+        counts[loader._drawn.ids] += 1
     assert naive.close(counts, naive.inclusion(naive.closed_form(losses, 2.0), size))
 
 
@@ -110,7 +110,7 @@ def test_a_class_that_the_caller_names_is_taken():
     loader, sampler = loader_of(cases, Settings(structure_beta=1000.0), structures=(1, 2))
     teach(sampler, [0.5], [[0.1, 0.9]])
     loader.get_indices()
-    loader._cases = np.repeat(loader._cases, 100)
+    loader._drawn = loader._drawn._replace(ids=np.repeat(loader._drawn.ids, 100))
     for wanted in (1, None):
         boxes = [loader.get_bbox(cases.shape, True, cases.locations["case00"], wanted)[0] for _ in range(50)]
         assert {int(start[1]) + 4 for start in boxes} == {6 if wanted == 1 else 7}
@@ -149,7 +149,7 @@ def test_a_neutral_batch_is_the_hosts_bit_for_bit():
         assert (one["data"] == other["data"]).all()
         assert (one["target"] == other["target"]).all()
         assert (one["keys"] == other["keys"]).all()
-        assert [f"case{i:02d}" for i in one[DRAWN]["cases"]] == list(one["keys"])
+        assert [f"case{i:02d}" for i in one[DRAWN].ids] == list(one["keys"])
 
 
 @pytest.mark.parametrize("beta", [0.0, 100.0])
@@ -161,7 +161,7 @@ def test_slots_keep_their_meaning(structure_beta, beta):
     teach(sampler, np.linspace(0, 1, 4), np.repeat([[0.1, 0.9]], 4, axis=0))
     batches = [next(loader) for _ in range(100)]
     by_slot = np.stack([cases.centres(batch)[:, 1] for batch in batches], axis=1)
-    drawn = np.concatenate([batch[DRAWN]["cases"] for batch in batches])
+    drawn = np.concatenate([batch[DRAWN].ids for batch in batches])
     assert [cases.identifiers[i] for i in drawn] == np.concatenate([batch["keys"] for batch in batches]).tolist()
     assert set(by_slot[2]) == {6, 7}
     for free in by_slot[:2]:
@@ -185,10 +185,9 @@ def test_batches_say_what_was_drawn():
     teach(sampler, np.linspace(0, 1, 6))
     batch = next(loader)
     drawn = batch[DRAWN]
-    assert set(drawn) == {"cases", "version"}
-    assert drawn["version"] == sampler.table.version > 0
-    assert drawn["cases"].shape == (2,)
-    assert [cases.identifiers[i] for i in drawn["cases"]] == list(batch["keys"])
+    assert drawn.version == sampler.table.version > 0
+    assert drawn.ids.shape == (2,)
+    assert [cases.identifiers[i] for i in drawn.ids] == list(batch["keys"])
 
 
 def test_as_many_draws_as_the_host_makes():

@@ -322,7 +322,7 @@ def losses_of_steps(trainer, loss_of_step, steps=3):
         loss_of_step(trainer, step)
         batch = next(training)
         value = float(trainer.train_step(batch)["loss"])
-        recorded = trainer.sampler.table.hardness[batch["hws_drawn"]["cases"]]
+        recorded = trainer.sampler.table.hardness[batch["hws_drawn"].ids]
         gaps.append(abs(float(recorded.mean()) - value))
     return max(gaps)
 
@@ -385,7 +385,7 @@ def test_variants_of_the_loss(workspace, monkeypatch, variant):
 
     trainer.network.forward = watched
     trainer.train_step(batch)
-    found = trainer.sampler.table.hardness[batch["hws_drawn"]["cases"]]
+    found = trainer.sampler.table.hardness[batch["hws_drawn"].ids]
     assert found.tolist() == pytest.approx(expected, abs=1e-5)
 
 

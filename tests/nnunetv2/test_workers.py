@@ -57,7 +57,7 @@ def train(augmenter, sampler, steps, losses, structures=(0.5, 0.5)):
     batches = []
     for _ in range(steps):
         batch = next(augmenter)
-        cases, version = batch[DRAWN]["cases"], batch[DRAWN]["version"]
+        cases, version = batch[DRAWN].ids, batch[DRAWN].version
         of_structures = np.tile(structures, (len(cases), 1)) if sampler.table.structures else None
         sampler.update(cases, losses[cases], structures=of_structures, version=version)
         batches.append(batch)
@@ -65,7 +65,7 @@ def train(augmenter, sampler, steps, losses, structures=(0.5, 0.5)):
 
 
 def counts_of(batches):
-    return np.bincount(np.concatenate([b[DRAWN]["cases"] for b in batches]), minlength=CASES)
+    return np.bincount(np.concatenate([b[DRAWN].ids for b in batches]), minlength=CASES)
 
 
 def hard_run(workers, *, steps, size=1, shared=True, method="fork"):
@@ -136,7 +136,7 @@ def test_no_two_workers_draw_the_same(workers):
     drawn = {}
     for batch in batches[CASES:]:
         of_structures = (cases.centres(batch)[:, 1] - 6).tolist()
-        drawn.setdefault(int(batch["data"].max()), []).append((batch[DRAWN]["cases"].tolist(), of_structures))
+        drawn.setdefault(int(batch["data"].max()), []).append((batch[DRAWN].ids.tolist(), of_structures))
     assert len(drawn) == workers
     for part in range(2):  # cases by themselves, structures by themselves
         assert len({str([draw[part] for draw in sequence[:16]]) for sequence in drawn.values()}) == workers

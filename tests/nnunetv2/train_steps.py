@@ -52,7 +52,7 @@ def run(job):
                 "target": [t.clone() for t in (target if isinstance(target, list) else [target])],
                 "keys": [str(key) for key in batch["keys"]],
                 "loss": float(trainer.train_step(batch)["loss"]),
-                "version": batch.get("hws_drawn", {}).get("version"),
+                "version": getattr(batch.get("hws_drawn"), "version", None),
             }
         )
     sampler = getattr(trainer, "sampler", None)

@@ -1,0 +1,1 @@
+"""The commands ``hws-nnunet prepare ...``: one file a family of data sets."""

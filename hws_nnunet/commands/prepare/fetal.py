@@ -1,0 +1,40 @@
+"""The command ``hws-nnunet prepare fetal``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hws_nnunet.commands.options import NnUNet, Raw
+from hws_nnunet.commands.prepare.writing import DatasetId, DryRun, For, Link, Name, Overwrite, Sources, Target, write
+
+
+def fetal(
+    sources: Sources,
+    dataset_id: DatasetId,
+    name: Name = "FetalBrain",
+    merge: Annotated[bool, typer.Option("--merge", help="Bring all sources to FeTA's seven labels.")] = False,
+    nnunet: For = NnUNet.v2,
+    raw: Raw = None,
+    link: Link = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Check fetal brain MRI with labels, and write it as a raw data set with subgroups.csv.
+
+    A source has CASE/{srr,mask,parcellation}.nii.gz with eight labels, or is FeTA 2021, 2022 or 2024 with seven, and
+    participants.tsv. Label values differ: --merge brings both to FeTA's, and prints how; the corpus callosum becomes
+    white matter.
+
+    Every problem of the sources is reported at once, and nothing is written then. The sources stay as they are.
+
+    \b
+    Examples:
+      hws-nnunet prepare fetal ~/feta_2.2 --dataset-id 501 --dry-run
+      hws-nnunet prepare fetal ~/feta_2.2 ~/fetal_spina_bifida_atlas --dataset-id 502 --merge
+    """
+    from hws_nnunet.datasets import read_fetal_brain
+
+    target = Target(nnunet, raw, dataset_id, name, overwrite)
+    write(read_fetal_brain(sources, merge=merge, progress=True), target, link=link, dry_run=dry_run)
