@@ -47,7 +47,7 @@ class Workspace:
         assert not check or done.returncode == 0, done.stdout[-4000:]
         return done
 
-    def kill_when(self, said, command, which=None, **env):
+    def kill_when(self, said, command, which=None, patience=300, **env):
         """Run a command until it says something, then end it without warning; return what it said.
 
         ``which`` returns the processes to kill in its place, from its own; the command is then to fail. All else that
@@ -62,7 +62,7 @@ class Workspace:
                 stderr=file,
                 start_new_session=True,
             )
-        end = time.monotonic() + 300
+        end = time.monotonic() + patience
         while said not in log.read_text():
             running = process.poll() is None and time.monotonic() < end
             assert running, log.read_text()[-3000:]

@@ -6,7 +6,6 @@ devices that it names to DistributedDataParallel) makes these tests possible, to
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import yaml
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
 from hws_nnunet.facts.versions import STATE
 from tests.core.test_sampler import assert_same_state
-from tests.datasets.test_fetal import ATLAS
 from tests.workspaces import first_difference
 
 SCRIPT = Path(__file__).with_name("train_steps.py")
@@ -131,16 +129,3 @@ def test_mistakes_are_told(workspace):
     assert gpus.returncode
     assert "-num_gpus given: torchrun says how many processes there are" in gpus.stdout
     assert "-pretrained_weights" in workspace.run(sys.executable, *module, "--help").stdout
-
-
-@LONG
-@pytest.mark.skipif(
-    not ATLAS.is_dir(), reason=f"the spina bifida atlas is not at {ATLAS} (HWS_ATLAS names another place)"
-)
-def test_two_agents_on_the_atlas(tmp_path):
-    script = Path(__file__).parents[2] / "scripts" / "benchmarks" / "two_agents.py"
-    command = [sys.executable, script, "--data", ATLAS, "--out", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=2400, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert done.stdout.count("  holds   ") == 14
-    assert "all holds" in done.stdout
