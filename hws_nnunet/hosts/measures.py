@@ -1,35 +1,55 @@
-"""What is recorded of each sample beside a host's loss: its Dice by structure, and that loss of the sample alone."""
+"""What is recorded of each sample beside a host's loss: sums over its voxels, and what follows from them.
+
+Everything comes from four sums for each sample and structure, of which the device computes all samples' at once:
+
+- ``predicted``: of the probabilities;
+- ``present``: voxels of the reference;
+- ``common``: of the probabilities where the reference has the structure;
+- ``entropy``: of the cross entropy there; for regions of the binary cross entropy, of all voxels.
+
+The rest is arithmetic on a few numbers, done in the host's memory: every kernel that the device need not start counts
+with a small network.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from hws_nnunet.hosts.replaced import Through, replaced
 from hws_nnunet.loop.alone import Resolutions, loss_alone, sample_of
 from hws_nnunet.loop.counted import uncounted
 
 
-@torch.no_grad()
-def dice_by_structure(
-    logits: Tensor, target: Tensor, *, probabilities: Tensor | None = None, ignore_label: int | None = None
-) -> Tensor:
-    """Return 1 - soft Dice of each foreground class or region of each sample: 0 to 1, NaN where a sample lacks it.
+class Sums(NamedTuple):
+    """Sums over the voxels of each sample, ``(B, C)`` each: of classes, the background first, or of regions.
 
-    Computed in float32, sample by sample: the extra memory stays below that of two samples' float32 logits.
+    ``counted``, ``(B,)``, are a sample's voxels that count.
+    """
 
-    Args:
-        logits: ``(B, C, *spatial)``, of classes, 0 the background, or of regions; any floating type.
-        target: of classes ``(B, 1, *spatial)``, numbers 0 to C - 1 (or ``ignore_label``); of regions
-            ``(B, C, *spatial)`` of 0 and 1, with one more channel where voxels are to be ignored, 1 there. Any type.
-        probabilities: float32 softmax or sigmoid of the logits where it is known; None computes it.
-        ignore_label: voxels of this class count nowhere.
+    predicted: np.ndarray
+    present: np.ndarray
+    common: np.ndarray
+    entropy: np.ndarray
+    counted: np.ndarray
 
-    Returns:
-        ``(B, K)``, K = C - 1 classes or C regions; float32 on the logits' device.
+    def dice(self) -> np.ndarray:
+        """Return 1 - soft Dice of each class or region, ``(B, C)``: 0 to 1, NaN where a sample lacks it."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            dice = 1.0 - 2.0 * self.common / (self.predicted + self.present)
+        return np.where(self.present == 0, np.nan, dice)
+
+
+def check_shapes(logits: Tensor, target: Tensor) -> bool:
+    """Return whether the target is of regions, False: of classes.
 
     Raises:
         ValueError: for shapes that do not belong together.
@@ -41,60 +61,140 @@ def dice_by_structure(
             f"target has shape {tuple(target.shape)}, expected {(samples, 1, *logits.shape[2:])} (class numbers), or "
             f"{classes} or {classes + 1} channels (regions), for logits of shape {tuple(logits.shape)}"
         )
-    if not samples:
-        return logits.new_zeros((0, classes if of_regions else classes - 1), dtype=torch.float32)
-
-    def sums(i: int) -> Tensor:
-        if of_regions:
-            p = logits[i].float().sigmoid() if probabilities is None else probabilities[i]
-            return torch.stack(_sums_of_regions(p, target[i]))
-        p = logits[i].softmax(0, dtype=torch.float32) if probabilities is None else probabilities[i]
-        return torch.stack(_sums_of_classes(p, target[i], ignore_label))
-
-    predicted, present, common = torch.stack([sums(i) for i in range(samples)], dim=1)
-    return (1.0 - 2.0 * common / (predicted + present)).masked_fill_(present == 0, torch.nan)
+    return of_regions
 
 
-def _sums_of_regions(p: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return sums over voxels of p, of the reference, and of their product, ``(C,)`` each."""
-    here = reference[: len(p)].float()
-    if len(reference) > len(p):
-        valid = 1.0 - reference[-1:].float()
-        p, here = p * valid, here * valid
-    return _over_voxels(p), _over_voxels(here), _over_voxels(p * here)
+@torch.no_grad()
+def sums_by_structure(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    probabilities: Tensor | None = None,
+    ignore_label: int | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Return the four sums of :class:`Sums`, float32 on the logits' device, to be read by :func:`read_sums`.
 
+    Args:
+        logits: ``(B, C, *spatial)``, of classes, 0 the background, or of regions; any floating type.
+        target: of classes ``(B, 1, *spatial)``, numbers 0 to C - 1 (or ``ignore_label``); of regions
+            ``(B, C, *spatial)`` of 0 and 1, with one more channel where voxels are to be ignored, 1 there. Any type.
+        probabilities: float32 softmax or sigmoid of the logits where it is known; None computes it.
+        ignore_label: voxels of this class count nowhere.
+        out: as :func:`room_for_sums` returns it, to write them to; saves a kernel that puts them together.
 
-def _sums_of_classes(p: Tensor, reference: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the same of the foreground classes, ``(C - 1,)`` each."""
-    labels = reference.long()
-    if ignore_label is None:
-        predicted = _over_voxels(p)
-    else:
-        predicted = p.flatten(1) @ (labels != ignore_label).flatten().float()
-        labels = labels.masked_fill(labels == ignore_label, 0)  # the background, which nobody asks for
-    of_class = _sums_by_counting if p.device.type == "cpu" else _sums_by_masks
-    present, common = of_class(labels, len(p), p.gather(0, labels))
-    return predicted[1:], present[1:], common[1:]
-
-
-def _sums_by_counting(labels: Tensor, classes: int, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return voxels, and the sum of values, of each class, ``(classes,)`` float32; both arguments ``(1, *spatial)``.
-
-    Several times as fast as masks on a CPU; a GPU would have to be waited for.
+    Raises:
+        ValueError: for shapes that do not belong together.
     """
-    labels = labels.flatten()
-    counts, sums = (torch.bincount(labels, each, classes).float() for each in (None, values.flatten().double()))
-    return counts, sums
+    of_regions = check_shapes(logits, target)
+    over, classes = tuple(range(2, logits.ndim)), logits.shape[1]
+    found: dict[int, Tensor] = {}
+
+    def total(row: int, values: Tensor) -> None:
+        into = None if out is None else out[row, :, : values.shape[1]]
+        found[row] = torch.sum(values, over, dtype=torch.float32, out=into)
+
+    if of_regions:
+        logits, valid = logits.float(), None
+        p = logits.sigmoid() if probabilities is None else probabilities
+        here = target[:, :classes]
+        entropy = functional.softplus(logits).addcmul_(logits, here, value=-1)
+        if target.shape[1] > classes:
+            valid = target[:, classes:] == 0
+            here, entropy = here * valid, entropy.mul_(valid)
+            total(4, valid)
+    else:
+        entropy = logits.log_softmax(1, dtype=torch.float32)
+        p = entropy.exp() if probabilities is None else probabilities
+        numbers, zero = _constants(classes, logits.ndim, logits.device)
+        here = target == numbers
+        valid = None if ignore_label is None else target != ignore_label
+        entropy = torch.where(here, entropy, zero)  # its sign follows where it costs nothing
+    total(3, entropy)
+    del entropy  # as large as the logits
+    total(0, p if valid is None else p * valid)
+    total(1, here)
+    total(2, p * here)
+    if out is None:
+        out = torch.stack([found[row].expand(-1, classes) for row in sorted(found)])
+    return out
 
 
-def _sums_by_masks(labels: Tensor, classes: int, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the same without waiting for a GPU."""
-    masks = labels == torch.arange(classes, device=labels.device).view(-1, *[1] * (labels.ndim - 1))
-    return _over_voxels(masks).float(), _over_voxels(torch.where(masks, values, 0.0))
+@lru_cache
+def _constants(classes: int, dimensions: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the class numbers, ``(1, C, 1, ...)``, and 0, made once."""
+    numbers = torch.arange(classes, device=device).view(1, -1, *[1] * (dimensions - 2))
+    return numbers, torch.zeros((), device=device)
 
 
-def _over_voxels(values: Tensor) -> Tensor:
-    return values.sum(tuple(range(1, values.ndim)))
+def room_for_sums(logits: Tensor, target: Tensor) -> Tensor:
+    """Return an empty tensor for the sums, one row more where a region's voxels may be ignored."""
+    samples, classes = logits.shape[:2]
+    rows = 5 if target.shape[1] > classes else 4
+    return torch.empty((rows, samples, classes), dtype=torch.float32, device=logits.device)
+
+
+def read_sums(values: Tensor, *, of_regions: bool, voxels: int) -> Sums:
+    """Return what :func:`sums_by_structure` gave, once it is in the host's memory, as float64.
+
+    Args:
+        values: the sums.
+        of_regions: whether the target is of regions.
+        voxels: of a sample.
+    """
+    predicted, present, common, entropy, *ignoring = values.double().numpy()
+    if not of_regions:
+        return Sums(predicted, present, common, -entropy, present.sum(1))
+    counted = ignoring[0][:, 0] if ignoring else np.full(len(present), voxels * present.shape[1], dtype=float)
+    return Sums(predicted, present, common, entropy, counted)
+
+
+def dice_by_structure(
+    logits: Tensor, target: Tensor, *, probabilities: Tensor | None = None, ignore_label: int | None = None
+) -> np.ndarray:
+    """Return 1 - soft Dice of each foreground class or region of each sample: 0 to 1, NaN where a sample lacks it.
+
+    Args:
+        logits: as in :func:`sums_by_structure`.
+        target: the same.
+        probabilities: the same.
+        ignore_label: the same.
+
+    Returns:
+        ``(B, K)``, K = C - 1 classes or C regions.
+    """
+    of_regions = check_shapes(logits, target)
+    values = sums_by_structure(logits, target, probabilities=probabilities, ignore_label=ignore_label)
+    dice = read_sums(values.cpu(), of_regions=of_regions, voxels=math.prod(logits.shape[2:])).dice()
+    return dice if of_regions else dice[:, 1:]
+
+
+class DiceAndEntropy(NamedTuple):
+    """A loss that is the sum of soft Dice and cross entropy (of regions: binary), as nnU-Net's standard losses are."""
+
+    weight_dice: float
+    weight_entropy: float
+    smooth: float
+    background: bool
+    """Whether Dice counts the first class."""
+
+    @classmethod
+    def of(cls, loss: object) -> DiceAndEntropy | None:
+        """Return a loss module's parts, which nnU-Net calls ``dc`` and ``ce``; None where it has other ones."""
+        dice, entropy = getattr(loss, "dc", None), getattr(loss, "ce", None)
+        smooth, background = getattr(dice, "smooth", None), getattr(dice, "do_bg", None)
+        if entropy is None or smooth is None or background is None:
+            return None
+        weight_dice, weight_entropy = (float(getattr(loss, name, 1.0)) for name in ("weight_dice", "weight_ce"))
+        return cls(weight_dice, weight_entropy, float(smooth), bool(background))
+
+    def of_samples(self, sums: Sums) -> np.ndarray:
+        """Return the loss of each sample alone, ``(B,)``; the cross entropy is 0 where no voxel counts."""
+        dice = (2.0 * sums.common + self.smooth) / np.maximum(sums.predicted + sums.present + self.smooth, 1e-8)
+        mean = (dice if self.background else dice[:, 1:]).mean(1)
+        total = sums.entropy.sum(1)
+        entropy = np.divide(total, sums.counted, out=np.zeros_like(total), where=sums.counted > 0)
+        return self.weight_entropy * entropy - self.weight_dice * mean
 
 
 @torch.no_grad()
@@ -118,12 +218,17 @@ def losses_alone(loss: Callable, output: Resolutions, target: Resolutions) -> Te
         return losses
 
 
+def is_compiled(loss: object) -> bool:
+    """Return whether a loss, or a part of it, is compiled: it would be compiled anew if an attribute changed."""
+    modules = loss.modules() if isinstance(loss, nn.Module) else ()
+    return any(hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) for module in modules)
+
+
 @contextmanager
 def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits: Tensor) -> Iterator[list[Tensor]]:
     """Yield a list that receives what the host's loss makes of these very logits in the block, without gradient.
 
-    nnU-Net's Dice losses hold their softmax or sigmoid as ``apply_nonlin``. A compiled loss is left alone: it would be
-    compiled anew if an attribute changed.
+    nnU-Net's Dice losses hold their softmax or sigmoid as ``apply_nonlin``. A compiled loss is left alone.
 
     Args:
         loss: the host's.
@@ -131,12 +236,9 @@ def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits
         logits: of the full resolution; calls with other ones are not kept.
     """
     found: list[Tensor] = []
-    modules = list(loss.modules()) if isinstance(loss, nn.Module) else []
-    compiled = any(hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) for module in modules)
-    if nonlinearity is None or compiled:
+    if nonlinearity is None or not isinstance(loss, nn.Module) or is_compiled(loss):
         yield found
         return
-    modules = [module for module in modules if vars(module).get("apply_nonlin") is nonlinearity]
 
     def watched(original: Callable, values: Tensor) -> Tensor:
         probabilities = original(values)
@@ -145,6 +247,7 @@ def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits
         return probabilities
 
     with ExitStack() as stack:
-        for module in modules:
-            stack.enter_context(replaced(module, {"apply_nonlin": Through(watched)}))
+        for module in loss.modules():
+            if vars(module).get("apply_nonlin") is nonlinearity:
+                stack.enter_context(replaced(module, {"apply_nonlin": Through(watched)}))
         yield found

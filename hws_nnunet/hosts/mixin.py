@@ -99,6 +99,7 @@ class WeightingMixin(Adapter):
                 softmax=self._softmax,
                 ignore_label=self._ignore_label,
                 alone=self.settings.draw_by == "dice_ce",
+                log=self.print_to_log_file,
             )
         return self.loss
 

@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hws_nnunet.hosts.measures import dice_by_structure, losses_alone, watched_probabilities
+from hws_nnunet.hosts.measures import (
+    DiceAndEntropy,
+    Sums,
+    check_shapes,
+    is_compiled,
+    losses_alone,
+    read_sums,
+    room_for_sums,
+    sums_by_structure,
+    watched_probabilities,
+)
 from hws_nnunet.loop.alone import Resolutions
+
+_TOLERANCE, _HALF = 2e-4, 5e-3  # of a loss from sums against the host's own; where its sigmoid has half precision
+
+
+class SampleValues(NamedTuple):
+    """What a training step recorded of its samples, float64.
+
+    Attributes:
+        dice_present: ``(B,)``, 1 - soft Dice, mean of the structures that a sample's reference has; NaN where it has
+            none.
+        dice_ce: ``(B,)``, the host's loss of each sample alone; NaN where it is not known.
+        structures: ``(B, K)``, 1 - soft Dice of each foreground class or region, NaN where a sample lacks it.
+    """
+
+    dice_present: np.ndarray
+    dice_ce: np.ndarray
+    structures: np.ndarray
+
+
+class _Step(NamedTuple):
+    """A step's values on their way to the host's memory."""
+
+    sums: Tensor
+    of_regions: bool
+    voxels: int
+    host_losses: Tensor | None
+    """What the host's loss gives for each sample, at all resolutions."""
+    expected: Tensor | None
+    """And at the full one; of the first step, to compare what the sums give."""
+    tolerance: float
+    arrived: torch.cuda.Event | None
 
 
 class LossRecorder(nn.Module):
@@ -20,25 +62,36 @@ class LossRecorder(nn.Module):
     the device; whatever makes the training step wait for its loss makes them available too. The host's loss keeps its
     attributes: they are read and set through this.
 
-    Recorded are of each sample ``1 + K`` values: the loss to track, then 1 - soft Dice of each of K structures. The
-    loss to track is the mean of those that are present (``dice_present``) or, where ``alone``, the host's loss of that
-    sample alone (``dice_ce``).
+    Where the host's loss is soft Dice and cross entropy, as nnU-Net's standard ones are, the loss of each sample alone
+    comes of the same sums as its Dice: that of the full resolution. Once, in the first step, it is compared with what
+    the host's loss gives for each sample; where they differ, and for any other loss, it is known on request only: the
+    whole loss is called for each sample.
 
     Args:
         host_loss: any loss of ``(output, target)``; both may be lists by resolution, the full one first.
         softmax: the function with which the host's losses make probabilities of classes; what it gave is not computed
             again. For regions that is ``torch.sigmoid``.
         ignore_label: of the host's class numbers.
-        alone: whether to track the host's loss.
+        alone: whether the host's loss of each sample is needed, whatever it takes.
+        log: writes a line to the host's log.
     """
 
     def __init__(
-        self, host_loss: nn.Module, *, softmax: Callable | None = None, ignore_label: int | None = None, alone: bool
+        self,
+        host_loss: nn.Module,
+        *,
+        softmax: Callable | None = None,
+        ignore_label: int | None = None,
+        alone: bool = False,
+        log: Callable[[str], object] = lambda line: None,
     ):
         super().__init__()
-        self._softmax, self._ignore_label, self._alone = softmax, ignore_label, alone
-        self._values: Tensor | None = None
-        self._copied: torch.cuda.Event | None = None
+        self._softmax, self._ignore_label, self._alone, self._log = softmax, ignore_label, alone, log
+        self._full = (getattr(host_loss, "loss", host_loss),)  # within the wrapper for several resolutions; no part
+        self._standard, self._compared = DiceAndEntropy.of(self._full[0]) is not None, False
+        self._compiled = torch.compile(sums_by_structure, dynamic=False) if is_compiled(host_loss) else None
+        self._step: _Step | None = None
+        self._pinned: dict[torch.Size, Tensor] = {}
         self.host_loss = host_loss  # from here on, its attributes come before new ones of this
 
     def __getattr__(self, name: str) -> Any:
@@ -61,44 +114,85 @@ class LossRecorder(nn.Module):
         """Return the host's loss of a batch."""
         if not torch.is_grad_enabled():
             return self.host_loss(output, target)
-        tracked = losses_alone(self.host_loss, output, target) if self._alone else None
         logits, reference = _full_resolution(output), _full_resolution(target)
+        host_losses = expected = None
+        if self._alone and not (self._standard and self._compared):
+            host_losses = losses_alone(self.host_loss, output, target)
+        if self._standard and not self._compared:
+            expected = losses_alone(self._full[0], logits, reference)
         if reference.ndim == logits.ndim - 1:  # class numbers without a channel, as PyTorch's own losses take them
             reference = reference[:, None]
-        nonlinearity = self._softmax if reference.shape[1] == 1 else torch.sigmoid
-        with watched_probabilities(self.host_loss, nonlinearity, logits) as probabilities:
+        of_regions = check_shapes(logits, reference)
+        with watched_probabilities(self.host_loss, torch.sigmoid if of_regions else self._softmax, logits) as kept:
             loss = self.host_loss(output, target)
-        self._record(logits.detach(), reference, next(iter(probabilities), None), tracked)
+        known = {"probabilities": next(iter(kept), None), "ignore_label": self._ignore_label}
+        sums, arrived = self._to_host(self._sum_up(logits.detach(), reference, known))
+        tolerance = _HALF if of_regions and logits.dtype != torch.float32 else _TOLERANCE
+        self._step = _Step(sums, of_regions, math.prod(logits.shape[2:]), host_losses, expected, tolerance, arrived)
         return loss
 
-    def _record(self, logits: Tensor, reference: Tensor, probabilities: Tensor | None, tracked: Tensor | None) -> None:
-        dice = dice_by_structure(logits, reference, probabilities=probabilities, ignore_label=self._ignore_label)
-        values = torch.cat(((dice.nanmean(1) if tracked is None else tracked)[:, None], dice), dim=1)
-        self._copied = None
-        if values.is_cuda:
-            self._values = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-            self._values.copy_(values, non_blocking=True)
-            self._copied = torch.cuda.Event()
-            self._copied.record()
-        else:
-            self._values = values
+    def _sum_up(self, logits: Tensor, reference: Tensor, known: dict[str, Any]) -> Tensor:
+        if self._compiled is not None:
+            try:
+                return self._compiled(logits, reference, **known)
+            except Exception as error:  # the compiler's, of many kinds
+                self._compiled = None
+                self._log(f"Losses are recorded without compiling: {type(error).__name__}: {error}")
+        return sums_by_structure(logits, reference, **known, out=room_for_sums(logits, reference))
 
-    def take(self) -> np.ndarray:
-        """Return the last step's values, ``(B, 1 + K)`` float64, and forget them.
+    def _to_host(self, sums: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+        if not sums.is_cuda:
+            return sums, None
+        if sums.shape not in self._pinned:
+            self._pinned[sums.shape] = torch.empty(sums.shape, dtype=sums.dtype, pin_memory=True)
+        room = self._pinned[sums.shape].copy_(sums, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+        return room, arrived
+
+    def take(self) -> SampleValues:
+        """Return the last step's values, and forget them.
 
         Raises:
             RuntimeError: nothing was recorded since the last call.
         """
-        if self._values is None:
+        step, self._step = self._step, None
+        if step is None:
             raise RuntimeError(
                 "no loss was computed with gradients since the values were last taken: hardness weighted sampling "
                 "needs a training step that calls the trainer's loss"
             )
-        if self._copied is not None:
-            self._copied.synchronize()  # passed already where the step waited for its own loss
-        values = self._values.cpu().numpy().astype(np.float64)
-        self._values = self._copied = None
-        return values
+        if step.arrived is not None:
+            step.arrived.synchronize()  # passed already where the step waited for its own loss
+        sums = read_sums(step.sums, of_regions=step.of_regions, voxels=step.voxels)
+        dice = sums.dice() if step.of_regions else sums.dice()[:, 1:]
+        return SampleValues(_mean_of_known(dice), self._host_losses(step, sums), dice)
+
+    def _host_losses(self, step: _Step, sums: Sums) -> np.ndarray:
+        """Return the host's loss of each sample, by the sums if that is what they give."""
+        formula = DiceAndEntropy.of(self._full[0]) if self._standard else None
+        if formula is not None:
+            losses = formula.of_samples(sums)
+            if step.expected is None or not torch.isfinite(step.expected).all():
+                return losses
+            self._compared, expected = True, step.expected.cpu().double().numpy()
+            if np.allclose(losses, expected, rtol=step.tolerance, atol=step.tolerance):
+                return losses
+            self._standard = False
+            told = "it is called for each sample" if self._alone else "the losses of single samples are not recorded"
+            self._log(
+                f"{type(self._full[0]).__name__} is not soft Dice and cross entropy alone: it gives "
+                f"{expected.round(4)} for the first samples, these would be {losses.round(4)}; {told}"
+            )
+        if step.host_losses is None:
+            return np.full(len(sums.present), np.nan)
+        return step.host_losses.cpu().double().numpy()
+
+
+def _mean_of_known(dice: np.ndarray) -> np.ndarray:
+    known = np.isfinite(dice)
+    total = np.where(known, dice, 0.0).sum(1)
+    return np.divide(total, known.sum(1), out=np.full(len(dice), np.nan), where=known.any(1))
 
 
 def _full_resolution(value: Resolutions) -> Tensor:

@@ -132,14 +132,15 @@ class Weighting:
         Raises:
             RuntimeError: the loss was called on something else than the whole batch.
         """
-        values = loss.take()
-        if len(values) != len(drawn.ids):
+        recorded = loss.take()
+        if len(recorded.structures) != len(drawn.ids):
             raise RuntimeError(
-                f"the training step called its loss on {len(values)} sample(s), and the batch holds "
+                f"the training step called its loss on {len(recorded.structures)} sample(s), and the batch holds "
                 f"{len(drawn.ids)}: hardness weighted sampling needs one call with the whole batch, a trainer "
                 "that splits batches does not work with it"
             )
         self._lags.append(self.sampler.table.version - drawn.version)
+        values = np.column_stack([getattr(recorded, self.settings.draw_by), recorded.structures])
         cases, version = drawn
         if self._ranks is not None:
             cases, values, version = self._ranks.gather(cases, values, version)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from hws_nnunet.hosts.measures import dice_by_structure
+from hws_nnunet.hosts.measures import dice_by_structure, sums_by_structure
 from hws_nnunet.hosts.recorder import LossRecorder
 
 
@@ -39,10 +39,11 @@ def test_value_and_gradient_pass_through_untouched(batch, deep):
     assert value.item() == host(*arguments).item()
     assert torch.equal(got, expected)
     values = recorder.take()
-    assert values.dtype == np.float64
+    assert {column.dtype for column in values} == {np.dtype(np.float64)}
     dice = dice_by_structure(output, target)
-    assert values[:, 1:] == pytest.approx(dice.numpy())
-    assert values[:, 0] == pytest.approx(dice.mean(1).numpy())
+    assert values.structures == pytest.approx(dice)
+    assert values.dice_present == pytest.approx(dice.mean(1))
+    assert np.isnan(values.dice_ce).all(), "it is not soft Dice and cross entropy, and was not asked for"
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -51,8 +52,8 @@ def test_the_hosts_loss_of_each_sample_can_be_tracked(batch, deep):
     recorder = recorder_of()
     recorder(*(([output] * 2, [target] * 2) if deep else (output, target)))
     values = recorder.take()
-    assert values[:, 0] == pytest.approx((1 + deep) * alone(output, target))
-    assert values[:, 1:] == pytest.approx(dice_by_structure(output, target).numpy())
+    assert values.dice_ce == pytest.approx((1 + deep) * alone(output, target))
+    assert values.structures == pytest.approx(dice_by_structure(output, target))
 
 
 def test_class_numbers_without_a_channel_as_pytorchs_losses_take_them():
@@ -62,8 +63,8 @@ def test_class_numbers_without_a_channel_as_pytorchs_losses_take_them():
     assert recorder(output, target).item() == nn.CrossEntropyLoss()(output, target).item()
     values = recorder.take()
     each = nn.CrossEntropyLoss(reduction="none")(output, target).flatten(1).mean(1)
-    assert values[:, 0] == pytest.approx(each.detach().numpy())
-    assert values[:, 1:] == pytest.approx(dice_by_structure(output, target[:, None]).numpy())
+    assert values.dice_ce == pytest.approx(each.detach().numpy())
+    assert values.structures == pytest.approx(dice_by_structure(output, target[:, None]))
 
 
 def test_records_only_while_gradients_are_enabled(batch):
@@ -84,8 +85,7 @@ def test_values_arrive_from_a_cuda_device(batch):
     output, target = (tensor.detach().cuda().requires_grad_() for tensor in batch)
     recorder = recorder_of()
     recorder(output, target)
-    expected = dice_by_structure(output, target).cpu().numpy()
-    assert recorder.take()[:, 1:] == pytest.approx(expected, abs=1e-6)
+    assert recorder.take().structures == pytest.approx(dice_by_structure(output, target), abs=1e-6)
 
 
 def test_attributes_are_the_hosts(batch):
@@ -96,3 +96,81 @@ def test_attributes_are_the_hosts(batch):
     assert recorder.reduction == "mean"
     with pytest.raises(AttributeError, match="no_such_thing"):
         recorder.no_such_thing  # noqa: B018
+
+
+class Standard(nn.Module):
+    """Soft Dice and cross entropy of nnU-Net's names; ``other`` is added, which makes it something else."""
+
+    def __init__(self, other=0.0):
+        super().__init__()
+        self.ce, self.dc, self.weight_ce, self.other = nn.CrossEntropyLoss(), Dice(), 0.5, other
+
+    def forward(self, output, target):
+        return self.weight_ce * self.ce(output, target[:, 0].long()) + self.dc(output, target) + self.other
+
+
+class Dice(nn.Module):
+    smooth, do_bg = 1e-5, False
+
+    def forward(self, output, target):
+        p = output.softmax(1).flatten(2)
+        here = nn.functional.one_hot(target.long().flatten(1), output.shape[1]).movedim(2, 1)
+        dice = (2 * (p * here).sum(2) + self.smooth) / (p.sum(2) + here.sum(2) + self.smooth)
+        return -dice[:, 1:].mean()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("other", [0.0, 0.01])
+def test_the_loss_of_sums_is_compared_with_the_hosts_in_the_first_step(other, alone):
+    torch.manual_seed(0)
+    host, lines = Standard(other), []
+    recorder = LossRecorder(host, alone=alone, log=lines.append)
+    for step in range(3):
+        output, target = torch.randn(2, 3, 5, 5, requires_grad=True), torch.randint(3, (2, 1, 5, 5))
+        host.weight_ce = 0.5 + step
+        recorder(output, target)
+        expected = [host(output[i : i + 1], target[i : i + 1]).item() for i in range(2)]
+        known = alone or not other
+        assert recorder.take().dice_ce == pytest.approx(expected if known else [np.nan] * 2, abs=1e-6, nan_ok=True)
+    assert len(lines) == (other > 0)
+    if other:
+        told = "it is called for each sample" if alone else "the losses of single samples are not recorded"
+        assert lines[0].startswith("Standard is not soft Dice and cross entropy alone: it gives [")
+        assert lines[0].endswith(told)
+
+
+def test_after_the_first_step_the_hosts_loss_is_called_once():
+    output, target, calls = torch.randn(2, 3, 5, 5, requires_grad=True), torch.randint(3, (2, 1, 5, 5)), []
+    host = Standard()
+    host.register_forward_hook(lambda *given: calls.append(1))
+    recorder = LossRecorder(host, alone=True)
+    for expected in (5, 1):  # the batch; each sample, of the whole loss and of the full resolution
+        recorder(output, target)
+        recorder.take()
+        assert len(calls) == expected
+        calls.clear()
+
+
+def test_sums_that_cannot_be_compiled_are_computed_all_the_same(batch, monkeypatch):
+    lines = []
+    recorder = recorder_of(alone=False, log=lines.append)
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("no compiler")
+
+    recorder._compiled = fail
+    for _ in range(2):
+        recorder(*batch)
+        assert recorder.take().structures == pytest.approx(dice_by_structure(*batch))
+    assert lines == ["Losses are recorded without compiling: RuntimeError: no compiler"]
+
+
+def test_sums_are_compiled_where_the_loss_is(batch, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compiled.append(function) or function)
+    host = SquaredError()
+    host._orig_mod = host.forward  # as torch.compile marks a module
+    recorder = LossRecorder(host)
+    recorder(*batch)
+    assert compiled == [sums_by_structure]
+    assert recorder.take().structures == pytest.approx(dice_by_structure(*batch))

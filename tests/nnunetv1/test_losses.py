@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -84,10 +85,14 @@ def test_what_is_recorded_of_each_sample(loss_of, trainer, deep):
         for output, gradient in zip(outputs, expected, strict=True):
             assert (output.grad is None and gradient is None) or torch.equal(output.grad, gradient)
         values = recorder.take()
-        assert values[:, 1:] == pytest.approx(dice_by_structure(outputs[0], targets[0]).numpy(), abs=1e-6, nan_ok=True)
-        assert torch.from_numpy(values[:, 1:]).isnan().nonzero().tolist() == [[2, 1]]
-        tracked = alone(wrapped, *given) if one else torch.from_numpy(values[:, 1:]).nanmean(1).tolist()
-        assert values[:, 0].tolist() == pytest.approx(tracked, abs=1e-6, nan_ok=True)
+        assert values.structures == pytest.approx(dice_by_structure(outputs[0], targets[0]), abs=1e-6, nan_ok=True)
+        assert np.argwhere(np.isnan(values.structures)).tolist() == [[2, 1]]
+        assert values.dice_present == pytest.approx(np.nanmean(values.structures, axis=1))
+        standard = recorder._standard
+        known = alone(host, outputs[0], targets[0]) if standard else alone(wrapped, *given) if one else [np.nan] * 3
+        recorder(*given)
+        values = recorder.take()
+        assert values.dice_ce.tolist() == pytest.approx(known, abs=1e-5, nan_ok=True)
 
 
 def test_a_loss_that_writes_into_its_target_still_gets_its_own():
@@ -97,7 +102,7 @@ def test_a_loss_that_writes_into_its_target_still_gets_its_own():
     expected = alone(host, outputs[0], targets[0])
     recorder = recorded(host, alone=True)
     value = recorder(outputs[0], targets[0])
-    assert recorder.take()[:, 0].tolist() == pytest.approx(expected, abs=1e-5)
+    assert recorder.take().dice_ce.tolist() == pytest.approx(expected, abs=1e-5)
     assert value.item() == host(outputs[0], before).item()
 
 
@@ -109,5 +114,5 @@ def test_regions():
     recorder = recorded(host, alone=True)
     recorder(output, target)
     values = recorder.take()
-    assert values[:, 0].tolist() == pytest.approx(alone(host, output, target), abs=1e-5)
-    assert torch.from_numpy(values[:, 1:]).isnan().nonzero().tolist() == [[1, 2]]
+    assert values.dice_ce.tolist() == pytest.approx(alone(host, output, target), abs=1e-5)
+    assert np.argwhere(np.isnan(values.structures)).tolist() == [[1, 2]]

@@ -6,6 +6,7 @@ import weakref
 from functools import partial
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,8 +16,9 @@ from nnunetv2.training.nnUNetTrainer.variants import loss as variants
 from nnunetv2.utilities.helpers import softmax_helper_dim1
 
 from hws_nnunet.hosts import recorder as module
-from hws_nnunet.hosts.measures import dice_by_structure
+from hws_nnunet.hosts.measures import dice_by_structure, sums_by_structure
 from hws_nnunet.hosts.recorder import LossRecorder
+from tests.hosts.test_measures import Kernels
 
 recorded = partial(LossRecorder, softmax=softmax_helper_dim1)
 
@@ -31,6 +33,10 @@ def trainers():
 
 
 TRAINERS = sorted({cls for cls in trainers() if isinstance(cls, type)}, key=lambda cls: cls.__name__)
+
+
+STANDARD = [cls for cls in TRAINERS if cls.__name__ in ("nnUNetTrainer", "nnUNetTrainerDiceCELoss_noSmooth")]
+"""Whose loss is soft Dice and cross entropy: that of each sample is known without being asked for."""
 
 
 def build(trainer, *, regions=False, ignore=None, batch_dice=False, deep=True):
@@ -93,7 +99,8 @@ def test_what_is_recorded_of_each_sample(trainer, regions, ignore, deep, batch_d
     given = (outputs, targets) if deep else (outputs[0], targets[0])
     host(*given).backward()
     expected = [output.grad for output in outputs]
-    dice = dice_by_structure(outputs[0], targets[0], ignore_label=ignore).numpy()
+    dice = dice_by_structure(outputs[0], targets[0], ignore_label=ignore)
+    full = host.loss if deep else host
     for one in (False, True):
         for output in outputs:
             output.grad = None
@@ -104,11 +111,34 @@ def test_what_is_recorded_of_each_sample(trainer, regions, ignore, deep, batch_d
         for output, gradient in zip(outputs, expected, strict=True):
             assert (output.grad is None and gradient is None) or torch.equal(output.grad, gradient)
         values = recorder.take()
-        assert values.shape == (3, 1 + (CLASSES if regions else CLASSES - 1))
-        assert values[:, 1:] == pytest.approx(dice, abs=1e-6, nan_ok=True)
-        assert torch.from_numpy(values[:, 1:]).isnan().nonzero().tolist() == [[2, 2 if regions else 1]]
-        tracked = alone(host, *given) if one else torch.from_numpy(values[:, 1:]).nanmean(1).tolist()
-        assert values[:, 0].tolist() == pytest.approx(tracked, abs=1e-6)
+        assert values.structures.shape == (3, CLASSES if regions else CLASSES - 1)
+        assert values.structures == pytest.approx(dice, abs=1e-6, nan_ok=True)
+        assert np.argwhere(np.isnan(values.structures)).tolist() == [[2, 2 if regions else 1]]
+        assert values.dice_present == pytest.approx(np.nanmean(values.structures, axis=1))
+        standard = trainer in STANDARD
+        known = alone(full, outputs[0], targets[0]) if standard else alone(host, *given) if one else [np.nan] * 3
+        for _ in range(2):  # of the first step, in which they are compared, and of another
+            assert values.dice_ce.tolist() == pytest.approx(known, abs=1e-5, nan_ok=True)
+            recorder(*given)
+            values = recorder.take()
+
+
+@pytest.mark.parametrize(("regions", "ignore", "most"), [(False, None, 8), (True, None, 7), (False, CLASSES, 10)])
+@pytest.mark.parametrize("one", [False, True])
+@pytest.mark.parametrize("batch_dice", [False, True])
+def test_few_operations_more_than_stock(regions, ignore, most, one, batch_dice):
+    """What a step takes on a GPU where nothing is compiled: each operation starts a kernel there."""
+    host = build(nnUNetTrainer, regions=regions, ignore=ignore, batch_dice=batch_dice)
+    recorder = recorded(host, ignore_label=ignore, alone=one)
+    outputs, targets = batch(regions=regions, ignore=ignore)
+    recorder(outputs, targets)
+    recorder.take()  # once, they are compared with the host's
+    counts = []
+    for loss in (host, recorder):
+        with Kernels() as kernels:
+            torch.autograd.grad(loss(outputs, targets), outputs, allow_unused=True)
+        counts.append(len(kernels.names))
+    assert counts[1] - counts[0] <= most
 
 
 @pytest.mark.parametrize("regions", [False, True])
@@ -120,9 +150,9 @@ def test_probabilities_are_the_hosts_own(monkeypatch, regions, ignore):
 
     def watched(logits, target, *, probabilities, **options):
         given.append(probabilities)
-        return dice_by_structure(logits, target, probabilities=probabilities, **options)
+        return sums_by_structure(logits, target, probabilities=probabilities, **options)
 
-    monkeypatch.setattr(module, "dice_by_structure", watched)
+    monkeypatch.setattr(module, "sums_by_structure", watched)
     recorded(host, ignore_label=ignore, alone=False)(outputs, targets)
     assert host.loss.dc.apply_nonlin is before
     nonlinearity = torch.sigmoid if regions else softmax_helper_dim1
@@ -138,7 +168,7 @@ def test_a_weight_that_changes_takes_effect_in_both():
     recorder.weight_factors = (2.0, 0.0, 0.0)
     assert host.weight_factors == (2.0, 0.0, 0.0)
     assert recorder(outputs, targets).item() == pytest.approx(2 * host.loss(outputs[0], targets[0]).item())
-    assert recorder.take()[:, 0].tolist() == pytest.approx(alone(host, outputs, targets), abs=1e-5)
+    assert recorder.take().dice_ce.tolist() == pytest.approx(alone(host.loss, outputs[0], targets[0]), abs=1e-5)
 
 
 CUDA = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
@@ -159,16 +189,16 @@ def test_under_autocast_and_nothing_is_kept(monkeypatch, device, regions):
 
     def watched(logits, target, *, probabilities, **options):
         kept.extend(weakref.ref(tensor) for tensor in (logits, target, probabilities) if tensor is not None)
-        return dice_by_structure(logits, target, probabilities=probabilities, **options)
+        return sums_by_structure(logits, target, probabilities=probabilities, **options)
 
-    monkeypatch.setattr(module, "dice_by_structure", watched)
+    monkeypatch.setattr(module, "sums_by_structure", watched)
     with torch.autocast(device, dtype=half):
         expected = host(outputs, targets).item()
         value = recorder(outputs, targets)
         own = dice_by_structure(outputs[0].detach().float(), targets[0])
     value.backward()
     assert value.item() == expected
-    assert recorder.take()[:, 1:] == pytest.approx(own.cpu().numpy(), abs=1e-4, nan_ok=True)
+    assert recorder.take().structures == pytest.approx(own, abs=1e-4, nan_ok=True)
     used = device == "cuda" and not regions  # elsewhere autocast leaves probabilities in half precision
     assert len(kept) == 2 + used
     del outputs, targets, value

@@ -317,6 +317,7 @@ def losses_of_steps(trainer, loss_of_step, steps=3):
     """Take steps, before each give the trainer a loss; return the largest gap between loss and recorded losses."""
     trainer.initialize()
     training, _ = trainer.get_dataloaders()
+    trainer.loss.weight_factors = (1.0, *[0.0] * (len(trainer.loss.weight_factors) - 1))  # the full resolution alone
     gaps = []
     for step in range(steps):
         loss_of_step(trainer, step)
