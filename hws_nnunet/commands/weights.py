@@ -49,8 +49,8 @@ def weights(
       hws-nnunet weights --balance $nnUNet_raw/Dataset501_FetalBrain/subgroups.csv
       hws-nnunet weights --validation .../fold_0 --validation .../fold_1 --validation .../fold_2
     """
+    from hws_nnunet.commands import case_weights
     from hws_nnunet.record.tables import aligned, number, write_table
-    from hws_nnunet.report.stats import case_weights
 
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists: give another --out, or --overwrite to replace it")

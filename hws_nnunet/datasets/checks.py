@@ -12,9 +12,12 @@ import nibabel as nib
 import numpy as np
 
 from hws_nnunet.datasets.cases import Case, DatasetError
-from hws_nnunet.datasets.images import ImageFileError, open_image, read_voxels
+from hws_nnunet.datasets.geometry import geometry, trainable
+from hws_nnunet.datasets.images import ImageFileError, open_image, read_voxels, scaling
 from hws_nnunet.messages import some_of
 from hws_nnunet.processes import on_all_cores
+
+_CLOSE, _NEVER = 2e-5, 1e-2  # a label's distance to a whole number: by rounding, and by no file's rounding
 
 
 @dataclass(frozen=True)
@@ -26,24 +29,8 @@ class Checked:
     values: frozenset[int] = frozenset()
 
 
-def same_geometry(one: nib.Nifti1Image, other: nib.Nifti1Image, *, tolerance: float = 1e-3) -> str | None:
-    """Return what differs between two images' grids, or None where both lie on one grid.
-
-    ``tolerance`` is in millimetres, for each entry of the affine.
-    """
-    for image in (one, other):
-        if len(image.shape) != 3:
-            return f"an image of shape {image.shape} is not three-dimensional"
-    if one.shape != other.shape:
-        return f"shapes {one.shape} and {other.shape} differ"
-    difference = float(np.abs(one.affine - other.affine).max())
-    if not difference <= tolerance:  # NaN is no grid either
-        return f"affines differ by up to {difference:.4g} mm (allowed: {tolerance:g})"
-    return None
-
-
 def label_values(image: nib.Nifti1Image) -> np.ndarray:
-    """Return the label image's voxels as integers.
+    """Return the label image's voxels as integers; single precision may keep them a little beside whole numbers.
 
     Raises:
         ValueError: they are none, or cannot be read.
@@ -51,10 +38,12 @@ def label_values(image: nib.Nifti1Image) -> np.ndarray:
     voxels = read_voxels(image)
     if voxels.dtype.kind == "f":
         rounded = np.round(voxels)
-        if not np.array_equal(rounded, voxels):
-            example = float(voxels[rounded != voxels].flat[0])
-            raise ValueError(f"labels have to be whole numbers, found {example!r}")
-        voxels = rounded
+        # A file of integers that holds scaled values keeps them to half a step.
+        slope, _ = scaling(image)
+        close = min(max(_CLOSE, 0.51 * abs(slope) if slope != 1 else 0.0), _NEVER)
+        if not (far := ~(np.abs(rounded - voxels) <= close)).any():
+            return rounded.astype(np.int64)
+        raise ValueError(f"labels have to be whole numbers, found {float(voxels[far].flat[0])!r}")
     return voxels.astype(np.int64)
 
 
@@ -75,12 +64,7 @@ def check_case(case: Case, *, mask: Path | None = None) -> Checked:
             problems.append(f"{case.name}: {error}")
     if problems:
         return Checked(tuple(problems))
-    first = case.images[0]
-    problems += [
-        f"{case.name}: {first.name} and {path.name} are not on one grid: {difference}"
-        for path in paths[1:]
-        if (difference := same_geometry(opened[first], opened[path]))
-    ]
+    problems += _grids(case, opened)
     warnings, voxels = [], None
     for path in paths:
         try:
@@ -99,6 +83,22 @@ def check_case(case: Case, *, mask: Path | None = None) -> Checked:
         warnings += [f"{case.name}: {count} labelled voxels lie outside {mask.name}"] if count else []
     values = frozenset() if voxels is None else frozenset(np.unique(voxels).tolist())
     return Checked(tuple(problems), tuple(warnings), values)
+
+
+def _grids(case: Case, opened: dict[Path, nib.Nifti1Image]) -> list[str]:
+    """Return which files do not lie on the first one's grid."""
+    try:
+        first, *others = (geometry(image) for image in opened.values())
+    except ValueError as error:
+        return [f"{case.name}: {error}"]
+    if deep := [f"{p.name} has shape {i.shape}, expected three dimensions" for p, i in opened.items() if i.ndim != 3]:
+        return [f"{case.name}: {deep[0]}"]
+    names = [path.name for path in opened]
+    return [
+        f"{case.name}: {names[0]} and {name} are not on one grid: {difference}"
+        for name, other in zip(names[1:], others, strict=True)
+        if (difference := trainable(first, other))
+    ]
 
 
 def _finite(image: nib.Nifti1Image) -> bool:

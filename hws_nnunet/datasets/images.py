@@ -55,6 +55,11 @@ def read_voxels(image: nib.Nifti1Image) -> np.ndarray:
         raise _damaged(image.get_filename(), error) from error
 
 
+def scaling(image: nib.Nifti1Image) -> tuple[float, float]:
+    """Return the slope and the intercept by which a file's stored values become voxels; 1 and 0 without."""
+    return float(getattr(image.dataobj, "slope", 1)), float(getattr(image.dataobj, "inter", 0))
+
+
 def _damaged(path: str | Path | None, error: Exception) -> ImageFileError:
     if isinstance(error, PermissionError):
         return ImageFileError(f"{path} cannot be read: {error.strerror}")

@@ -17,7 +17,7 @@ import numpy as np
 from hws_nnunet.datasets.cases import Case, Collection, DatasetError
 from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.folds import encoded_folds, subject_folds
-from hws_nnunet.datasets.images import open_image
+from hws_nnunet.datasets.images import open_image, read_voxels, scaling
 from hws_nnunet.facts.versions import FILE_ENDING, SUBGROUPS
 from hws_nnunet.files import atomic_folder, check_room
 from hws_nnunet.processes import on_all_cores
@@ -102,7 +102,10 @@ def _place(source: Path, target: Path, link: bool) -> None:
 def _place_label(case: Case, target: Path, link: bool) -> None:
     label, image = open_image(case.label), open_image(case.images[0])
     # What rounding leaves between two files' grids is too much for nnU-Net v1: such a label goes on the image's own.
-    if np.array_equal(label.affine, image.affine) and all(old == new for old, new in case.label_map.items()):
+    # So is one whose values are scaled, as nnU-Net cuts off what is behind the point.
+    whole = label.get_data_dtype().kind in "ui" and scaling(label) == (1, 0)
+    same = np.array_equal(label.affine, image.affine) and all(old == new for old, new in case.label_map.items())
+    if same and (whole or np.array_equal(read_voxels(label), label_values(label))):
         _place(case.label, target, link)
         return
     target.parent.mkdir(exist_ok=True)

@@ -1,14 +1,18 @@
 """The robustness report: how segmentations fare on the worst cases and subgroups, not only on average.
 
-``read`` takes results from files or label maps, ``stats`` computes, ``page`` says it in sections and figures, and
-``write.py`` makes a folder of Markdown, HTML and CSV of it.
+``read`` takes results from files or label maps, ``stats`` computes, ``page`` says it in sections and plots, and
+``write.py`` makes a folder of Markdown, HTML and CSV of it. Its import needs the extra ``report``.
 """
 
-from hws_nnunet.report.read.readers import read_results
-from hws_nnunet.report.read.results import ResultError, ResultSet
-from hws_nnunet.report.stats.comparison import compare
-from hws_nnunet.report.stats.statistics import cvar, describe
-from hws_nnunet.report.write import write_report
+from hws_nnunet.report.extra import check_installed
+
+check_installed()
+
+from hws_nnunet.report.read.readers import read_results  # noqa: E402
+from hws_nnunet.report.read.results import ResultError, ResultSet  # noqa: E402
+from hws_nnunet.report.stats.comparison import compare  # noqa: E402
+from hws_nnunet.report.stats.statistics import cvar, describe  # noqa: E402
+from hws_nnunet.report.write import write_report  # noqa: E402
 
 __all__ = [
     "ResultError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from hws_nnunet.record.links import REPORT
 from hws_nnunet.record.tables import aligned
 from hws_nnunet.report.read.results import AVERAGE
-from hws_nnunet.report.read.tables import open_table, parse_columns
-from hws_nnunet.report.write import HTML, write_report
+from hws_nnunet.report.read.tables import ENDINGS, open_table, parse_columns
+from hws_nnunet.report.write import HTML, JSON, write_report
 
 
 def parse_results(arguments: Sequence[str], *, columns: Mapping[str, str] | None = None) -> dict[str, Path]:
@@ -48,17 +49,19 @@ def parse_results(arguments: Sequence[str], *, columns: Mapping[str, str] | None
 
 
 def _names(path: Path, columns: Mapping[str, str] | None) -> list[str]:
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in ENDINGS:
         return open_table(path, columns=columns).sets or [path.stem]
     fold = next((p for p in (path, *path.resolve().parents) if p.name.startswith("fold_")), None)
     return [path.stem if fold is None else fold.resolve().parent.name.split("__")[0]]
 
 
-def run_report(arguments: Sequence[str], out: Path | None, *, columns: str | None = None, **options: Any) -> None:
+def run_report(
+    arguments: Sequence[str], out: Path | None, *, columns: str | None = None, as_json: bool = False, **options: Any
+) -> None:
     """Write a report with progress bars and print Dice of each set and subgroup; options are ``write_report``'s.
 
     Without ``out`` it goes into the fold's folder where one alone is given, else into the current one. ``columns`` are
-    as :func:`~hws_nnunet.report.read.tables.parse_columns` takes them.
+    as :func:`~hws_nnunet.report.read.tables.parse_columns` takes them. With ``as_json`` the report's JSON is printed.
     """
     named = None if columns is None else parse_columns(columns)
     results = parse_results(arguments, columns=named)
@@ -66,6 +69,9 @@ def run_report(arguments: Sequence[str], out: Path | None, *, columns: str | Non
         paths = [path for path in results.values() if path.name.startswith("fold_")]
         out = (paths[0] if len(paths) == len(results) == 1 else Path()) / REPORT
     folder = write_report(results, out, progress=True, columns=named, **options)
+    if as_json:
+        print((folder / JSON).read_text(encoding="utf-8"), end="")
+        return
     with open(folder / "statistics.csv", newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "dice" and row["label"] == AVERAGE]
     heads = {key: key for key in ("set", "subgroup", "cases", "mean")}
@@ -77,4 +83,7 @@ def run_report(arguments: Sequence[str], out: Path | None, *, columns: str | Non
         lines.append([row[key] for key in heads])
     print("Dice, average of a case's labels")
     print("\n".join(aligned(lines, words=(0, 1))))
+    for one in json.loads((folder / JSON).read_text(encoding="utf-8"))["sets"]:
+        if (mean := one["told_foreground_mean"]) is not None:
+            print(f"{one['name']}: nnU-Net's foreground_mean is {mean:.3f}, the mean of its labels' means")
     print(f"wrote {folder / HTML}")

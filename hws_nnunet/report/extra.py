@@ -1,22 +1,19 @@
-"""The libraries that only the report needs: imported when they are used, missed with the command that mends it."""
+"""The libraries that the report alone needs: asked for once, when it is imported."""
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
+from importlib.util import find_spec
 
-INSTALL = "pip install 'hws-nnunet[report]'"
+LIBRARIES = ("jinja2", "monai", "pandas", "plotly", "statsmodels")
 
 
-def needed(name: str) -> ModuleType:
-    """Import and return a module of the extra ``report``.
+def check_installed() -> None:
+    """Raise unless the libraries of the extra ``report`` are installed.
 
     Raises:
-        RuntimeError: it is not installed; the message names the command that installs it.
+        RuntimeError: one is not; the message names the command that installs it.
     """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != name.split(".")[0]:
-            raise
-        raise RuntimeError(f"the report needs {name.split('.')[0]}, which is not installed: {INSTALL}") from None
+    if missing := [name for name in LIBRARIES if find_spec(name) is None]:
+        raise RuntimeError(
+            f"the report needs {', '.join(missing)}, which is not installed: pip install 'hws-nnunet[report]'"
+        )

@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
+from hws_nnunet.facts.dataset import LabelTable, read_labels
 from hws_nnunet.files import atomic_folder
-from hws_nnunet.report.extra import needed
 from hws_nnunet.report.page.contents import sections
 from hws_nnunet.report.page.galleries import find_galleries, link_back, pictures
+from hws_nnunet.report.page.machine import to_json
 from hws_nnunet.report.page.render import to_html, to_markdown
 from hws_nnunet.report.read.groups import cases_by_group, read_groups
-from hws_nnunet.report.read.labels import LabelTable, read_labels
 from hws_nnunet.report.read.readers import read_results
 from hws_nnunet.report.read.results import ResultSet, short_list
 from hws_nnunet.report.read.segmentations import Pairs, evaluate, find_labels, find_pairs
 from hws_nnunet.report.stats.analysis import analyse, case_table, comparison_table, difference_table
 from hws_nnunet.report.stats.comparison import check_match
 
-HTML, MARKDOWN = "report.html", "report.md"
+HTML, MARKDOWN, JSON = "report.html", "report.md", "report.json"
 TABLES = ("cases.csv", "statistics.csv", "gaps.csv", "comparison.csv", "differences.csv")
 TITLE = "Robustness report"
 
@@ -34,6 +35,8 @@ def write_report(
     references: Path | None = None,
     dataset: Path | None = None,
     columns: Mapping[str, str] | None = None,
+    absent: str | None = None,
+    missed_hd95: float | None = None,
     threshold: float = 0.5,
     tolerance: float = 1.0,
     overwrite: bool = False,
@@ -44,11 +47,13 @@ def write_report(
     Args:
         results: the sets by their names, the first one the baseline: files as for
             :func:`~hws_nnunet.report.read.readers.read_results`, or, with ``references``, folders of predictions.
-        out: the folder; gets ``report.html``, ``report.md`` and those of :data:`TABLES` that have rows.
+        out: the folder; gets ``report.html``, ``report.md``, ``report.json`` and what of :data:`TABLES` has rows.
         subgroups: table with the columns ``case`` and ``subgroup``; without it they are as the results tell them.
         references: folder of reference label maps, for sets that are folders.
         dataset: ``dataset.json``, for the names of labels and for regions.
         columns: what the columns of tables are, by their headings.
+        absent: as for :func:`~hws_nnunet.report.read.readers.read_results`.
+        missed_hd95: as there.
         threshold: a case fails with a Dice below it, above 0 and at most 1.
         tolerance: of the normalised surface Dice, in millimetres, above 0.
         overwrite: replace an earlier report at ``out``.
@@ -61,7 +66,6 @@ def write_report(
         FileExistsError: ``out`` exists, and ``overwrite`` is off or it is no report.
         FileNotFoundError: a file does not exist.
         ResultError: results, subgroups or labels cannot be used; the message lists why.
-        RuntimeError: a library of the extra ``report`` is not installed.
         ValueError: an option is out of its range, or there is no result set.
     """
     out = Path(out)
@@ -73,16 +77,15 @@ def write_report(
     if not (tolerance > 0 and math.isfinite(tolerance)):
         raise ValueError(f"the tolerance has to be above 0 mm, given: {tolerance}")
     _check_target(out, overwrite=overwrite)
-    for module in ("jinja2", "pandas", "plotly", "statsmodels.stats.multitest"):
-        needed(module)
     labels = read_labels(dataset) if dataset is not None else LabelTable({})
-    given = _read(results, references, labels, columns, progress=progress)
+    told = {"columns": columns, "absent": absent, "missed_hd95": missed_hd95}
+    given = _read(results, references, labels, progress=progress, **told)
     cases = {case for one in given for case in one.cases}
     groups = None if subgroups is None else read_groups(subgroups, cases)
     sets = _measured(given, labels, tolerance=tolerance, progress=progress)
     if groups is None:
-        told = {case: group for one in sets for case, group in one.group_of.items() if group}
-        groups = cases_by_group(told, cases) if told else {}
+        named = {case: group for one in sets for case, group in one.group_of.items() if group}
+        groups = cases_by_group(named, cases) if named else {}
     analysis = analyse(sets, groups, threshold=threshold, progress=progress)
     with tqdm(total=3, desc="writing", disable=not progress) as bar:
         found = sections(analysis, tolerance=tolerance)
@@ -95,6 +98,7 @@ def write_report(
                     # Numbers in full, so that a report made from them has the same figures.
                     table.to_csv(folder / name, index=False, lineterminator="\n")
             bar.update()
+            (folder / JSON).write_text(to_json(analysis, found), encoding="utf-8")
             (folder / MARKDOWN).write_text(to_markdown(TITLE, found, page=HTML), encoding="utf-8")
             galleries = find_galleries(sets)
             names = {"sets": list(results), "subgroups": list(groups)}
@@ -110,9 +114,9 @@ def _read(
     results: Mapping[str, Path],
     references: Path | None,
     labels: LabelTable,
-    columns: Mapping[str, str] | None,
     *,
     progress: bool,
+    **told: Any,
 ) -> list[ResultSet | Pairs]:
     """Read all that is quickly read; label maps are found and checked, but not measured."""
     found: list[ResultSet | Pairs] = []
@@ -120,7 +124,7 @@ def _read(
         if references is not None and path.is_dir():
             found.append(find_pairs(name, path, Path(references), progress=progress))
         else:
-            found.append(read_results(name, path, label_names=labels.names, columns=columns))
+            found.append(read_results(name, path, label_names=labels.names, **told))
     if references is not None and not any(isinstance(one, Pairs) for one in found):
         raise ValueError(f"--references {references} is given, but none of the result sets is a folder of predictions")
     return found
@@ -131,7 +135,6 @@ def _measured(
 ) -> list[ResultSet]:
     """Measure label maps, after a check that the sets can be compared."""
     if folders := [one for one in given if isinstance(one, Pairs)]:
-        needed("monai.metrics")
         labels = labels if labels.regions else find_labels(folders, progress=progress)
     named = [
         (one.name, one.cases, one.labels if isinstance(one, ResultSet) else tuple(labels.regions)) for one in given
@@ -149,7 +152,7 @@ def _check_target(out: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise FileExistsError(f"{out} exists; --overwrite replaces it")
-    ours = {HTML, MARKDOWN, "figures", *TABLES}  # earlier versions had a folder of figures
+    ours = {HTML, MARKDOWN, JSON, "figures", *TABLES}  # earlier versions had a folder of figures
     foreign = [path.name for path in out.iterdir() if path.name not in ours] if out.is_dir() else [out.name]
     if foreign:
         raise FileExistsError(

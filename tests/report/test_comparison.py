@@ -8,7 +8,7 @@ from hws_nnunet.report import ResultError, compare
 from hws_nnunet.report.read.results import AVERAGE, METRICS
 from tests.report.made import NAN, result_set
 
-DICE, HD95, _ = METRICS
+DICE, HD95 = METRICS[:2]
 
 
 def signs(n):
@@ -72,7 +72,7 @@ def test_wilcoxon_with_ties_and_equal_cases_against_the_normal_approximation():
 
 def test_intervals_against_a_bootstrap_of_its_own():
     one, two = pair(80, seed=1)
-    found = row_of(compare(result_set(one), result_set(two), {}, DICE)).figures
+    found = row_of(compare(result_set(one), result_set(two), {}, DICE)).statistics
     rng = np.random.default_rng(99)
     places = rng.integers(0, 80, (20000, 80))
     a, b = one[:, 0][places], two[:, 0][places]
@@ -133,23 +133,23 @@ def test_lower_hd95_is_better_and_the_tail_is_the_high_one():
     dice = np.full((20, 1), 0.5)
     row = row_of(compare(result_set(dice, hd95=one), result_set(dice, hd95=two), {}, HD95))
     assert (row.better, row.worse) == (15, 5)
-    assert list(row.figures) == ["mean", "median", "p75", "p90", "p95", "cvar_10"]
-    assert row.figures["p95"].baseline == pytest.approx(np.percentile(one, 95))
-    assert row.figures["cvar_10"].baseline == 19.5
+    assert list(row.statistics) == ["mean", "median", "p75", "p90", "p95", "cvar_10"]
+    assert row.statistics["p95"].baseline == pytest.approx(np.percentile(one, 95))
+    assert row.statistics["cvar_10"].baseline == 19.5
 
 
 def test_identical_results():
     one, _ = pair(30)
     row = row_of(compare(result_set(one), result_set(one), {}, DICE))
     assert (row.wilcoxon, row.permutation, row.wilcoxon_holm, row.better, row.worse) == (1, 1, 1, 0, 0)
-    assert all((f.difference, f.low, f.high) == (0, 0, 0) for f in row.figures.values())
+    assert all((f.difference, f.low, f.high) == (0, 0, 0) for f in row.statistics.values())
 
 
 def test_one_case_has_differences_but_no_interval_and_no_test():
     rows = compare(result_set([[0.5]]), result_set([[0.75]]), {"x": ["case000"]}, DICE)
     for row in rows:
-        assert row.figures["p10"].difference == 0.25
-        assert all(math.isnan(v) for v in (row.figures["p10"].low, row.wilcoxon, row.permutation, row.wilcoxon_holm))
+        assert row.statistics["p10"].difference == 0.25
+        assert all(math.isnan(v) for v in (row.statistics["p10"].low, row.wilcoxon, row.permutation, row.wilcoxon_holm))
 
 
 def test_a_subgroup_of_one_case_leaves_the_correction_of_the_others_alone():
@@ -175,7 +175,7 @@ def test_cases_and_labels_are_matched_by_name():
 def test_a_label_that_no_case_has():
     row = row_of(compare(result_set([[NAN, 0.5]]), result_set([[NAN, 0.5]]), {}, DICE), "1")
     assert (row.cases, row.left_out) == ((), 1)
-    assert math.isnan(row.figures["mean"].difference)
+    assert math.isnan(row.statistics["mean"].difference)
 
 
 def test_what_cannot_be_compared():

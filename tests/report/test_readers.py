@@ -5,10 +5,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from hws_nnunet.facts.dataset import read_labels
+from hws_nnunet.facts.spellings import case_name
 from hws_nnunet.report import ResultError, ResultSet, read_results
 from hws_nnunet.report.read.groups import read_groups
-from hws_nnunet.report.read.labels import read_labels
-from hws_nnunet.report.read.readers import case_name
 from hws_nnunet.report.read.tables import open_table, parse_columns
 from tests.report.made import NAN, result_set, subgroups, v2_summary
 
@@ -157,7 +157,7 @@ def test_mappings_with_faults(text):
         ("case,label,Dice\n,1,1\n", "line 2: expected a case and a label, found '' and '1'"),
         (
             "case,label,Dice\na,1,91\n",
-            "case 'a', label '1': Dice is 91.0, expected 0 to 1; in percent. --from",
+            "line 2, case 'a': Dice is 91.0, expected 0 to 1; in percent. --from",
         ),
         (
             "case,label,Dice,Method\na,1,1,x\na,1,1,y\n",
@@ -166,7 +166,7 @@ def test_mappings_with_faults(text):
         ("case,label,Dice\na,1,-0.1\n", "Dice is -0.1, expected 0 to 1"),
         ("case,label,Dice\na,1,1\na,1,1\n", "case 'a', label '1': is there 2 times, expected once"),
         ("case,label,Dice\na,1,1\nb,2,1\n", "case 'a', label '2': is missing"),
-        ("case,label,Dice,HD95\na,1,0,inf\nb,1,0,4\n", "HD95 is inf, expected millimetres .* diagonal of the image"),
+        ("case,label,Dice,HD95\na,1,0.5,inf\nb,1,0,4\n", "HD95 is infinite beside a Dice of 0.5"),
         ("case,label,Dice,NSD\na,1,0,2\n", "NSD is 2.0, expected 0 to 1"),
         ("case,label,Dice,n_ref\na,1,,20\n", "has no Dice, though reference or prediction is not empty"),
         ("case,label,Dice\na,all labels,1\n", "a label is called 'all labels', which is what the report calls"),
@@ -194,7 +194,7 @@ def lose(content):
 
 
 def rename(content):
-    content["metric_per_case"][0]["metrics"]["2"] = {"dice": 1}
+    content["metric_per_case"][0]["metrics"]["2"] = {"IoU": 1}
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_files_that_are_no_results(tmp_path):
         read_results("a", table(tmp_path / "x.json", "{"))
     with pytest.raises(ResultError, match="found: list"):
         read_results("a", table(tmp_path / "y.json", "[1]"))
-    with pytest.raises(ResultError, match=r"ends in .json or .csv, found 'x.txt'"):
+    with pytest.raises(ResultError, match=r"ends in .json or .csv or .tsv or .jsonl, found 'x.txt'"):
         read_results("a", table(tmp_path / "x.txt", ""))
 
 
@@ -271,7 +271,7 @@ def test_label_tables(tmp_path):
     assert read_labels(path).regions == {"wm": (1,)}
     for text in ("{}", '{"labels": {"a": "b"}}', '{"labels": {"background": 0}}', "x"):
         path.write_text(text)
-        with pytest.raises(ResultError, match="expected"):
+        with pytest.raises(ValueError, match=r"dataset\.json"):
             read_labels(path)
     with pytest.raises(FileNotFoundError, match=r"expected the dataset.json"):
         read_labels(tmp_path / "none.json")

@@ -14,10 +14,9 @@ from typer.testing import CliRunner
 
 import hws_nnunet.report
 from hws_nnunet.commands import main as cli
-from hws_nnunet.report import ResultError, write_report
+from hws_nnunet.report import ResultError, extra, write_report
 from hws_nnunet.report.command import parse_results
-from hws_nnunet.report.extra import needed
-from hws_nnunet.report.page import figures
+from hws_nnunet.report.page import plots
 from hws_nnunet.report.page.answers import answers
 from hws_nnunet.report.page.render import plain
 from hws_nnunet.report.read.results import AVERAGE, METRICS
@@ -27,7 +26,7 @@ from tests.report.made import NAN, result_set, subgroups, v2_summary
 WILD = '<script>alert("1")</script>'.replace("/", "")
 CASES = ["$a_1$", "名前|_*x*", *(f"case{i:03d}" for i in range(2, 30))]
 CASES[5] = WILD  # which misses a structure
-FILES = ["cases.csv", "comparison.csv", "differences.csv", "gaps.csv", "report.html", "report.md"]
+FILES = ["cases.csv", "comparison.csv", "differences.csv", "gaps.csv", "report.html", "report.json", "report.md"]
 
 
 def rows(path):
@@ -270,22 +269,23 @@ def test_arguments_without_a_name(tmp_path):
     assert list(parse_results([str(table)])) == ["t"]
 
 
-def test_a_missing_library_is_named_with_its_mend():
+def test_a_missing_library_is_named_with_its_mend(monkeypatch):
+    extra.check_installed()
+    monkeypatch.setattr(extra, "LIBRARIES", ("json", "not_there"))
     with pytest.raises(
         RuntimeError, match=r"needs not_there, which is not installed: pip install 'hws-nnunet\[report\]'"
     ):
-        needed("not_there.metrics")
+        extra.check_installed()
 
 
 def test_the_command_line_imports_no_library_of_the_report():
     code = (
-        "import sys, hws_nnunet.commands.main; extra = ('monai', 'statsmodels', 'pandas', 'plotly');"
-        "early = [m for m in (*extra, 'hws_nnunet.report') if m in sys.modules];"
-        "import hws_nnunet.report.write;"
-        "print(early + [m for m in extra if m in sys.modules])"
+        "import sys, hws_nnunet.commands.main;"
+        "print([m for m in ('monai', 'statsmodels', 'pandas', 'plotly', 'hws_nnunet.report') if m in sys.modules]);"
+        "import hws_nnunet.report; print([m for m in ('monai', 'plotly') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.split() == ["[]", "[]"]
 
 
 @pytest.mark.slow
@@ -298,9 +298,9 @@ def test_figures_for_any_number_of_cases(monkeypatch, cases, labels, groups, set
     rng = np.random.default_rng(0)
     drawn = [result_set(rng.uniform(size=(cases, labels)), name=f"_{s}<", cases=names) for s in range(sets)]
     found = analyse(drawn, {f"group {g}": names[g::groups] for g in range(groups)})
-    made = [figures.distributions(found, METRICS[0]), *(figures.worst(found, one, METRICS[0]) for one in drawn)]
+    made = [plots.distributions(found, METRICS[0]), *(plots.worst(found, one, METRICS[0]) for one in drawn)]
     if sets > 1:
-        made += [figures.changes(found, METRICS[0]), figures.sorted_cases(found, drawn[1], METRICS[0])]
+        made += [plots.changes(found, METRICS[0]), plots.sorted_cases(found, drawn[1], METRICS[0])]
     for figure in made:
         assert plotly.Figure(**figure).data, "Plotly refuses what it does not know"
         assert "<b>case" not in str(figure["layout"])

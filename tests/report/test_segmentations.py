@@ -4,8 +4,8 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.distance import cdist, dice
 
+from hws_nnunet.facts.dataset import LabelTable
 from hws_nnunet.report import ResultError
-from hws_nnunet.report.read.labels import LabelTable
 from hws_nnunet.report.read.segmentations import evaluate, find_labels, find_pairs, measure
 
 pytest.importorskip("monai", reason="the extra 'report' is not installed")

@@ -54,7 +54,7 @@ def _answer(analysis: Analysis, other: ResultSet) -> Answer:
     whole = analysis.whole(other.name)
     fine = pieces(analysis, other.name, "dice")
     losing, gaining = ([row for row in fine if row.sure and row.gain * sign > 0] for sign in (-1, 1))
-    mean = whole.figures["mean"]
+    mean = whole.statistics["mean"]
     moves = "rises" if mean.difference > 0 else "falls" if mean.difference < 0 else "stays"
     helped = f"Mean Dice {moves} from {mean.baseline:.3f} to {mean.other:.3f}, {_points(whole)}; "
     helped += f"the 10th percentile moves by {_points(whole, 'p10')}; of {len(whole.cases)} cases {whole.better} are "
@@ -141,7 +141,7 @@ def _what(rows: Sequence[Paired]) -> str:
 
 def _points(row: Paired, figure: str = "mean") -> str:
     """Return a difference of means, or of another figure, in hundredths of Dice, with its interval."""
-    found = row.figures[figure]
+    found = row.statistics[figure]
     text = f"{100 * found.difference:+.1f}\N{NO-BREAK SPACE}points"
     if math.isnan(found.low):
         return text

@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from hws_nnunet.report.extra import needed
-from hws_nnunet.report.page import figures
+import numpy as np
+import pandas as pd
+
+from hws_nnunet.report.page import plots
 from hws_nnunet.report.page.answers import Answer, answers, disagreeing, piece_name, pieces
 from hws_nnunet.report.page.rules import rules
-from hws_nnunet.report.read.results import AVERAGE, METRICS, Metric
+from hws_nnunet.report.read.results import AVERAGE, METRICS, Metric, ResultSet
 from hws_nnunet.report.stats.analysis import ALL_CASES, Analysis, difference_table, where, worst_cases
 from hws_nnunet.report.stats.comparison import Paired
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _MOST_CHANGED = 10
 _ORDINAL = {"p5": "5th", "p10": "10th", "p25": "25th", "p75": "75th", "p90": "90th", "p95": "95th"}
@@ -45,7 +43,7 @@ class Table:
 class Picture:
     """A figure for Plotly, what it shows, and where its numbers are to be read."""
 
-    plot: figures.Figure
+    plot: plots.Plot
     caption: str
     numbers: str
 
@@ -107,7 +105,7 @@ def _answers(analysis: Analysis) -> Section:
     if len(analysis.sets) > 1:
         what = "structure and subgroup" if analysis.groups else "structure"
         picture = Picture(
-            figures.changes(analysis, dice),
+            plots.changes(analysis, dice),
             f"Who gains and who loses: difference of mean Dice by {what}, largest loss first, "
             "with 95 % intervals; left of 0 is worse",
             "the first table of each comparison",
@@ -130,7 +128,7 @@ def _distributions(analysis: Analysis, metric: Metric) -> Picture:
         f"{metric.title} of each case, by subgroup: a point a case, moved sideways to be seen; boxes: quartiles and "
         "median, whiskers: 5th to 95th percentile, all interpolated, so that they need not end at a case"
     )
-    return Picture(figures.distributions(analysis, metric), caption, f"the tables of {metric.title}, and Cases")
+    return Picture(plots.distributions(analysis, metric), caption, f"the tables of {metric.title}, and Cases")
 
 
 def _cases(analysis: Analysis) -> Section:
@@ -168,7 +166,24 @@ def _metric(analysis: Analysis, metric: Metric) -> Section:
         tables.append(_table(gaps, columns, 5, f"{title}: gaps between subgroups", digits=digits, folded=True))
     about = ("label", "set", "subgroup", *keys)
     tables.append(_table(labels, about, 3, f"{title} of each label", digits=digits, folded=len(analysis.groups) > 0))
+    if metric.key == "dice":
+        text += foreground_means(analysis.sets)
     return Section(metric.axis, text=tuple(text), tables=tuple(tables), pictures=(_distributions(analysis, metric),))
+
+
+def foreground_means(sets: Sequence[ResultSet]) -> list[str]:
+    """Return what nnU-Net's own mean of Dice is beside the report's, and why they differ."""
+    ours = [float(np.nanmean(one.values("dice")[:, -1])) if np.isfinite(one.dice).any() else math.nan for one in sets]
+    theirs = [one.foreground_mean for one in sets]
+    told = ", ".join(f"{one.name} {number(a)} and {number(b)}" for one, a, b in zip(sets, ours, theirs, strict=True))
+    text = (
+        f"Mean over cases of the average of a case's labels, and nnU-Net's foreground_mean: {told}. The latter is the "
+        "mean over labels of their means over cases: a label that few cases have counts there as much as one that all "
+        "have, and here only in those cases."
+    )
+    if np.argsort(ours, kind="stable").tolist() != np.argsort(theirs, kind="stable").tolist():
+        text += " The two put the sets into different orders."
+    return [text]
 
 
 def _worst(analysis: Analysis) -> Section:
@@ -177,13 +192,11 @@ def _worst(analysis: Analysis) -> Section:
     columns |= {"value": "average Dice", "label_value": "Dice of the worst label"}
     tables, pictures = [], []
     for one in analysis.sets:
-        frame = needed("pandas").DataFrame(worst_cases(one, metric), columns=list(columns))
+        frame = pd.DataFrame(worst_cases(one, metric), columns=list(columns))
         frame["subgroup"] = [analysis.group_of.get(case, "–") for case in frame["case"]]
         tables.append(_table(frame, columns, 4, one.name))
         caption = f"Worst cases of {one.name}: bars: averages, their pattern the subgroup; marks: structures"
-        pictures.append(
-            Picture(figures.worst(analysis, one, metric), caption, f"the table {one.name} below, and Cases")
-        )
+        pictures.append(Picture(plots.worst(analysis, one, metric), caption, f"the table {one.name} below, and Cases"))
     return Section("Worst cases", pictures=tuple(pictures), tables=tuple(tables))
 
 
@@ -221,7 +234,7 @@ def _comparison(analysis: Analysis, place: int) -> Section:
     caption = (
         f"Sorted cases of {other.name} and {baseline.name}: each set by itself, worst first; grey: the worst tenth"
     )
-    picture = Picture(figures.sorted_cases(analysis, other, METRICS[0]), caption, "the table of Dice, and Cases")
+    picture = Picture(plots.sorted_cases(analysis, other, METRICS[0]), caption, "the table of Dice, and Cases")
     return Section(f"{other.name} against {baseline.name}", text=tuple(text), pictures=(picture,), tables=tuple(tables))
 
 
@@ -230,7 +243,7 @@ def _fine_table(analysis: Analysis, fine: Sequence[Paired], name: str, metric: M
     both = {"baseline": analysis.sets[0].name, "other": name}
     for key, each in both.items():
         failed = where(analysis.values, set=each, failed=1)
-        frame[f"mean, {each}"] = [getattr(one.figures["mean"], key) for one in fine]
+        frame[f"mean, {each}"] = [getattr(one.statistics["mean"], key) for one in fine]
         frame[f"failed, {each}"] = [where(failed, label=one.label)["case"].isin(one.cases).sum() for one in fine]
     figures_of = ("mean", "failed") if metric.key == "dice" else ("mean",)
     keys = ["label", "subgroup", "difference", *(f"{what}, {each}" for what in figures_of for each in both.values())]
@@ -244,16 +257,16 @@ def _paired_tables(paired: Sequence[Paired], metric: Metric) -> list[Table]:
     frame, about = _paired(paired), ("label", "subgroup", "cases")
     tests = (*about, "left_out", "better", "worse", *paired[0].tests())
     return [
-        _table(frame, (*about, *paired[0].figures), 2, f"Differences in {metric.axis}"),
+        _table(frame, (*about, *paired[0].statistics), 2, f"Differences in {metric.axis}"),
         _table(frame, tests, 2, f"Tests of differences in {metric.axis}", folded=True),
     ]
 
 
 def _paired(rows: Sequence[Paired]) -> pd.DataFrame:
     """Return comparisons, a row each, of what a table shows."""
-    frame = needed("pandas").DataFrame(
+    frame = pd.DataFrame(
         one.counts()
-        | {name: _interval(one, name) for name in one.figures}
+        | {name: _interval(one, name) for name in one.statistics}
         | {key: p_value(p) for key, p in one.tests().items()}
         for one in rows
     )
@@ -261,6 +274,6 @@ def _paired(rows: Sequence[Paired]) -> pd.DataFrame:
 
 
 def _interval(one: Paired, name: str) -> str:
-    found, metric = one.figures[name], one.metric
+    found, metric = one.statistics[name], one.metric
     ends = f" [{signed(found.low, metric)}, {signed(found.high, metric)}]"
     return signed(found.difference, metric) + ("" if math.isnan(found.low) else ends)

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hws_nnunet.report.extra import needed
+import jinja2
+
 from hws_nnunet.report.page.contents import Section, Table
 
 _FILES = {key: Path(__file__).with_name(f"report.{key}") for key in ("html.j2", "css", "js")}
@@ -65,11 +66,9 @@ def to_html(
         sets: names that people can hide.
         subgroups: names that people can hide.
         galleries: pictures of cases: by case ``title``, ``page`` and ``picture``, addresses as seen from the file.
-
-    Raises:
-        RuntimeError: Jinja2 or Plotly is not installed.
     """
-    jinja2, offline = needed("jinja2"), needed("plotly.offline")
+    from plotly import offline  # slow to import
+
     style, script = (_FILES[key].read_text(encoding="utf-8") for key in ("css", "js"))
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -1,40 +1,22 @@
-"""Readers of results: nnU-Net's ``summary.json`` (v1 and v2) and tables of case, label, Dice and HD95."""
+"""Readers of results: nnU-Net's ``summary.json`` (v1 and v2) and tables, to one convention of what has no value."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from hws_nnunet.report.extra import needed
-from hws_nnunet.report.read.labels import label_name
-from hws_nnunet.report.read.results import ResultError, ResultSet, first_ten
-from hws_nnunet.report.read.tables import MEASURES, open_table
+from hws_nnunet.facts.dataset import label_name
+from hws_nnunet.facts.spellings import is_average_label, is_background, is_missing
+from hws_nnunet.facts.summary import find_summary, read_summary, trained_on_all
+from hws_nnunet.report.read.conventions import ABSENT, Convention, settle
+from hws_nnunet.report.read.results import LESIONS, SIZES, ResultError, ResultSet, first_ten, short_list
+from hws_nnunet.report.read.tables import ENDINGS, MEASURES, open_table
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-SUMMARY = "summary.json"
-VALIDATIONS = ("validation", "validation_raw")  # where a fold's folder has one: v2, v1
-ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png")
-_SUMMARY_KEYS = {
-    "Dice": "dice",
-    "n_ref": "reference_size",
-    "n_pred": "predicted_size",
-    "Hausdorff Distance 95": "hd95",
-    "Total Positives Reference": "reference_size",
-    "Total Positives Test": "predicted_size",
-}
-
-
-def case_name(path: str) -> str:
-    """Return a case's name: that of its file, without folder and ending."""
-    name = str(path).replace("\\", "/").rsplit("/", 1)[-1]
-    ending = next((e for e in ENDINGS if name.lower().endswith(e)), "")
-    return name[: len(name) - len(ending)] if ending else name
+_TABLE = "as given in the table"
 
 
 def read_results(
@@ -43,6 +25,8 @@ def read_results(
     *,
     label_names: Mapping[str, str] | None = None,
     columns: Mapping[str, str] | None = None,
+    absent: str | None = None,
+    missed_hd95: float | None = None,
 ) -> ResultSet:
     """Read a result set from a file.
 
@@ -52,65 +36,82 @@ def read_results(
             :func:`~hws_nnunet.report.read.tables.open_table`, of which the rows of ``name`` are read where it has sets.
         label_names: names of labels by their keys in the file, such as ``"1"`` or ``"(1, 2)"``.
         columns: what a table's columns are, by their headings.
+        absent: what Dice a table has where reference and prediction lack a structure, of
+            :data:`~hws_nnunet.report.read.conventions.ABSENT`; None: as its tool writes it.
+        missed_hd95: millimetres to take where a structure is missed or invented and the source has no HD95.
 
     Raises:
         FileNotFoundError: there is no such file, or no ``summary.json`` in the folder.
         ResultError: with every problem found: another format, a value out of range, a case or label twice, a case
             without one of the labels.
+        ValueError: ``absent`` or ``missed_hd95`` cannot be.
     """
-    path = Path(path)
-    if path.is_dir():
-        files = [path / folder / SUMMARY for folder in ("", *VALIDATIONS)]
-        if not (found := [file for file in files if file.is_file()]):
-            raise FileNotFoundError(
-                f"no {SUMMARY} in {path}: expected nnU-Net's, or --references FOLDER to compute results from label maps"
-            )
-        path = found[0]
+    if absent is not None and absent not in ABSENT:
+        raise ValueError(f"expected {', '.join(ABSENT)} as what stands for an absent structure, given: {absent!r}")
+    if missed_hd95 is not None and not (0 < missed_hd95 < np.inf):
+        raise ValueError(f"the HD95 of a missed structure has to be above 0 mm, given: {missed_hd95}")
+    path = find_summary(Path(path))
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: expected a {SUMMARY}, a table (.csv) or a folder")
-    if path.suffix.lower() == ".json":
-        frame, tool = _read_summary(path)
-        return _gather(name, path, frame, label_names or {}, tool)
-    if path.suffix.lower() != ".csv":
-        raise ResultError(path, [f"expected a name that ends in .json or .csv, found {path.name!r}"])
+        raise FileNotFoundError(f"{path} does not exist: expected a summary.json, a table (.csv) or a folder")
+    ending = path.suffix.lower()
+    if ending == ".json":
+        try:
+            summary = read_summary(path)
+        except ValueError as error:
+            raise ResultError(path, [str(error)]) from None
+        notes = []
+        if trained_on_all(path):
+            notes = [f"{name} is of a training on all cases, which validates on cases that it was trained on"]
+        tool = "MedPy, by nnU-Net v1" if summary.version == "v1" else "as given in the summary"
+        frame, convention = pd.DataFrame(summary.rows), Convention(absent or "", missed_hd95=missed_hd95)
+        found = gather(name, path, frame, convention, label_names=label_names, surface_tool=tool, notes=notes)
+        return replace(found, told_mean=summary.foreground_mean)
+    if ending not in ENDINGS:
+        raise ResultError(path, [f"expected a name that ends in .json or {' or '.join(ENDINGS)}, found {path.name!r}"])
     table = open_table(path, columns=columns)
-    return _gather(name, path, table.rows_of(name), label_names or {}, "as given in the table", table.notes)
+    rows = table.rows_of(name)
+    rules = ", ".join(sorted(set(rows["lesion_rule"].dropna()) - {""}))
+    about = {"surface_tool": table.tool or _TABLE, "lesion_rule": table.lesion_rule or rules or _TABLE}
+    convention = replace(table.convention, absent=absent or "", missed_hd95=missed_hd95)
+    return gather(name, path, rows, convention, label_names=label_names, notes=table.notes, **about)
 
 
-def _read_summary(path: Path) -> tuple[pd.DataFrame, str]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ResultError(path, [f"is no JSON: {error}"]) from None
-    if not isinstance(content, dict) or not content.keys() & {"metric_per_case", "results"}:
-        keys = ", ".join(content) if isinstance(content, dict) else type(content).__name__
-        expected = "'metric_per_case' (nnU-Net v2) or 'results' (nnU-Net v1)"
-        raise ResultError(path, [f"expected {expected} at its top, found: {keys[:200]}"])
-    try:
-        if "metric_per_case" in content:
-            tool, cases = "", [(case["prediction_file"], case["metrics"]) for case in content["metric_per_case"]]
-        else:
-            tool, cases = "MedPy, by nnU-Net v1", [(case.pop("test"), case) for case in content["results"]["all"]]
-        rows = [
-            {"case": case_name(file), "label": label, "Dice": values["Dice"], **values}
-            for file, labels in cases
-            for label, values in labels.items()
-            if label != "reference"  # a file, beside v1's labels
-        ]
-        frame = needed("pandas").DataFrame(rows).rename(columns=_SUMMARY_KEYS)
-        frame = frame.reindex(columns=["case", "label", *MEASURES.values(), "subgroup"])
-        return frame.astype(dict.fromkeys(MEASURES.values(), float)), tool
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ResultError(path, [f"is not as nnU-Net writes it: {type(error).__name__}: {error}"]) from None
-
-
-def _gather(
-    name: str, path: Path, frame: pd.DataFrame, label_names: Mapping[str, str], tool: str, notes: Sequence[str] = ()
+def gather(
+    name: str,
+    source: Path,
+    rows: pd.DataFrame,
+    convention: Convention,
+    *,
+    label_names: Mapping[str, str] | None = None,
+    labels: Sequence[str] = (),
+    surface_tool: str = "",
+    lesion_rule: str = "",
+    notes: Sequence[str] = (),
 ) -> ResultSet:
-    """Sort rows into arrays; the background is no structure and is left out."""
-    frame = frame[~frame["label"].isin(("0", "background"))]
-    counts = needed("pandas").crosstab(frame["case"], frame["label"])
-    cases, keys = list(counts.index), sorted(counts, key=_natural)
+    """Sort rows of case, label and measures into a result set; the background and averages are no structures.
+
+    Args:
+        name: of the set.
+        source: file or folder.
+        rows: by our names; measures may lack.
+        convention: how the source writes what has no value.
+        label_names: names of labels by their keys.
+        labels: the structures in their order; none: all that are there, but background and averages.
+        surface_tool: what computed distances.
+        lesion_rule: how lesion-wise measures are made.
+        notes: on the source.
+
+    Raises:
+        ResultError: with every problem found.
+    """
+    rows = rows.reindex(columns=["case", "label", *MEASURES.values(), "subgroup"])
+    rows = rows.astype(dict.fromkeys(MEASURES.values(), float))
+    notes = list(notes)
+    if not labels:
+        rows, left = _structures(rows)
+        notes += [f"{name}: {note}" for note in left]
+    counts = pd.crosstab(rows["case"], rows["label"])
+    cases, keys = list(counts.index), list(labels) or sorted(counts, key=_natural)
     counts = counts[keys].to_numpy()
     missing = "is missing; a structure that is empty in both reference and prediction has a Dice of NaN"
     problems = first_ten(
@@ -119,22 +120,45 @@ def _gather(
         for i, j in np.argwhere(counts != 1)
     )
     if problems:
-        raise ResultError(path, [*problems, *notes])
-    group_of = frame[["case", "subgroup"]].dropna().drop_duplicates().set_index("case")["subgroup"]
+        raise ResultError(source, [*problems, *notes])
+    settled = settle(rows, convention)
+    if settled.problems:
+        raise ResultError(source, settled.problems)
+    notes += [f"{name}: {note}" for note in settled.notes]
+    rows = settled.rows
+    group_of = rows[["case", "subgroup"]].dropna().drop_duplicates().set_index("case")["subgroup"]
     if twice := group_of.index[group_of.index.duplicated()].tolist():
-        raise ResultError(path, first_ten(f"case {case!r} is in two subgroups, expected one" for case in twice))
-    arrays = {key: frame.pivot(index="case", columns="label", values=key)[keys].to_numpy() for key in MEASURES.values()}
-    lacking = {key: None for key in ("hd95", "nsd") if not np.isfinite(arrays[key]).any()}
+        raise ResultError(source, first_ten(f"case {case!r} is in two subgroups, expected one" for case in twice))
+    arrays = {key: rows.pivot(index="case", columns="label", values=key)[keys].to_numpy() for key in MEASURES.values()}
+    have = {key: values for key, values in arrays.items() if np.isfinite(values).any() or key in ("dice", *SIZES)}
+    lesions = {key: have.pop(key) for key in LESIONS if key in have}
     return ResultSet(
         name,
-        str(path),
+        str(source),
         tuple(cases),
-        tuple(label_name(key, label_names) for key in keys),
-        **(arrays | lacking),
-        surface_tool="" if len(lacking) == 2 else tool,
-        group_of=group_of.to_dict(),
-        notes=notes,
+        tuple(label_name(key, label_names or {}) for key in keys),
+        **have,
+        lesions=lesions,
+        surface_tool=surface_tool if {"hd95", "nsd"} & have.keys() else "",
+        lesion_rule=lesion_rule if lesions else "",
+        group_of={case: "" if is_missing(group) else group for case, group in group_of.items()},
+        notes=tuple(notes),
     )
+
+
+def _structures(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of structures, and notes on those of averages over labels; the background goes without a word."""
+    labels = list(dict.fromkeys(rows["label"].astype(str)))
+    background = [label for label in labels if is_background(label)]
+    averages = [label for label in labels if is_average_label(label)]
+    rows = rows.assign(label=rows["label"].astype(str))
+    rows, notes = rows[~rows["label"].isin(background)], []
+    if averages and len(averages) + len(background) < len(labels):
+        rows = rows[~rows["label"].isin(averages)]
+        notes.append(f"labels that are averages of labels are left out: {short_list(averages)}")
+    if named := [label for label in background if label not in ("0", "background")]:
+        notes.append(f"labels that are the background are left out: {short_list(named)}")
+    return rows, notes
 
 
 def _natural(label: str) -> tuple:

@@ -6,14 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-from hws_nnunet.report.extra import needed
-
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
 AVERAGE = "all labels"  # the pseudo-label of a case's average over its labels
 _MOST_NAMED = 10
@@ -50,10 +45,18 @@ METRICS = (
     Metric("dice", "Dice", "Dice", "", True, 3),
     Metric("hd95", "HD95", "HD95", "mm", False, 2),
     Metric("nsd", "normalised surface Dice", "NSD", "", True, 3),
+    Metric("lesion_dice", "lesion-wise Dice", "lesion_Dice", "", True, 3),
+    Metric("lesion_f1", "F1 of detected lesions", "lesion_F1", "", True, 3),
+    Metric("lesions_found", "found lesions", "lesions_found", "lesions", True, 2),
+    Metric("lesions_missed", "missed lesions", "lesions_missed", "lesions", False, 2),
+    Metric("lesions_invented", "invented lesions", "lesions_invented", "lesions", False, 2),
 )
+LESIONS = tuple(metric.key for metric in METRICS if metric.key.startswith("lesion"))
+SIZES = ("reference_size", "predicted_size")
 _EXPECTED = {
     "": (1.0, "0 to 1, or nothing where reference and prediction are empty"),
     "mm": (1e300, "millimetres from 0 on; for a missed structure the diagonal of the image, say"),
+    "lesions": (1e300, "a number of lesions"),
 }
 
 
@@ -69,11 +72,15 @@ class ResultSet:
         dice: 0 to 1; NaN where the structure is empty in both reference and prediction.
         hd95: millimetres, from 0 on, or None where the source has none; NaN where both are empty.
         nsd: normalised surface Dice, 0 to 1, or None; NaN where both are empty.
-        reference_size: voxels of the structure in the reference; NaN where unknown.
-        predicted_size: voxels of the structure in the prediction; NaN where unknown.
+        reference_size: voxels of the structure in the reference, or lesions where a source tells these alone; NaN where
+            unknown.
+        predicted_size: the same of the prediction.
+        lesions: measures by :data:`LESIONS`, where the source has them.
         surface_tool: what computed ``hd95`` and ``nsd``; empty without them.
+        lesion_rule: how ``lesions`` are counted and averaged; empty without them.
         group_of: subgroups of cases, where the source tells them.
         notes: what people should know of the source.
+        told_mean: nnU-Net's own ``foreground_mean`` of Dice, where the source tells it.
     """
 
     name: str
@@ -85,9 +92,12 @@ class ResultSet:
     predicted_size: np.ndarray
     hd95: np.ndarray | None = None
     nsd: np.ndarray | None = None
+    lesions: Mapping[str, np.ndarray] = field(default_factory=dict)
     surface_tool: str = ""
+    lesion_rule: str = ""
     group_of: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    told_mean: float | None = None
 
     def __post_init__(self) -> None:
         if problems := self._problems():
@@ -96,7 +106,18 @@ class ResultSet:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """Return the measures that the set has."""
-        return tuple(metric for metric in METRICS if getattr(self, metric.key) is not None)
+        return tuple(metric for metric in METRICS if self.measured(metric.key) is not None)
+
+    def measured(self, key: str) -> np.ndarray | None:
+        """Return a measure or size of each label, ``(cases, labels)``, None where the source has none."""
+        return self.lesions.get(key) if key in LESIONS else getattr(self, key)
+
+    @property
+    def foreground_mean(self) -> float:
+        """Return the mean Dice over labels of their means over cases, which nnU-Net calls ``foreground_mean``."""
+        counts = np.isfinite(self.dice).sum(axis=0)
+        means = np.nansum(self.dice, axis=0)[counts > 0] / counts[counts > 0]
+        return float(means.mean()) if means.size else float("nan")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -124,14 +145,15 @@ class ResultSet:
         Args:
             key: of one of :attr:`metrics`.
         """
-        values = getattr(self, key)
+        values = self.measured(key)
+        assert values is not None, f"{self.name} has no {key}"
         with np.errstate(invalid="ignore"):
             averages = np.nansum(values, axis=1) / np.isfinite(values).sum(axis=1)
         return np.column_stack([values, averages])
 
     def frame(self, key: str) -> pd.DataFrame:
         """Return :meth:`values` with the names of cases and columns."""
-        return needed("pandas").DataFrame(self.values(key), list(self.cases), list(self.columns))
+        return pd.DataFrame(self.values(key), list(self.cases), list(self.columns))
 
     def failures(self, threshold: float) -> np.ndarray:
         """Return ``(cases, labels + 1)``, bool: Dice below ``threshold``, or a structure missed (in the last: any)."""
@@ -149,7 +171,7 @@ class ResultSet:
         if AVERAGE in self.labels:
             problems.append(f"a label is called {AVERAGE!r}, which is what the report calls the average of all")
         for metric in self.metrics:
-            values, (most, expected) = getattr(self, metric.key), _EXPECTED[metric.unit]
+            values, (most, expected) = self.values(metric.key)[:, :-1], _EXPECTED[metric.unit]
             wrong = ~(((values >= 0) & (values <= most)) | np.isnan(values))
             problems += self._places(wrong, f"{metric.heading} is {{}}, expected {expected}", values)
         unexplained = np.isnan(self.dice) & ((self.reference_size > 0) | (self.predicted_size > 0))

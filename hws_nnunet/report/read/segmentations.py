@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import ndimage
 from tqdm import tqdm
 
-from hws_nnunet.datasets.checks import label_values, same_geometry
+from hws_nnunet.datasets.checks import label_values
+from hws_nnunet.datasets.geometry import geometry, same_grid
 from hws_nnunet.datasets.images import open_image
-from hws_nnunet.report.extra import needed
-from hws_nnunet.report.read.labels import LabelTable
-from hws_nnunet.report.read.readers import case_name
+from hws_nnunet.facts.dataset import LabelTable
+from hws_nnunet.facts.spellings import case_name
+from hws_nnunet.report.read.conventions import Convention
+from hws_nnunet.report.read.readers import gather
 from hws_nnunet.report.read.results import ResultError, ResultSet, short_list
 
 _ENDINGS = (".nii.gz", ".nii")
@@ -24,12 +27,17 @@ _ENDINGS = (".nii.gz", ".nii")
 
 @dataclass(frozen=True)
 class Pairs:
-    """Predictions with their references, on one grid each. ``files`` maps a case to its prediction and reference."""
+    """Predictions with their references, on one grid each. ``files`` maps a case to its prediction and reference.
+
+    ``spacings`` has each case's voxel sizes in millimetres, by its reference; ``notes`` tell what disagrees.
+    """
 
     name: str
     folder: Path
     files: dict[str, tuple[Path, Path]]
     without_prediction: tuple[str, ...]
+    spacings: dict[str, tuple[float, ...]]
+    notes: tuple[str, ...] = ()
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -60,15 +68,25 @@ def find_pairs(name: str, folder: Path, references: Path, *, progress: bool = Fa
         problems.append(f"expected predictions that end in {' or '.join(_ENDINGS)}, found none")
     problems += [f"case {case!r}: no reference in {references}" for case in predicted if case not in known]
     files = {case: (path, known[case]) for case, path in predicted.items() if case in known}
+    spacings: dict[str, tuple[float, ...]] = {}
+    oddities: list[str] = []
     for case, pair in tqdm(files.items(), desc=f"checking {name}", unit="case", disable=not progress):
         try:
-            if different := same_geometry(*map(open_image, pair)):
+            predicted_grid, reference_grid = (geometry(open_image(path)) for path in pair)
+            different, odd = same_grid(reference_grid, predicted_grid)
+            spacings[case] = reference_grid.sizes
+            oddities += [f"case {case!r}: {text}" for text in odd]
+            if different:
                 problems.append(f"case {case!r}: prediction and reference are not on one grid: {different}")
         except Exception as error:  # nibabel, zlib and the file system each raise their own
             problems.append(f"case {case!r}: {error}")
     if problems:
         raise ResultError(folder, problems)
-    return Pairs(name, folder, files, tuple(case for case in known if case not in predicted))
+    notes = (
+        [f"{name}: the geometry of {len(oddities)} file(s) disagrees: {'; '.join(oddities[:3])}"] if oddities else []
+    )
+    lost = tuple(case for case in known if case not in predicted)
+    return Pairs(name, folder, files, lost, spacings, tuple(notes))
 
 
 def find_labels(sets: Sequence[Pairs], *, progress: bool = False) -> LabelTable:
@@ -80,7 +98,7 @@ def find_labels(sets: Sequence[Pairs], *, progress: bool = False) -> LabelTable:
     paths = sorted({path for pairs in sets for pair in pairs.files.values() for path in pair})
     found: set[int] = set()
     for path in tqdm(paths, desc="finding labels", unit="file", disable=not progress):
-        found.update(np.unique(_load(path)[0]).tolist())
+        found.update(np.unique(_load(path)).tolist())
     if not (found := found - {0}):
         raise ResultError(sets[0].folder, ["expected label maps, found nothing but zeros"])
     return LabelTable({str(value): (value,) for value in sorted(found)})
@@ -102,33 +120,30 @@ def evaluate(pairs: Pairs, labels: LabelTable, *, tolerance: float = 1.0, progre
 
     Raises:
         ResultError: a file cannot be read, or a prediction holds a value that is no label.
-        RuntimeError: MONAI is not installed.
     """
-    needed("monai.metrics")
     allowed = {0, *(value for values in labels.regions.values() for value in values)}
     allowed |= set() if labels.ignored is None else {labels.ignored}
-    rows, problems = [], []
-    for files in tqdm(pairs.files.values(), desc=f"measuring {pairs.name}", unit="case", disable=not progress):
-        (predicted, spacing), (reference, _) = map(_load, files)
+    rows: list[dict[str, object]] = []
+    problems = []
+    for case, files in tqdm(pairs.files.items(), desc=f"measuring {pairs.name}", unit="case", disable=not progress):
+        predicted, reference = map(_load, files)
         for file, voxels in zip(files, (predicted, reference), strict=True):
             if unknown := sorted(set(np.unique(voxels).tolist()) - allowed):
                 problems.append(f"{file} holds {unknown}, expected {sorted(allowed)}")
         if labels.ignored is not None:
             predicted = np.where(reference == labels.ignored, labels.ignored, predicted)
-        masks = [(np.isin(predicted, values), np.isin(reference, values)) for values in labels.regions.values()]
-        rows += [measure(*pair, spacing, tolerance=tolerance) for pair in masks]
+        for label, values in labels.regions.items():
+            masks = np.isin(predicted, values), np.isin(reference, values)
+            rows.append({"case": case, "label": label, **measure(*masks, pairs.spacings[case], tolerance=tolerance)})
     if problems:
         raise ResultError(pairs.folder, problems)
     tool = f"MONAI {importlib.metadata.version('monai')}, tolerance {tolerance:g} mm"
-    lost, notes = pairs.without_prediction, []
-    if lost:
-        notes = [
-            f"{pairs.name}: {len(lost)} reference(s) have no prediction, and count for nothing: {short_list(lost)}"
-        ]
-    shape = len(pairs.files), len(labels.regions)
-    found = {key: values.to_numpy().reshape(shape) for key, values in needed("pandas").DataFrame(rows).items()}
-    names = tuple(labels.regions)
-    return ResultSet(pairs.name, str(pairs.folder), pairs.cases, names, **found, surface_tool=tool, notes=notes)
+    notes = list(pairs.notes)
+    if lost := pairs.without_prediction:
+        text = f"{len(lost)} reference(s) have no prediction, and count for nothing: {short_list(lost)}"
+        notes.append(f"{pairs.name}: {text}")
+    frame, names = pd.DataFrame(rows), tuple(labels.regions)
+    return gather(pairs.name, pairs.folder, frame, Convention(), labels=names, surface_tool=tool, notes=notes)
 
 
 def measure(
@@ -153,8 +168,8 @@ def measure(
         return {"dice": 0.0, "hd95": diagonal, "nsd": 0.0, **sizes}
     dice = 2 * float((predicted & reference).sum()) / sum(sizes.values())
     import torch
+    from monai import metrics
 
-    metrics = needed("monai.metrics")
     (box,) = ndimage.find_objects((predicted | reference).astype(np.uint8))
     one, two = (torch.from_numpy(mask[box].astype(np.float32))[None, None] for mask in (predicted, reference))
     grid = {"include_background": True, "spacing": tuple(map(float, spacing))}
@@ -165,10 +180,9 @@ def measure(
     return {"dice": dice, "hd95": hd95, "nsd": nsd, **sizes}
 
 
-def _load(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
+def _load(path: Path) -> np.ndarray:
     try:
-        image = open_image(path)
-        return label_values(image), image.header.get_zooms()[:3]
+        return label_values(open_image(path))
     except Exception as error:
         raise ResultError(path, [str(error)]) from error
 

@@ -1,38 +1,58 @@
-"""Tables of results that people bring: CSV of case, label and measures, under our headings or theirs."""
+"""Tables of results that people bring: of case, label and measures, under our headings, their tool's, or theirs."""
 
 from __future__ import annotations
 
 import csv
+import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from hws_nnunet.report.extra import needed
-from hws_nnunet.report.read.results import ResultError, first_ten
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
+from hws_nnunet.facts.spellings import MISSING, case_names, is_aggregate, is_missing, one_spelling
+from hws_nnunet.report.read.conventions import Convention
+from hws_nnunet.report.read.results import LESIONS, ResultError, first_ten, short_list
+from hws_nnunet.report.read.tools import Tool, add_sizes, is_instance, recognise
 
 MEASURES = {"dice": "dice", "hd95": "hd95", "nsd": "nsd", "n_ref": "reference_size", "n_pred": "predicted_size"}
+MEASURES |= {key: key for key in LESIONS}
+ENDINGS = (".csv", ".tsv", ".jsonl")
+_ABOUT = ("case", "label", "set", "subgroup", "lesion_rule")
 _WORDS = {  # in other people's headings
-    "case": ("case", "study", "subject", "patient", "scan", "image", "id"),
-    "label": ("label", "roi", "structure", "class", "region", "organ", "tissue"),
-    "set": ("set", "method", "model", "algorithm", "arm", "network"),
-    "subgroup": ("subgroup", "group", "condition", "patholog", "site", "scanner"),
-    "nsd": ("nsd", "surface"),
-    "dice": ("dice", "dsc"),
-    "hd95": ("hd95", "hausdorff"),
-    "n_ref": (),
-    "n_pred": (),
+    "case": r"case|study|subject|patient|scan|image|filename|id",
+    "label": r"label|roi|structure|class|region|organ|tissue",
+    "set": r"set|method|model|algorithm|arm|network",
+    "subgroup": r"group|condition|patholog|site|scanner",
+    "nsd": r"(?<![a-z])(nsd|surface[ _-]?dice|nsdsc)(?![a-z])",
+    "dice": r"(?<![a-z])(dice|dsc)(?![a-z])",
+    "hd95": r"(?<![a-z])(hd|haus|hausdorff)\D*95|95\D*(hd|hausdorff)(?![a-z])",
 }
+_OTHER_DICE = re.compile(r"surf|lesion|instance|gener|loss|std|sd(?![a-z])|sq_|pq_|mean_of|soft|cl-?dice")
 _SHARES = ("dice", "nsd")
 _PERCENT = re.compile(r"\s*[\[(]?\s*(%|percent)\s*[\])]?$")
+_MOST_SHOWN = 8
+PAGE = "docs/howto/report.md"
+_SAYS = (
+    "THEIRS=OURS with commas between, OURS one of {}, dice% or nsd% where a column is in percent, STRUCTURE.dice and "
+    "the like where it is of one structure"
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column is of ours: ``key``, perhaps of one structure, perhaps in percent."""
+
+    key: str
+    structure: str = ""
+    percent: bool = False
 
 
 def parse_columns(text: str) -> dict[str, str]:
     """Return what the columns of a table are, by their headings, from ``THEIRS=OURS,...``, as ``ROI=label,DSC=dice%``.
+
+    A column of one structure is told by its name and a point: ``ET_dice=ET.dice``.
 
     Raises:
         ValueError: a part has no name, one of ours is unknown, or is there twice.
@@ -40,26 +60,31 @@ def parse_columns(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in next(csv.reader([text]), []):
         theirs, _, ours = (piece.strip() for piece in part.rpartition("="))
-        ours = ours.lower()
-        key = _PERCENT.sub("", ours)
-        if not theirs or key not in _WORDS or (ours != key and key not in _SHARES):
-            raise ValueError(
-                f"--from expects THEIRS=OURS with commas between, OURS one of {', '.join(_WORDS)}, dice% or nsd% where "
-                f"a column is in percent; given: {part!r}"
-            )
-        if key in {_PERCENT.sub("", other) for other in found.values()}:
-            raise ValueError(f"--from gives {key} two columns, expected one: {text}")
-        found[theirs] = ours
+        column = _column(ours)
+        known = column.key in MEASURES or (column.key in _ABOUT and not column.structure)
+        if not theirs or not known or (column.percent and column.key not in _SHARES):
+            raise ValueError(f"--from expects {_SAYS.format(', '.join((*_ABOUT[:-1], *MEASURES)))}; given: {part!r}")
+        if (column.key, column.structure) in ((c.key, c.structure) for c in map(_column, found.values())):
+            raise ValueError(f"--from gives {ours} two columns, expected one: {text}")
+        found[theirs] = f"{column.structure}.{column.key}".lstrip(".") + "%" * column.percent
     return found
+
+
+def _column(ours: str) -> Column:
+    structure, _, measure = ours.rpartition(".")
+    return Column(_PERCENT.sub("", measure.lower()).strip(), structure.strip(), bool(_PERCENT.search(measure)))
 
 
 @dataclass(frozen=True)
 class ResultTable:
-    """A table, with our headings, measures as numbers, shares from 0 to 1; ``notes`` tell what was not used."""
+    """Rows of case, label and measures by our names, shares from 0 to 1; ``notes`` tell what was not used."""
 
     path: Path
     rows: pd.DataFrame
     notes: tuple[str, ...]
+    convention: Convention = field(default_factory=Convention)
+    tool: str = ""
+    lesion_rule: str = ""
 
     @property
     def sets(self) -> list[str]:
@@ -78,7 +103,7 @@ class ResultTable:
             if rows.empty:
                 there = ", ".join(map(repr, sorted(self.sets)))
                 raise ResultError(self.path, [f"has no row of the set {name!r}; its sets: {there}"])
-        return rows.reindex(columns=["case", "label", *MEASURES.values(), "subgroup"])
+        return rows.reindex(columns=["case", "label", *MEASURES.values(), "subgroup", "lesion_rule"])
 
 
 def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> ResultTable:
@@ -87,7 +112,8 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
     Dice and NSD are from 0 to 1, or in percent where the heading or the field says so; HD95 is in mm, ``n_ref`` and
     ``n_pred`` in voxels. ``set`` names the method and ``subgroup`` the case's. An empty field is for structures that
     are empty in both reference and prediction. Columns are separated by commas, semicolons (then numbers may have a
-    decimal comma) or tabs; their headings' case does not matter.
+    decimal comma) or tabs; their headings' case does not matter. Rows of statistics are left out. Tables of the tools
+    in :mod:`~hws_nnunet.report.read.tools` are read as they are.
 
     Args:
         path: the file.
@@ -96,77 +122,212 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
     Raises:
         ResultError: with every problem found: it is no table, a column is missing, a field is no number.
     """
-    pd = needed("pandas")
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            line = file.readline()
-        separator = max(",;\t", key=line.count)
-        options = {"keep_default_na": False, "index_col": False, "skip_blank_lines": False, "encoding": "utf-8-sig"}
-        frame = pd.read_csv(path, sep=separator, dtype=str, **options)
-    except pd.errors.EmptyDataError:
-        frame = pd.DataFrame()
-    except (UnicodeDecodeError, pd.errors.ParserError) as error:
-        raise ResultError(path, [f"is no table: {error}"]) from None
-    frame = frame.rename(columns=str.strip).fillna("").apply(lambda column: column.str.strip())
-    frame = frame[(frame != "").any(axis=1)].rename(index=lambda i: f"line {i + 2}")
-    known = _known(path, list(frame.columns), columns or {})
-    frame, given = frame.rename(columns={theirs: ours for ours, (theirs, _) in known.items()}), frame
-    hints = _hints(given, known)
-    if missing := [key for key in ("case", "label", "dice") if key not in known]:
-        there = ", ".join(given.columns) or "nothing"
-        text = f"expected a column {', '.join(missing)} in the first line, found: {there}"
-        would = [hint for key, hint in hints.items() if key in missing or key == "set"]
-        raise ResultError(path, [f"{text}; perhaps --from '{','.join(would)}'" if would else text])
-    unnamed = frame.loc[(frame["case"] == "") | (frame["label"] == ""), ["case", "label"]]
-    problems = first_ten(
+    given, comma = _read(path)
+    headings = list(given.columns)
+    tool, known = _known(path, headings, columns or {})
+    frame = add_sizes(tool, given)
+    if "n_ref" in frame and "n_ref" not in given:
+        known |= {"n_ref": Column("n_ref"), "n_pred": Column("n_pred")}
+    wide = any(column.structure for column in known.values())
+    have = {column.key for column in known.values()} | ({"label"} if wide else set())
+    if missing := [key for key in ("case", "label", "dice") if key not in have]:
+        raise ResultError(path, [_lacks(given, known, missing)])
+    bare = [theirs for theirs, c in known.items() if c.key in ("label", *MEASURES) and not c.structure]
+    if wide and bare:
+        raise ResultError(path, [f"expected a structure for each column of measures, found none for {bare[0]}"])
+    problems: list[str] = []
+    parts = []
+    for structure in dict.fromkeys(c.structure for c in known.values() if c.key in MEASURES):
+        part = pd.DataFrame(index=frame.index)
+        for theirs, column in known.items():
+            if column.key in _ABOUT:
+                part[column.key] = frame[theirs]
+            elif column.structure == structure:
+                about = frame[next(t for t, c in known.items() if c.key == "case")]
+                values, faults = _numbers(frame[theirs], theirs, column, about, comma=comma)
+                part[MEASURES[column.key]] = values
+                problems += faults
+        parts.append(part.assign(label=structure) if wide else part)
+    rows = pd.concat(parts)
+    unnamed = rows.loc[(rows["case"] == "") | (rows["label"] == ""), ["case", "label"]]
+    problems += first_ten(
         f"{line}: expected a case and a label, found {case!r} and {label!r}"
-        for line, case, label in unnamed.itertuples()
+        for line, case, label in unnamed.drop_duplicates().itertuples()
     )
-    for ours, (theirs, percent) in known.items():
-        if ours in MEASURES:
-            text = frame[ours].str.replace(",", ".") if separator == ";" else frame[ours]
-            marked = text.str.endswith("%") & (ours in _SHARES)
-            values = pd.to_numeric(text.where(~marked, text.str.rstrip("% ")), errors="coerce")
-            wrong = text[values.isna() & ~text.str.lower().isin(("", "nan"))]
-            problems += first_ten(f"{line}: expected a number as {theirs}, found {t!r}" for line, t in wrong.items())
-            if ours in _SHARES and not percent and 1 < (most := values[~marked].max()) <= 100:
-                line = values[~marked].idxmax()
-                said = f"line {line.split()[1]}, case {frame.case[line]!r}, label {frame.label[line]!r}"
-                expected = f"expected 0 to 1; in percent? --from '{theirs}={ours}%'"
-                problems.append(f"{said}: {theirs} is {float(most)}, {expected}")
-                if (more := int((values[~marked] > 1).sum()) - 1) > 0:
-                    problems.append(f"... and {more} more")
-            frame[MEASURES[ours]] = values.where(~(marked | percent), values / 100)
     if problems:
         raise ResultError(path, problems)
-    unused = [column for column in given.columns if column not in {theirs for theirs, _ in known.values()}]
-    notes = [f"{path.name}: columns that were not used: {', '.join(unused)}"] if unused else []
-    if notes and hints:
-        notes[0] += f" (perhaps --from '{','.join(hints.values())}')"
-    return ResultTable(path, frame, tuple(notes))
+    rows, notes = _cases(path, rows, tool)
+    notes += _unused(path, given, known, tool)
+    convention, title, rule = (tool.convention, tool.name, tool.lesion_rule) if tool else (Convention(), "", "")
+    return ResultTable(path, rows, tuple(notes), convention, title, rule)
 
 
-def _known(path: Path, headings: list[str], columns: Mapping[str, str]) -> dict[str, tuple[str, bool]]:
-    """Return, by our names, the heading of each column that is used, and whether it is in percent."""
+def _read(path: Path) -> tuple[pd.DataFrame, bool]:
+    """Return a file's fields as text, its rows named by their lines, and whether numbers may have a decimal comma."""
+    try:
+        if path.suffix.lower() == ".jsonl":
+            frame, separator = _flat(path), ""
+        else:
+            with open(path, encoding="utf-8-sig") as file:
+                line = file.readline()
+            separator = max(",;\t", key=line.count)
+            options = {"keep_default_na": False, "index_col": False, "skip_blank_lines": False, "encoding": "utf-8-sig"}
+            frame = pd.read_csv(path, sep=separator, dtype=str, header=None, **options)
+            if not frame.empty:
+                frame.columns = frame.iloc[0].fillna("").str.strip()
+                frame = frame.iloc[1:].reset_index(drop=True)
+    except pd.errors.EmptyDataError:
+        frame, separator = pd.DataFrame(), ""
+    except (UnicodeDecodeError, pd.errors.ParserError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ResultError(path, [f"is no table: {error}"]) from None
+    if twice := sorted({name for name in frame.columns if name and list(frame.columns).count(name) > 1}):
+        raise ResultError(path, [f"has two columns of one heading: {short_list(twice)}"])
+    frame = frame.loc[:, [str(name) != "" for name in frame.columns]]
+    frame = frame.fillna("").apply(lambda column: column.str.strip())
+    return frame[(frame != "").any(axis=1)].rename(index=lambda i: f"line {i + 2}"), separator == ";"
+
+
+def _flat(path: Path) -> pd.DataFrame:
+    """Return panoptica's lines of JSON as its table: a column a group and measure."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.strip():
+            row = json.loads(line)
+            measures = {f"{group}-{key}": v for group, values in row["groups"].items() for key, v in values.items()}
+            rows.append({"subject_name": row["subject_name"], **measures})
+    return pd.DataFrame(rows).map(lambda value: "" if value is None or value != value else str(value))
+
+
+def _known(path: Path, headings: list[str], told: Mapping[str, str]) -> tuple[Tool | None, dict[str, Column]]:
+    """Return the tool whose table it is, if it is one's, and what each column that is used is of ours."""
+    columns = {theirs: _column(ours) for theirs, ours in told.items()}
     if lost := [theirs for theirs in columns if theirs not in headings]:
-        raise ResultError(path, [f"has no column {', '.join(map(repr, lost))}; its columns: {', '.join(headings)}"])
-    found = {_PERCENT.sub("", ours): (theirs, bool(_PERCENT.search(ours))) for theirs, ours in columns.items()}
+        raise ResultError(path, [f"has no column {', '.join(map(repr, lost))}; its columns: {_some(headings)}"])
+    tool, known = recognise(headings, path)
+    found = {theirs: Column(ours, structure) for theirs, (ours, structure) in known.items()}
+    taken = {(column.key, column.structure) for column in columns.values()}
+    found = {theirs: c for theirs, c in found.items() if (c.key, c.structure) not in taken} | columns
+    ours: dict[str, list[str]] = {}
     for heading in headings:
         key = _PERCENT.sub("", heading.lower())
-        if key in _WORDS and key not in found and heading not in columns:
-            found[key] = heading, key in _SHARES and bool(_PERCENT.search(heading.lower()))
-    return found
+        if key in (*_ABOUT, *MEASURES) and heading not in found and not any(key == c.key for c in found.values()):
+            ours.setdefault(key, []).append(heading)
+    if twice := [names for names in ours.values() if len(names) > 1]:
+        raise ResultError(path, [f"has two columns for one thing, expected one: {', '.join(twice[0])}"])
+    for key, (heading,) in ours.items():
+        found[heading] = Column(key, percent=key in _SHARES and bool(_PERCENT.search(heading.lower())))
+    return tool, found
 
 
-def _hints(frame: pd.DataFrame, known: Mapping[str, tuple[str, bool]]) -> dict[str, str]:
-    """Return, by our names, what ``--from`` could say of columns that are not used."""
-    used = {theirs for theirs, _ in known.values()}
-    hints: dict[str, str] = {}
-    for heading in (heading for heading in frame.columns if heading not in used):
-        for key, words in _WORDS.items():
-            if key not in known and key not in hints and any(word in heading.lower() for word in words):
-                numbers = needed("pandas").to_numeric(frame[heading], errors="coerce")
-                percent = "%" if key in _SHARES and 1 < numbers.max() <= 100 else ""
-                hints[key] = f"{heading}={key}{percent}"
-                break
-    return hints
+def _numbers(
+    text: pd.Series, theirs: str, column: Column, cases: pd.Series, *, comma: bool
+) -> tuple[pd.Series, list[str]]:
+    """Return a column's numbers, and what is wrong with them."""
+    share = column.key in _SHARES
+    said = f"{theirs} of {column.structure}" if column.structure else theirs
+    if comma:
+        text = text.str.replace(",", ".")
+    marked = text.str.endswith("%").astype(bool) & share
+    plain = text.where(~marked, text.str.rstrip("% "))
+    missing = plain.str.casefold().isin(MISSING)
+    values = pd.to_numeric(plain.mask(missing), errors="coerce").astype(float)
+    wrong = text[values.isna() & ~missing]
+    problems = first_ten(f"{line}: expected a number as {said}, found {t!r}" for line, t in wrong.items())
+    rows = ~cases.map(is_aggregate).astype(bool)
+    shares = values[~marked & rows]
+    if share and not column.percent and 1 + 1e-6 < (most := shares.max()) <= 100:
+        line = str(shares.idxmax())
+        ours = f"{column.structure}.{column.key}".lstrip(".")
+        expected = f"expected 0 to 1; in percent? --from '{theirs}={ours}%'"
+        problems.append(f"{line}, case {cases[line]!r}: {said} is {float(most)}, {expected}")
+        if (more := int((shares > 1 + 1e-6).sum()) - 1) > 0:
+            problems.append(f"... and {more} more")
+    percents = values[(marked | column.percent) & rows]
+    if share and 0 < percents.max() <= 1:
+        expected = "expected 0 to 100, or shares under a heading without percent"
+        problems.append(f"{said} is in percent, and its largest figure is {percents.max():g}: {expected}")
+    return values.where(~(marked | column.percent), values / 100), problems
+
+
+def _cases(path: Path, rows: pd.DataFrame, tool: Tool | None) -> tuple[pd.DataFrame, list[str]]:
+    """Return the rows of cases, cases named as in a summary, and notes on those that are of none."""
+    notes = []
+    names = list(dict.fromkeys(rows["case"]))
+    for what, left in (
+        ("hold statistics, no cases", [name for name in names if is_aggregate(name)]),
+        ("are of single lesions", [name for name in names if is_instance(tool, name)]),
+        ("are of missing predictions, by brats-evaluation", _unpredicted(rows, names, tool)),
+    ):
+        if left and len(left) < len(names):
+            notes.append(f"{path.name}: rows that {what}, and are left out: {short_list(left)}")
+            rows = rows[~rows["case"].isin(left)]
+    rows = rows.assign(case=rows["case"].map(case_names(rows["case"].unique())))
+    if "subgroup" in rows:
+        group = rows["subgroup"].where(~rows["subgroup"].map(is_missing), "")
+        rows = rows.assign(subgroup=group.map(one_spelling(group)))
+    return rows, notes
+
+
+def _unpredicted(rows: pd.DataFrame, names: Sequence[str], tool: Tool | None) -> list[str]:
+    """Return the cases that brats-evaluation lists without having measured them: all is 0, counts of lesions too."""
+    if tool is None or not tool.name.startswith("brats"):
+        return []
+    counts = rows[[key for key in LESIONS[2:] if key in rows]]
+    nothing = (rows["dice"] == 0) & (counts == 0).all(axis=1)
+    return [name for name in names if nothing[rows["case"] == name].all()]
+
+
+def _unused(path: Path, given: pd.DataFrame, known: Mapping[str, Column], tool: Tool | None) -> list[str]:
+    """Return notes on the columns that are not used."""
+    unused = [column for column in given.columns if column not in known]
+    if tool is not None:
+        said = [f"{path.name}: read as a table of {tool.name}" + (f"; not used: {_some(unused)}" if unused else "")]
+        told = {column.key for column in known.values()}
+        return said + ([tool.note] if tool.note and not {"hd95", "nsd"} & told else [])
+    if not unused:
+        return []
+    hint = _hint(given, known)
+    perhaps = f" (perhaps --from '{hint}')" if hint else ""
+    return [f"{path.name}: columns that were not used: {_some(unused)}{perhaps}"]
+
+
+def _lacks(given: pd.DataFrame, known: Mapping[str, Column], missing: Sequence[str]) -> str:
+    text = f"expected a column {', '.join(missing)} in the first line, found: {_some(given.columns)}"
+    if {"metric", "statistic", "value"} <= {str(heading).lower() for heading in given.columns}:
+        return f"{text}; it holds statistics: give the table of cases"
+    hint = _hint(given, known, wanted=(*missing, "set"))
+    return f"{text}; perhaps --from '{hint}' ({PAGE} tells more)" if hint else f"{text} ({PAGE} tells what is read)"
+
+
+def _some(headings: Iterable[object]) -> str:
+    """Return headings for a message, no more than some of them."""
+    names = [str(heading) for heading in headings]
+    rest = len(names) - _MOST_SHOWN
+    return (", ".join(names[:_MOST_SHOWN]) + (f" and {rest} more" if rest > 0 else "")) or "nothing"
+
+
+def _hint(given: pd.DataFrame, known: Mapping[str, Column], wanted: Sequence[str] | None = None) -> str:
+    """Return what ``--from`` could say of columns that are not used, as it can be pasted."""
+    have = {column.key for column in known.values()}
+    found: dict[str, list[str]] = {}
+    for heading in (str(heading) for heading in given.columns if heading not in known):
+        low = heading.lower()
+        fits = (key for key, words in _WORDS.items() if key not in have and re.search(words, low))
+        key = next(fits, "")
+        if key and not (key == "dice" and _OTHER_DICE.search(low)):
+            found.setdefault(key, []).append(heading)
+    several = len(found.get("dice", ())) > 1 and "label" not in have
+    wanted = None if wanted is None else (*wanted, *(("nsd", "hd95") if several else ()))
+    said = []
+    for key in (key for key in (*_ABOUT, *_SHARES, "hd95") if key in found):
+        if wanted is not None and key not in wanted:
+            continue
+        if key == "label" and several:
+            continue
+        for heading in found[key] if several and key in MEASURES else found[key][:1]:
+            numbers = pd.to_numeric(given[heading], errors="coerce")
+            percent = "%" if key in _SHARES and 1 + 1e-6 < numbers.max() <= 100 else ""
+            rest = _PERCENT.sub("", re.sub(_WORDS[key], "", heading, flags=re.IGNORECASE))
+            structure = rest.strip(" _-.") if several else ""
+            said.append(f"{heading}={structure + '.' if structure and key in MEASURES else ''}{key}{percent}")
+    return ",".join(said)

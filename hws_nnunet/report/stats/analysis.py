@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from hws_nnunet.report.extra import needed
-from hws_nnunet.report.read.results import AVERAGE, METRICS, Metric, ResultSet, short_list, with_any
+from hws_nnunet.report.read.results import AVERAGE, LESIONS, METRICS, Metric, ResultSet, short_list, with_any
 from hws_nnunet.report.stats.comparison import Paired, compare
 from hws_nnunet.report.stats.statistics import describe
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Row = dict[str, object]
 ALL_CASES = ""  # the subgroup of rows over all cases
@@ -88,10 +84,10 @@ def analyse(
     """
     baseline, *others = sets
     group_of = {case: group for group, cases in groups.items() for case in cases}
-    values = needed("pandas").concat([_values(one, threshold) for one in sets])
+    values = pd.concat([_values(one, threshold) for one in sets])
     values["subgroup"] = [group_of.get(case, ALL_CASES) for case in values["case"]]
     statistics = _statistics(values, sets, groups)
-    pairs = [(other, m) for other in others for m in baseline.metrics if m in other.metrics]
+    pairs = [(other, metric) for other in others for metric in _both(baseline, other)]
     whole, parts = (
         {(other.name, m.key): compare(baseline, other, groups, m, parts=parts, progress=progress) for other, m in pairs}
         for parts in (False, True)
@@ -104,7 +100,6 @@ def analyse(
 
 
 def _values(one: ResultSet, threshold: float) -> pd.DataFrame:
-    pd = needed("pandas")
     keys = [*(metric.key for metric in one.metrics), "reference_size", "predicted_size"]
     missed, invented = (np.where(one.sizes_known, with_any(flags), np.nan) for flags in (one.missed, one.invented))
     columns = {key: one.values(key) for key in keys}
@@ -114,7 +109,6 @@ def _values(one: ResultSet, threshold: float) -> pd.DataFrame:
 
 
 def _statistics(values: pd.DataFrame, sets: Sequence[ResultSet], groups: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    pd = needed("pandas")
     frame = pd.concat([values.assign(subgroup=ALL_CASES), values[values["subgroup"] != ALL_CASES]])
     for key, order in (("subgroup", [ALL_CASES, *groups]), ("label", sets[0].columns)):
         frame[key] = pd.Categorical(frame[key], order)
@@ -145,7 +139,7 @@ def _gaps(statistics: pd.DataFrame) -> pd.DataFrame:
             for which, end in zip(("worst", "best"), ends if _HIGHER[metric] else ends[::-1], strict=True):
                 row |= {which: end["subgroup"], f"{which}_cases": end["cases"], f"{which}_value": end[key]}
             gaps.append(row | {"gap": ends[1][key] - ends[0][key]})
-    return needed("pandas").DataFrame(gaps)
+    return pd.DataFrame(gaps)
 
 
 def worst_cases(one: ResultSet, metric: Metric, *, most: int = 10) -> list[Row]:
@@ -166,6 +160,13 @@ def worst_cases(one: ResultSet, metric: Metric, *, most: int = 10) -> list[Row]:
     return rows
 
 
+def _both(baseline: ResultSet, other: ResultSet) -> list[Metric]:
+    """Return the measures of two sets that are made by one rule; lesions are counted and averaged in several ways."""
+    shared = [metric for metric in baseline.metrics if metric in other.metrics]
+    alike = baseline.lesion_rule == other.lesion_rule
+    return [metric for metric in shared if alike or metric.key not in LESIONS]
+
+
 def _notes(baseline: ResultSet, others: Sequence[ResultSet]) -> list[str]:
     notes = [
         f"{one.name}: the source does not tell the sizes of all structures, so that missed and invented ones cannot be "
@@ -173,6 +174,13 @@ def _notes(baseline: ResultSet, others: Sequence[ResultSet]) -> list[str]:
         for one in (baseline, *others)
         if not one.sizes_known
     ]
+    for one in (baseline, *others):
+        notes += [f"{one.name}: lesion-wise measures are as {one.lesion_rule}"] if one.lesion_rule else []
+        if one.told_mean is not None and not abs(one.told_mean - one.foreground_mean) < 1e-4:
+            notes.append(
+                f"{one.name}: its summary tells a foreground_mean of {one.told_mean:.3f}, while its cases give "
+                f"{one.foreground_mean:.3f}"
+            )
     for other in others:
         for one, two in ((baseline, other), (other, baseline)):
             if alone := sorted(set(one.cases) - set(two.cases)):
@@ -180,9 +188,13 @@ def _notes(baseline: ResultSet, others: Sequence[ResultSet]) -> list[str]:
                     f"{len(alone)} case(s) of {one.name} are not in {two.name}, and left out where the two are "
                     f"compared: {short_list(alone)}"
                 )
-        for metric in {*baseline.metrics} ^ {*other.metrics}:
+        for metric in (m for m in METRICS if (m in baseline.metrics) != (m in other.metrics)):
             lacking = other if metric in baseline.metrics else baseline
             notes.append(f"{lacking.name} has no {metric.title}, so that it is not compared")
+        compared = _both(baseline, other)
+        if apart := [m.title for m in baseline.metrics if m in other.metrics and m not in compared]:
+            rules = f"{baseline.lesion_rule}; {other.lesion_rule}"
+            notes.append(f"{', '.join(apart)} follow different rules and are not compared ({rules})")
         tools = baseline.surface_tool, other.surface_tool
         if all(tools) and tools[0] != tools[1]:
             notes.append(
@@ -196,12 +208,13 @@ def case_table(analysis: Analysis) -> pd.DataFrame:
     """Return a row for each set, case and label, as a table that a report can be made from again."""
     names = {metric.key: metric.heading for metric in METRICS} | {"reference_size": "n_ref", "predicted_size": "n_pred"}
     columns = [key for key in ("set", "case", "subgroup", "label", *names) if key in analysis.values]
-    return analysis.values.loc[analysis.values["label"] != AVERAGE, columns].rename(columns=names)
+    table = analysis.values.loc[analysis.values["label"] != AVERAGE, columns].rename(columns=names)
+    rules = {one.name: one.lesion_rule for one in analysis.sets}
+    return table.assign(lesion_rule=table["set"].map(rules)) if any(rules.values()) else table
 
 
 def difference_table(analysis: Analysis) -> pd.DataFrame:
     """Return a row for each compared case: its average Dice in both sets, and the difference, worst first."""
-    pd = needed("pandas")
     baseline, *others = (one.name for one in analysis.sets)
     before = analysis.wide("dice").loc[baseline, AVERAGE].rename("baseline_dice").reset_index()
     frames = [pd.DataFrame()]
@@ -224,6 +237,6 @@ def comparison_table(analysis: Analysis) -> pd.DataFrame:
         | one.tests()
         for (name, metric), compared in analysis.comparisons.items()
         for one in (*compared, *analysis.parts[name, metric])
-        for key, found in one.figures.items()
+        for key, found in one.statistics.items()
     ]
-    return needed("pandas").DataFrame(rows)
+    return pd.DataFrame(rows)

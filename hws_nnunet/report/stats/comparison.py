@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import pandas as pd
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from tqdm import tqdm
 
-from hws_nnunet.report.extra import needed
 from hws_nnunet.report.read.results import AVERAGE, Metric, ResultError, ResultSet, short_list
 from hws_nnunet.report.stats.statistics import tail, tail_names
 
@@ -22,7 +23,7 @@ _SAME = 1e-9  # what two programs' rounding may do to one number
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of both sets, over the same cases, and the difference of the second from the first."""
+    """A statistic of both sets, over the same cases, and the difference of the second from the first."""
 
     baseline: float
     other: float
@@ -35,8 +36,8 @@ class Difference:
 class Paired:
     """One label in one subgroup, compared. ``differences`` are the other's values less the baseline's, case by case.
 
-    ``left_out`` counts the cases in which either has no value. ``figures`` are keyed as in ``tail_names``. P values are
-    two-sided; NaN where fewer than two cases have both values.
+    ``left_out`` counts the cases in which either has no value. ``statistics`` are keyed as in ``tail_names``. P values
+    are two-sided; NaN where fewer than two cases have both values.
     """
 
     metric: Metric
@@ -45,7 +46,7 @@ class Paired:
     cases: tuple[str, ...]
     left_out: int
     differences: np.ndarray
-    figures: Mapping[str, Difference]
+    statistics: Mapping[str, Difference]
     wilcoxon: float
     permutation: float
     wilcoxon_holm: float = float("nan")
@@ -64,7 +65,7 @@ class Paired:
     @property
     def gain(self) -> float:
         """Return by how much the other set's mean is better."""
-        return self._sign * self.figures["mean"].difference
+        return self._sign * self.statistics["mean"].difference
 
     @property
     def sure(self) -> bool:
@@ -140,7 +141,6 @@ def compare(
     Raises:
         ResultError: the sets share no case, or differ in their labels.
     """
-    pd = needed("pandas")
     both = common_cases(baseline, other)
     known = {group: set(cases) for group, cases in groups.items()}
     members = {group: [case for case in both if case in found] for group, found in known.items()}
@@ -156,9 +156,9 @@ def compare(
         pairs = pd.concat([frame.loc[members[group], label] for frame in frames], axis=1).dropna()
         one, two = pairs.to_numpy().T
         differences = np.where(np.abs(two - one) <= _SAME, 0, two - one)
-        figures, left_out = _figures(one, two, metric.higher_is_better), len(members[group]) - len(pairs)
+        statistics, left_out = _statistics(one, two, metric.higher_is_better), len(members[group]) - len(pairs)
         rows.append(
-            Paired(metric, label, group, tuple(pairs.index), left_out, differences, figures, *_tests(differences))
+            Paired(metric, label, group, tuple(pairs.index), left_out, differences, statistics, *_tests(differences))
         )
     corrected = _holm([row.wilcoxon for row in rows]), _holm([row.permutation for row in rows])
     return [
@@ -167,16 +167,16 @@ def compare(
     ]
 
 
-def _figures(one: np.ndarray, two: np.ndarray, higher_is_better: bool) -> dict[str, Difference]:
-    names, figures = tail_names(higher_is_better), partial(tail, higher_is_better=higher_is_better)
+def _statistics(one: np.ndarray, two: np.ndarray, higher_is_better: bool) -> dict[str, Difference]:
+    names, measured = tail_names(higher_is_better), partial(tail, higher_is_better=higher_is_better)
     found = np.full((5, len(names)), np.nan)
     if one.size:
-        found[:3] = figures(one), figures(two), figures(two) - figures(one)
+        found[:3] = measured(one), measured(two), measured(two) - measured(one)
     if one.size > 1:
         # Percentile intervals: the acceleration that BCa needs is a jackknife, which fails for percentiles.
         interval = stats.bootstrap(
             (one, two),
-            lambda a, b, axis: figures(b, axis=axis) - figures(a, axis=axis),
+            lambda a, b, axis: measured(b, axis=axis) - measured(a, axis=axis),
             paired=True,
             vectorized=True,
             n_resamples=RESAMPLES,
@@ -216,5 +216,5 @@ def _holm(p: list[float]) -> list[float]:
     found = np.array(p)
     known = np.isfinite(found)
     if known.any():
-        found[known] = needed("statsmodels.stats.multitest").multipletests(found[known], method="holm")[1]
+        found[known] = multipletests(found[known], method="holm")[1]
     return found.tolist()

@@ -6,6 +6,7 @@ import numpy as np
 
 SHARE = 0.1  # of the cases, for CVaR
 PERCENTILES = (5, 10, 25, 75, 90, 95)
+TAIL = (50, 25, 10, 5)  # percentiles from the worse end
 DESCRIBED = ("cases", "mean", "sd", "median", "iqr", *(f"p{q}" for q in PERCENTILES), "min", "max", "cvar_10")
 
 
@@ -35,7 +36,7 @@ def _worst_first(values: np.ndarray, higher_is_better: bool, axis: int) -> np.nd
 
 
 def describe(values: np.ndarray, *, higher_is_better: bool = True) -> dict[str, float]:
-    """Return the figures named in :data:`DESCRIBED`, all NaN but ``cases`` where there is no value.
+    """Return the statistics named in :data:`DESCRIBED`, all NaN but ``cases`` where there is no value.
 
     Args:
         values: ``(n,)``; NaN is left out.
@@ -49,13 +50,13 @@ def describe(values: np.ndarray, *, higher_is_better: bool = True) -> dict[str, 
     values = values[~np.isnan(values)]
     if not values.size:
         return {"cases": 0} | dict.fromkeys(DESCRIBED[1:], float("nan"))
-    percentiles = np.percentile(values, PERCENTILES)
+    percentiles = dict(zip(PERCENTILES, np.percentile(values, PERCENTILES), strict=True))
     found = {
         "mean": values.mean(),
         "sd": values.std(ddof=1) if values.size > 1 else np.nan,
         "median": np.median(values),
-        "iqr": percentiles[3] - percentiles[2],
-        **{f"p{q}": value for q, value in zip(PERCENTILES, percentiles, strict=True)},
+        "iqr": percentiles[75] - percentiles[25],
+        **{f"p{q}": value for q, value in percentiles.items()},
         "min": values.min(),
         "max": values.max(),
         "cvar_10": cvar(values, higher_is_better=higher_is_better),
@@ -64,21 +65,21 @@ def describe(values: np.ndarray, *, higher_is_better: bool = True) -> dict[str, 
 
 
 def tail_names(higher_is_better: bool) -> tuple[str, ...]:
-    """Return the figures that tell of the mean and of the worse tail, for :func:`tail`."""
-    worse = ("p25", "p10", "p5") if higher_is_better else ("p75", "p90", "p95")
-    return ("mean", "median", *worse, "cvar_10")
+    """Return the statistics that tell of the mean and of the worse tail, for :func:`tail`."""
+    worse = (q if higher_is_better else 100 - q for q in TAIL)
+    return ("mean", *("median" if q == 50 else f"p{q}" for q in worse), "cvar_10")
 
 
 def tail(values: np.ndarray, *, higher_is_better: bool, axis: int = -1) -> np.ndarray:
-    """Return the figures of :func:`tail_names` stacked along a new first axis.
+    """Return the statistics of :func:`tail_names` stacked along a new first axis.
 
     Args:
         values: without NaN.
         higher_is_better: decides which tail.
         axis: the cases' axis.
     """
-    ordered = _worst_first(values, higher_is_better, axis)  # once for all figures of thousands of resamples
-    places = np.array([0.5, 0.25, 0.1, 0.05]) * (ordered.shape[-1] - 1)
+    ordered = _worst_first(values, higher_is_better, axis)  # once for all statistics of thousands of resamples
+    places = np.array(TAIL) / 100 * (ordered.shape[-1] - 1)
     low, high = (ordered[..., ends(places).astype(np.int64)] for ends in (np.floor, np.ceil))
     percentiles = low + places % 1 * (high - low)
     return np.stack([ordered.mean(axis=-1), *np.moveaxis(percentiles, -1, 0), _cvar(ordered)])

@@ -1,4 +1,4 @@
-"""The report's figures for Plotly, in colours that colour-blind people tell apart (Okabe and Ito's, and Tol's).
+"""The report's plots for Plotly, in colours that colour-blind people tell apart (Okabe and Ito's, and Tol's).
 
 A trace's ``meta`` is its set and its subgroup, by which people hide it, empty where it belongs to none; a point's
 ``customdata`` is its case. Texts are what Plotly shows: markup of theirs is escaped.
@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from hws_nnunet.report.page.answers import piece_name, pieces
 from hws_nnunet.report.read.results import AVERAGE, Metric, ResultSet
 from hws_nnunet.report.stats.analysis import ALL_CASES, Analysis, where, worst_cases
 from hws_nnunet.report.stats.comparison import Paired, common_cases
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
@@ -28,7 +25,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross
 _GREYS, _SHAPES = ("#c9ced6", "#8d96a3"), ("", "/", "x", "-", ".", "+")
 _MOST_GROUPS = 12
 _MOST_PIECES = 24
-Figure = dict[str, object]
+Plot = dict[str, object]
 
 
 def shown(name: str, most: int = 30) -> str:
@@ -36,9 +33,7 @@ def shown(name: str, most: int = 30) -> str:
     return escape(name if len(name) <= most else name[: most // 2 - 1] + "…" + name[-most // 2 :], quote=False)
 
 
-def _figure(
-    traces: list[dict], height: int, x: Mapping[str, object], y: Mapping[str, object], **layout: object
-) -> Figure:
+def _plot(traces: list[dict], height: int, x: Mapping[str, object], y: Mapping[str, object], **layout: object) -> Plot:
     axes = {"xaxis": {"automargin": True, **x}, "yaxis": {"automargin": True, **y}}
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     margin = {"l": 10, "r": 15, "t": 40, "b": 10}
@@ -66,7 +61,7 @@ def _colour(analysis: Analysis, name: str) -> tuple[str, str]:
     return COLOURS[place % len(COLOURS)], SYMBOLS[place % len(SYMBOLS)]
 
 
-def changes(analysis: Analysis, metric: Metric) -> Figure:
+def changes(analysis: Analysis, metric: Metric) -> Plot:
     """Draw the difference of means by structure and subgroup with its interval, largest loss on top, a colour a set."""
     found = {one.name: pieces(analysis, one.name, metric.key) for one in analysis.sets[1:]}
     by_gain = sorted((row for rows in found.values() for row in rows), key=lambda row: row.gain)
@@ -83,11 +78,11 @@ def changes(analysis: Analysis, metric: Metric) -> Figure:
     names = [shown(label if group == ALL_CASES else f"{label}, {group}", 40) for group, label in keys]
     title = f"{'points of Dice' if metric.key == 'dice' else metric.axis} more than {shown(analysis.sets[0].name, 15)}"
     x = {"title": {"text": title}, "zeroline": True, "zerolinewidth": 2}
-    return _figure(traces, 110 + len(keys) * max(18, 9 * len(found)), x, _rows_axis(names))
+    return _plot(traces, 110 + len(keys) * max(18, 9 * len(found)), x, _rows_axis(names))
 
 
 def _intervals(analysis: Analysis, name: str, group: str, rows: Sequence[Paired], y: list[float]) -> dict[str, object]:
-    found = [row.figures["mean"] for row in rows]
+    found = [row.statistics["mean"] for row in rows]
     scale = 100 if rows[0].metric.key == "dice" else 1
     texts = [
         f"<b>{shown(piece_name(row), 60)}</b><br>{shown(name)}: {scale * one.difference:+.1f} "
@@ -106,7 +101,7 @@ def _intervals(analysis: Analysis, name: str, group: str, rows: Sequence[Paired]
     return _trace("scatter", name, name, group, x=x, y=y, hovertext=texts, error_x=error, **looks)
 
 
-def distributions(analysis: Analysis, metric: Metric) -> Figure:
+def distributions(analysis: Analysis, metric: Metric) -> Plot:
     """Draw each case's average over labels by subgroup, a point a case, boxes as in the tables.
 
     Of more than twelve subgroups those with the worst mean in the first set are drawn.
@@ -137,7 +132,7 @@ def distributions(analysis: Analysis, metric: Metric) -> Figure:
             drawn |= {"boxpoints": "all", "jitter": 0.6, "pointpos": 0}
             traces.append(_trace("box", one.name, one.name, group, **drawn, **both))
     title = f"{metric.axis}, average of a case's labels"
-    return _figure(traces, 520, {}, {"title": {"text": title}}, boxmode="group")
+    return _plot(traces, 520, {}, {"title": {"text": title}}, boxmode="group")
 
 
 def _averages(analysis: Analysis, metric: Metric) -> pd.DataFrame:
@@ -156,7 +151,7 @@ def _points(part: pd.DataFrame) -> dict[str, list]:
     return {key: part[column].tolist() for key, column in columns.items()}
 
 
-def sorted_cases(analysis: Analysis, other: ResultSet, metric: Metric) -> Figure:
+def sorted_cases(analysis: Analysis, other: ResultSet, metric: Metric) -> Plot:
     """Draw the values of two sets over the cases of both, each sorted by itself, worst first."""
     baseline = analysis.sets[0]
     both = common_cases(baseline, other)
@@ -171,10 +166,10 @@ def sorted_cases(analysis: Analysis, other: ResultSet, metric: Metric) -> Figure
         traces.append(_trace("scatter", one.name, one.name, "", **points, **looks))
     tenth = {"type": "rect", "yref": "paper", "x0": 0, "x1": 10, "y0": 0, "y1": 1, "opacity": 0.2, "line": {"width": 0}}
     x = {"title": {"text": f"share of the {len(both)} cases (%)"}, "range": [0, 100]}
-    return _figure(traces, 420, x, {"title": {"text": metric.axis}}, shapes=[{**tenth, "fillcolor": "#999999"}])
+    return _plot(traces, 420, x, {"title": {"text": metric.axis}}, shapes=[{**tenth, "fillcolor": "#999999"}])
 
 
-def worst(analysis: Analysis, one: ResultSet, metric: Metric) -> Figure:
+def worst(analysis: Analysis, one: ResultSet, metric: Metric) -> Plot:
     """Draw the ten worst cases of a set: the average as a grey bar, patterned by subgroup, a mark a structure."""
     values = one.frame(metric.key).loc[[row["case"] for row in worst_cases(one, metric)]]
     groups = [analysis.group_of.get(case, ALL_CASES) for case in values.index]
@@ -196,4 +191,4 @@ def worst(analysis: Analysis, one: ResultSet, metric: Metric) -> Figure:
         more = {"mode": "markers", "cliponaxis": False, "showlegend": not many}
         add("scatter", "", label, values[label].dropna(), label, marker=marks, **more)
     x = {"title": {"text": metric.axis}, "rangemode": "tozero"}
-    return _figure(traces, 190 + 30 * len(values), x, _rows_axis([shown(case) for case in values.index]))
+    return _plot(traces, 190 + 30 * len(values), x, _rows_axis([shown(case) for case in values.index]))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from hws_nnunet.core import case_distribution, effective_sample_size, solve_beta
-from hws_nnunet.datasets.case_table import CaseTableError, read_case_groups
-from hws_nnunet.report.read.readers import read_results
-from hws_nnunet.report.read.results import ResultError
+from hws_nnunet.datasets.case_table import UNNAMED, CaseTableError, read_case_groups
+from hws_nnunet.facts.spellings import is_missing
+from hws_nnunet.facts.summary import trained_on_all
 
 
 def held_out_dice(folds: Sequence[Path]) -> dict[str, float]:
@@ -24,11 +24,17 @@ def held_out_dice(folds: Sequence[Path]) -> dict[str, float]:
 
     Raises:
         FileNotFoundError: one holds no summary.
-        ResultError: one cannot be used, or a case was held out in two.
+        ResultError: one cannot be used, was trained on all cases, or a case was held out in two.
+        RuntimeError: the extra ``report`` is not installed.
     """
+    from hws_nnunet.report import ResultError, read_results  # weights of groups need nothing of the report's extra
+
     found: dict[str, float] = {}
     of: dict[str, Path] = {}
     for fold in folds:
+        if trained_on_all(fold):
+            text = "is of a training on all cases, whose validation held none of them out: give the folds of a "
+            raise ResultError(fold, [f"{text}cross-validation"])
         results = read_results(str(fold), fold)
         if twice := sorted(of.keys() & set(results.cases)):
             raise ResultError(
@@ -55,14 +61,17 @@ def weights_by_dice(dice: Mapping[str, float], *, beta: float, ess: float, cap: 
 def weights_by_group(groups: Mapping[str, str], *, ess: float, cap: float) -> dict[str, float]:
     """Return weights of mean 1 that give each group the same share, or as nearly as the bounds allow, by case.
 
+    Cases of no group, or of one that is not known, keep the weight 1.
+
     Args:
         groups: each case's.
         ess: as in :func:`weights_by_dice`.
         cap: as in :func:`weights_by_dice`.
     """
-    sizes = Counter(groups.values())
-    rarity = -np.log([sizes[group] for group in groups.values()])
-    return _softly(dict(groups), rarity, 1.0, ess, cap)
+    known = {case: group for case, group in groups.items() if not is_missing(group)}
+    sizes = Counter(known.values())
+    rarity = -np.log([sizes[group] for group in known.values()])
+    return dict.fromkeys(groups, 1.0) | _softly(known, rarity, 1.0, ess, cap)
 
 
 def groups_of_cases(path: Path, column: str) -> dict[str, str]:
@@ -73,8 +82,8 @@ def groups_of_cases(path: Path, column: str) -> dict[str, str]:
         CaseTableError: it cannot be used, or has fewer than two groups.
     """
     groups = read_case_groups(path, column)
-    if len(set(groups.values())) < 2:
-        found = ", ".join(set(groups.values())) or "none"
+    if len(named := set(groups.values()) - {UNNAMED}) < 2:
+        found = ", ".join(named) or "none"
         raise CaseTableError(path, [f"expected two groups or more in the column {column}, found: {found}"])
     return groups
 

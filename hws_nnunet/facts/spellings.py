@@ -1,0 +1,75 @@
+"""How people spell what is no case, no structure and no value, and how files name cases: one list of each."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+_MISSING = "|-|--|–|—|.|?|na|n/a|n.a.|#n/a|<na>|nan|-nan|none|(none)|null|missing|unknown|not available"
+MISSING = frozenset(_MISSING.split("|"))
+"""Marks of values that are not known, in small letters."""
+ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png")
+"""Of files whose names are cases' names."""
+
+_NAMES = {
+    "statistics": "mean average avg median std sd stddev stdev deviation var variance iqr sem min max minimum maximum "
+    "total sum overall quantile percentile quartile perc",
+    "about": "all of the dev standard error foreground cases labels lower upper first third st nd rd th macro micro",
+    "ranked": "quantile percentile quartile perc",
+    "background": "background backgrd bg bkg bkgd bgd class0 label0 0background background0 0bg",
+}
+_WORDS = {kind: frozenset(names.split()) for kind, names in _NAMES.items()}
+
+
+def is_missing(text: str) -> bool:
+    """Return whether a field says that its value is not known."""
+    return text.strip().casefold() in MISSING
+
+
+def is_aggregate(name: str) -> bool:
+    """Return whether a row's or column's name is that of a statistic over cases or labels, such as ``25quantile``."""
+    words = re.findall(r"[^\W\d_]+|\d+", name.casefold())
+    letters = {word for word in words if not word.isdecimal()}
+    numbered = len(letters) < len(words)
+    known = letters & _WORDS["statistics"] and letters <= _WORDS["statistics"] | _WORDS["about"]
+    return bool(known and (not numbered or letters & _WORDS["ranked"]))
+
+
+def is_average_label(name: str) -> bool:
+    """Return whether a label's name is that of all labels together."""
+    return is_aggregate(name) or name.strip().casefold() in ("all", "all labels", "all classes")
+
+
+def is_background(name: str) -> bool:
+    """Return whether a label's name, or its value, is the background's."""
+    text = name.strip().casefold()
+    plain = re.sub(r"[\W_]", "", text)
+    return plain in _WORDS["background"] or bool(re.fullmatch(r"\(?\+?0+([.]0*)?,?\)?", text))
+
+
+def case_name(path: str) -> str:
+    """Return a case's name: that of its file, without folder and ending."""
+    name = str(path).strip().replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    ending = next((e for e in ENDINGS if name.lower().endswith(e)), "")
+    return name[: len(name) - len(ending)] if ending else name
+
+
+def case_names(texts: Iterable[str]) -> dict[str, str]:
+    """Return the cases' names of a table's fields: without folder, ending, and nnU-Net's ``_0000`` where all have it.
+
+    What would give two cases one name stays, and so does what is no path, whatever slashes it has.
+    """
+    names = {text: case_name(text) if re.fullmatch(r"[\w\s.:/\\+~-]+", text) else text.strip() for text in texts}
+    if len(names) > 1 and all(name.endswith("_0000") for name in names.values()):
+        names = {text: name.removesuffix("_0000") for text, name in names.items()}
+    counts = Counter(names.values())
+    return {text: name if counts[name] == 1 else text.strip() for text, name in names.items()}
+
+
+def one_spelling(groups: Iterable[str]) -> dict[str, str]:
+    """Return for each group's name the spelling that most have, of those that differ by case of letters alone."""
+    spellings: dict[str, list[str]] = {}
+    for group in groups:
+        spellings.setdefault(group.casefold(), []).append(group)
+    return {name: max(names, key=names.count) for names in spellings.values() for name in names}
