@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 
 from hws_nnunet.datasets.cases import Case, DatasetError
-from hws_nnunet.datasets.geometry import geometry, trainable
+from hws_nnunet.datasets.geometry import Geometry, geometry, trainable
 from hws_nnunet.datasets.images import ImageFileError, open_image, read_voxels, scaling
 from hws_nnunet.messages import some_of
 from hws_nnunet.processes import on_all_cores
@@ -87,18 +87,22 @@ def check_case(case: Case, *, mask: Path | None = None) -> Checked:
 
 def _grids(case: Case, opened: dict[Path, nib.Nifti1Image]) -> list[str]:
     """Return which files do not lie on the first one's grid."""
-    try:
-        first, *others = (geometry(image) for image in opened.values())
-    except ValueError as error:
-        return [f"{case.name}: {error}"]
-    if deep := [f"{p.name} has shape {i.shape}, expected three dimensions" for p, i in opened.items() if i.ndim != 3]:
-        return [f"{case.name}: {deep[0]}"]
-    names = [path.name for path in opened]
-    return [
-        f"{case.name}: {names[0]} and {name} are not on one grid: {difference}"
-        for name, other in zip(names[1:], others, strict=True)
-        if (difference := trainable(first, other))
-    ]
+    grids: dict[Path, Geometry] = {}
+    problems = []
+    for path, image in opened.items():
+        try:
+            if image.ndim != 3:
+                raise ValueError(f"{path.name} has shape {image.shape}, expected three dimensions")
+            grids[path] = geometry(image)
+        except ValueError as error:
+            problems.append(f"{case.name}: {error}")
+    if (first := case.images[0]) in grids:
+        problems += [
+            f"{case.name}: {first.name} and {path.name} are not on one grid: {difference}"
+            for path, other in grids.items()
+            if path != first and (difference := trainable(grids[first], other))
+        ]
+    return problems
 
 
 def _finite(image: nib.Nifti1Image) -> bool:

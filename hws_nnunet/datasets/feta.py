@@ -22,6 +22,7 @@ from hws_nnunet.datasets.checks import (
     repeated_names,
 )
 from hws_nnunet.datasets.fetal import fetal_problems
+from hws_nnunet.facts.spellings import is_missing
 from hws_nnunet.messages import some_of
 
 LABELS = {
@@ -129,7 +130,8 @@ def _participants(tables: Sequence[Path]) -> tuple[dict[str, dict[str, str]], li
             warnings.append(f"{table} has no column pathology, so all are of subgroup 'unknown'{there}")
         for row in rows:
             # A last column without a name holds a list of what overflows, or nothing.
-            named = {_column(key): (value or "").strip() for key, value in row.items() if key and key.strip()}
+            fields = {_column(key): (value or "").strip() for key, value in row.items() if key and key.strip()}
+            named = {key: "" if is_missing(value) else value for key, value in fields.items()}
             subject = named.pop("participant_id", "")
             if not subject:
                 problems += [f"{table}: a row without participant_id: {named}"] if any(named.values()) else []
@@ -146,6 +148,7 @@ def _column(name: str) -> str:
 
 def _subgroup(scan: str, person: dict[str, str]) -> dict[str, str]:
     method = re.search(r"_rec-([^_]+)", scan)
-    pathology = person.get("pathology", "").lower() or "unknown"
+    pathology = person.get("pathology", "").lower()
+    pathology = "unknown" if is_missing(pathology) else pathology
     rest = {key: value for key, value in person.items() if key not in ("pathology", "subgroup", "case", "subject")}
     return {"subgroup": pathology, **rest, "reconstruction": method[1] if method else ""}

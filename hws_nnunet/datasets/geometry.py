@@ -43,11 +43,20 @@ def geometry(image: nib.Nifti1Image) -> Geometry:
     shape = tuple(image.shape)
     if len(shape) < 3 or any(size != 1 for size in shape[3:]):
         raise ValueError(f"{name} has shape {shape}, expected three dimensions")
+    return Geometry(name, shape[:3], voxel_sizes(image), image.affine, _itk(name))
+
+
+def voxel_sizes(image: nib.Nifti1Image) -> tuple[float, ...]:
+    """Return the sizes of an image's voxels along its first three axes or less, in millimetres, by its header.
+
+    Raises:
+        ValueError: one is not above 0; the message names the file.
+    """
     scale = _MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
     sizes = tuple(scale * float(size) for size in image.header.get_zooms()[:3])
     if not all(np.isfinite(size) and size > 0 for size in sizes):
-        raise ValueError(f"{name} has voxels of {_shown(sizes)} mm, expected sizes above 0")
-    return Geometry(name, shape[:3], sizes, image.affine, _itk(name))
+        raise ValueError(f"{image.get_filename()} has voxels of {_shown(sizes)} mm, expected sizes above 0")
+    return sizes
 
 
 def _itk(name: str) -> np.ndarray | None:

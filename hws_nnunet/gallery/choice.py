@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hws_nnunet.facts.spellings import is_background
+from hws_nnunet.facts.summary import Summary, read_summary, trained_on_all
 from hws_nnunet.gallery.layout import Layout, RawData
 from hws_nnunet.record.cases import CASES_FILE, read_cases
 from hws_nnunet.record.structures import Hardest, read_hardest_structures
@@ -85,7 +85,7 @@ def worst_in_validation(layout: Layout, data: RawData, *, top: int) -> tuple[lis
 
     Raises:
         FileNotFoundError: the fold was not validated.
-        ValueError: its ``summary.json`` is not what nnU-Net writes.
+        ValueError: it was trained on all cases, or its ``summary.json`` is not what nnU-Net writes.
     """
     folder = layout.fold / layout.validation_name
     file = folder / "summary.json"
@@ -94,10 +94,15 @@ def worst_in_validation(layout: Layout, data: RawData, *, top: int) -> tuple[lis
             f"no {file}: expected the validation that ends nnU-Net's training, or that "
             + ("nnUNetv2_train ... --val makes" if layout.version == "v2" else "nnUNet_train ... -val makes")
         )
+    if trained_on_all(layout.fold):
+        raise ValueError(
+            f"{layout.fold} is of a training on all cases, whose validation held none of them out: expected fold_0 to "
+            "fold_4; without --worst the hardest training cases are shown"
+        )
     try:
-        dice = _mean_dice(json.loads(file.read_text(encoding="utf-8")), data.file_ending)
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} is no summary of nnU-Net's: {type(error).__name__}: {error}") from error
+        dice = _mean_dice(read_summary(file))
+    except ValueError as error:
+        raise ValueError(f"{file} is no summary of nnU-Net's: {error}") from error
     if not dice:
         raise ValueError(f"{file} lists no case")
     order = sorted(dice, key=lambda name: (math.isnan(dice[name]), dice[name], name))
@@ -105,16 +110,11 @@ def worst_in_validation(layout: Layout, data: RawData, *, top: int) -> tuple[lis
     return [Chosen(n, folder / f"{n}{ending}", subgroup=data.subgroups.get(n, "")) for n in order[:top]], len(order)
 
 
-def _mean_dice(summary: dict, file_ending: str) -> dict[str, float]:
-    """Return each case's mean Dice over the structures that it or its prediction has, by v2's format or v1's."""
-    found = {}
-    if "metric_per_case" in summary:
-        entries = [(entry["prediction_file"], entry["metrics"]) for entry in summary["metric_per_case"]]
-    else:
-        entries = [(entry["test"], entry) for entry in summary["results"]["all"]]
-    for file, metrics in entries:
-        name = re.split(r"[\\/]", file)[-1].removesuffix(file_ending)
-        values = [m["Dice"] for key, m in metrics.items() if isinstance(m, dict) and key not in ("0", "background")]
-        known = [float(v) for v in values if v is not None and not math.isnan(v)]
-        found[name] = sum(known) / len(known) if known else math.nan
-    return found
+def _mean_dice(summary: Summary) -> dict[str, float]:
+    """Return each case's mean Dice over the structures that it or its prediction has."""
+    found: dict[str, list[float]] = {}
+    for row in summary.rows:
+        values = found.setdefault(row["case"], [])
+        if not is_background(row["label"]) and not math.isnan(row["dice"]):
+            values.append(row["dice"])
+    return {case: sum(values) / len(values) if values else math.nan for case, values in found.items()}

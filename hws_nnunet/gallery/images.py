@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 
 from hws_nnunet.datasets.checks import label_values
+from hws_nnunet.datasets.geometry import voxel_sizes
 from hws_nnunet.datasets.images import ImageFileError, open_image, read_voxels
 
 NIFTI = (".nii.gz", ".nii")
@@ -19,10 +20,14 @@ FLAT = (".png", ".bmp", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Grid:
-    """How a file's voxels lie: its shape, three numbers, and its affine; None for a picture without one."""
+    """How a file's voxels lie: its shape, three numbers, and its affine; None for a picture without one.
+
+    ``sizes`` are the voxels' along the file's axes in millimetres, by its header, from which the affine may differ.
+    """
 
     shape: tuple[int, int, int]
     affine: np.ndarray | None
+    sizes: tuple[float, ...] | None = None
 
     @property
     def orientation(self) -> np.ndarray | None:
@@ -37,7 +42,7 @@ class Grid:
         """Voxel size along the file's axes in millimetres; 1 where the file tells none."""
         if self.orientation is None:
             return np.ones(3)
-        return nib.affines.voxel_sizes(self.affine)
+        return nib.affines.voxel_sizes(self.affine) if self.sizes is None else np.array(self.sizes)
 
     def turn(self, voxels: np.ndarray) -> np.ndarray:
         """Return an array in the file's order, turned to right, front and top."""
@@ -98,7 +103,8 @@ def read_grid(file: Path) -> Grid:
     image = open_image(file)
     if len(image.shape) < 2 or any(size != 1 for size in image.shape[3:]):
         raise ValueError(f"{file} has shape {image.shape}: expected 2 or 3 dimensions")
-    return Grid(_three(image.shape), image.affine)
+    sizes = (*voxel_sizes(image), 1.0)[:3]
+    return Grid(_three(image.shape), image.affine, sizes)
 
 
 def read_case(images: Sequence[Path], label: Path, prediction: Path | None, *, channel: int = 0) -> Pictured:

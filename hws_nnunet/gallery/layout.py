@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_IGNORED = ("background", "ignore")
+from hws_nnunet.facts.dataset import labels_of, read_dataset
+from hws_nnunet.facts.spellings import case_names, is_missing
+from hws_nnunet.facts.summary import trained_on_all
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,12 @@ class Layout:
         return Path(raw_folder) / between / self.dataset
 
     def predictions(self, case: str, file_ending: str) -> Path | None:
-        """Return a validation prediction of a case, by this fold or a fold beside it; None where there is none."""
+        """Return a validation prediction of a case, by this fold or a fold beside it; None where there is none.
+
+        A fold that was trained on all cases, whose predictions are of its training cases, does not count.
+        """
         folds = [self.fold, *sorted(p for p in self.fold.parent.glob("fold_*") if p != self.fold)]
+        folds = [fold for fold in folds if not trained_on_all(fold)]
         files = [fold / self.validation_name / f"{case}{file_ending}" for fold in folds]
         return next((file for file in files if file.is_file()), None)
 
@@ -134,23 +139,20 @@ def read_raw_data(folder: Path) -> RawData:
             f"{folder.name}, or nnUNet_raw (v2) and nnUNet_raw_data_base (v1) do"
         )
     try:
-        described = json.loads(file.read_text(encoding="utf-8"))
+        described = read_dataset(file)
         ending, listed = described.get("file_ending", ".nii.gz"), described.get("dataset", {})
         if not isinstance(ending, str) or not isinstance(listed, dict):
             raise TypeError("file_ending is no text, or dataset no list of files")
         channels = described.get("channel_names") or described["modality"]
         channels = tuple(str(channels[key]) for key in sorted(channels, key=int))
-        named = {}
-        for key, value in described["labels"].items():
-            name, values = (value, key) if isinstance(value, str) else (key, value)  # v1 has them the other way round
-            named[name] = tuple(int(v) for v in (values if isinstance(values, list) else [values]))
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is no nnU-Net dataset.json: {type(error).__name__}: {error}") from error
+    labels = labels_of(described, file)
     return RawData(
         folder=folder,
         channels=channels,
-        structures={name: values for name, values in named.items() if name not in _IGNORED and values != (0,)},
-        ignore=named["ignore"][0] if "ignore" in named else None,
+        structures=dict(labels.regions),
+        ignore=labels.ignored,
         file_ending=ending,
         listed=listed,
         subgroups=_read_subgroups(folder / "subgroups.csv"),
@@ -165,11 +167,17 @@ def _read_subgroups(file: Path) -> dict[str, str]:
             rows = csv.DictReader(opened)
             if "case" not in (rows.fieldnames or []):
                 raise ValueError(f"{file} has no column 'case'; its columns: {', '.join(rows.fieldnames or ['none'])}")
-            return {row["case"]: _in_words(row) for row in rows}
+            found = [(row["case"], _in_words(row)) for row in rows if row["case"]]
+            names = case_names(case for case, _ in found)
+            return {names[case]: words for case, words in found}
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file} is no table: {error}") from error
 
 
 def _in_words(row: dict[str, str]) -> str:
-    parts = [v if k == "subgroup" else f"{k} {v}" for k, v in row.items() if k not in ("case", None) and v]
+    parts = [
+        v if k == "subgroup" else f"{k} {v}"
+        for k, v in row.items()
+        if k not in ("case", None) and v and not is_missing(v)
+    ]
     return ", ".join(parts)
