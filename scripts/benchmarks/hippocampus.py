@@ -43,9 +43,9 @@ from page import COLOURS, Lines, Section, bar_line, read_one, save, table, verdi
 from segmentation import Results, segmentation
 
 from hws_nnunet import Settings
+from hws_nnunet.commands.case_weights import weights_by_dice, weights_by_group
 from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.record.tables import write_table
-from hws_nnunet.commands.case_weights import weights_by_dice, weights_by_group
 
 CONDITIONS = {
     "plain": (UNIFORM, "ours", "paper", TOPK, TOPK_OURS),

@@ -204,6 +204,9 @@ def _known(path: Path, headings: list[str], told: Mapping[str, str]) -> tuple[To
     if lost := [theirs for theirs in columns if theirs not in headings]:
         raise ResultError(path, [f"has no column {', '.join(map(repr, lost))}; its columns: {_some(headings)}"])
     tool, known = recognise(headings, path)
+    if tool is not None and tool.name == "MONAI" and "class0" in known and not {"class0"} & columns.keys():
+        text = "class0 is the background where MONAI's metric includes it, else the first structure: --from "
+        raise ResultError(path, [f"{text}'class0=background.dice' or 'class0=STRUCTURE.dice' tells"])
     found = {theirs: Column(ours, structure) for theirs, (ours, structure) in known.items()}
     taken = {(column.key, column.structure) for column in columns.values()}
     found = {theirs: c for theirs, c in found.items() if (c.key, c.structure) not in taken} | columns
