@@ -21,6 +21,7 @@ from hws_nnunet.datasets.checks import (
     existing_folder,
     repeated_names,
 )
+from hws_nnunet.facts.spellings import is_missing
 from hws_nnunet.messages import some_of
 
 CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
@@ -31,6 +32,7 @@ _NEW_FILE = re.compile(rf"(?P<case>.+)-(?P<kind>{'|'.join(_NEW_KINDS)})\.nii(\.g
 _STRAY_SEGMENTATION = re.compile(r".+_Segm\.nii(\.gz)?")  # case 355 of 2020
 _NEW_CASE = re.compile(r"(?P<subject>BraTS-(?P<kind>[A-Z]+)-\d+)-\d+")
 _OLD_CASE = re.compile(r"BraTS1[789]_(?P<subject>(?P<site>[^_]+)_.+)_\d+", re.IGNORECASE)
+_NIFTI = (".nii", ".nii.gz")
 LAYOUTS = f"CASE_{{{','.join(_OLD_KINDS)}}}.nii or .nii.gz, or CASE-{{{','.join(_NEW_KINDS)}}}.nii.gz"
 
 Files = dict[str, list[Path]]
@@ -64,12 +66,20 @@ def read_brats(sources: Sequence[Path], *, scheme: str | None = None, progress: 
         except DatasetError as error:
             problems += [f"{source}: {problem}" for problem in error.problems]
             continue
-        table, faults = _name_mapping([path for path in files if re.fullmatch(r"name_mapping.*\.csv", path.name)])
+        tables = [path for path in files if re.fullmatch(r"name_mapping.*\.csv", path.name)]
+        table, faults = _name_mapping(tables)
         problems += faults
         warnings += empty_folders(source)
         found = _group(files)
         if not found:
             problems.append(f"{source}: expected {LAYOUTS}; found none")
+        named = {name for _, name, _ in found}
+        if tables and not faults and (lost := sorted(named - table.keys())):
+            headings = ", ".join(next(iter(table.values()), {})) or "none"
+            warnings.append(
+                f"{tables[0]} names {len(named) - len(lost)} of {len(named)} cases, not {some_of(lost)}; its headings: "
+                f"{headings}"
+            )
         for (folder, name, wanted), by_kind in found.items():
             warnings += _add_stray(files, folder, name, by_kind)
             if faults := _incomplete(name, folder, by_kind, wanted):
@@ -119,10 +129,14 @@ def read_brats(sources: Sequence[Path], *, scheme: str | None = None, progress: 
 def _group(files: Sequence[Path]) -> dict[tuple[Path, str, tuple[str, ...]], Files]:
     """Return the files of each case by kind; a case is a folder, a name and the kinds of file of its layout."""
     found: dict[tuple[Path, str, tuple[str, ...]], Files] = {}
+    layouts = ((_OLD_FILE, _OLD_KINDS), (_NEW_FILE, _NEW_KINDS))
     for path in files:
-        for pattern, wanted in ((_OLD_FILE, _OLD_KINDS), (_NEW_FILE, _NEW_KINDS)):
-            if match := pattern.fullmatch(path.name):
-                found.setdefault((path.parent, match["case"], wanted), {}).setdefault(match["kind"], []).append(path)
+        # Kaggle unpacks a file into a folder of its name, under another name.
+        within = any(pattern.fullmatch(path.parent.name) for pattern, _ in layouts) and path.name.endswith(_NIFTI)
+        place = path.parent if within else path
+        for pattern, wanted in layouts:
+            if match := pattern.fullmatch(place.name):
+                found.setdefault((place.parent, match["case"], wanted), {}).setdefault(match["kind"], []).append(path)
     return found
 
 
@@ -171,13 +185,16 @@ def _name_mapping(tables: Sequence[Path]) -> tuple[dict[str, dict[str, str]], li
     for table in tables:
         try:
             with open(table, newline="", encoding="utf-8-sig") as file:
-                read = list(csv.DictReader(file))
+                heading = file.readline()
+                file.seek(0)
+                read = list(csv.DictReader(file, delimiter=max(",;\t", key=heading.count)))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             problems.append(f"{table} cannot be read: {error}")
             continue
         for row in read:
             named = {key.strip().lower(): (value or "").strip() for key, value in row.items() if key and key.strip()}
-            for key, value in named.items():
-                if key.endswith("subject_id") and value not in ("", "NA"):
-                    rows[value] = named
+            named = {key: "" if is_missing(value) else value for key, value in named.items()}
+            if (grade := named.get("grade", "").upper()) in ("HGG", "LGG"):
+                named["grade"] = grade
+            rows |= {value: named for key, value in named.items() if value and key != "grade"}
     return rows, problems

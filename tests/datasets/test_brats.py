@@ -3,6 +3,7 @@ import json
 import pickle
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -301,3 +302,44 @@ def test_a_dry_run_writes_nothing(root, raw):
     assert "11 cases of 7 subjects (11 GLI); would be written to" in result.output
     assert "dry run: nothing was written" in result.output
     assert not list(raw.iterdir())
+
+
+def one_case(folder, name, kinds=("t1", "t1ce", "t2", "flair", "seg")):
+    for kind in kinds:
+        voxels = np.arange(64, dtype=np.uint8).reshape(4, 4, 4) % 3
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), folder / name / f"{name}_{kind}.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("table", "groups", "told"),
+    [
+        ("Grade,BraTS_2019_subject_ID\nHGG,BraTS19_SITE_AAA_1\n", ["all", "all"], "names 0 of 2 cases"),
+        ("Grade,BraTS2020 ID\nHGG,BraTS20_Training_001\nlgg,BraTS20_Training_002\n", ["HGG", "LGG"], ""),
+        ("Grade;BraTS_2020_subject_ID\nHGG;BraTS20_Training_001\n", ["HGG", "all"], "names 1 of 2 cases"),
+        ("Grade,BraTS_2020_subject_ID\nn/a,BraTS20_Training_001\nNA,BraTS20_Training_002\n", ["all", "all"], ""),
+    ],
+)
+def test_a_table_of_grades_is_used_or_told(tmp_path, table, groups, told):
+    for case in ("BraTS20_Training_001", "BraTS20_Training_002"):
+        one_case(tmp_path, case)
+    (tmp_path / "name_mapping.csv").write_text(table)
+    found = read_brats([tmp_path])
+    assert [case.subgroup["subgroup"] for case in found.cases] == groups
+    text = "\n".join(found.warnings)
+    assert ("name_mapping.csv names" in text) == bool(told)
+    assert told in text
+    assert not told or "its headings: grade, " in text
+
+
+def test_folders_named_like_files(tmp_path):
+    name = "BraTS-GLI-00001-000"
+    inner = {"t1n": "brain_t1", "t1c": "brain_t1ce", "t2w": "brain_t2", "t2f": "brain_flair", "seg": "final_seg"}
+    for kind, file in inner.items():
+        place = tmp_path / name / f"{name}-{kind}.nii"
+        place.mkdir(parents=True)
+        voxels = np.arange(64, dtype=np.uint8).reshape(4, 4, 4) % 4
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), place / f"00000057_{file}.nii")
+    (case,) = read_brats([tmp_path]).cases
+    assert case.name == name
+    assert [path.name for path in case.images] == [f"00000057_{inner[kind]}.nii" for kind in list(inner)[:4]]

@@ -47,7 +47,7 @@ def sizes_of(case, value):
 
 
 def hd95_of(case, value):
-    """The larger of both directions' 95th percentiles of distances between borders; NaN unless both have the structure."""
+    """The larger of both directions' 95th percentiles of distances between borders; NaN unless both have it."""
     reference, predicted, sizes = maps_of(case)
     borders = [_border(part == value) * np.array(sizes) for part in (reference, predicted)]
     if not all(map(len, borders)):

@@ -49,7 +49,7 @@ def test_what_tools_wrote_is_what_the_label_maps_say(name):
 
 
 def test_a_tool_that_writes_1_for_what_is_absent_and_for_what_is_perfect_is_refused():
-    with pytest.raises(ResultError, match="Dice is 1, and the table does not tell .* --absent one"):
+    with pytest.raises(ResultError, match=r"Dice is 1, and the table does not tell .* --absent one"):
         read_results("x", FILES / "mist.csv")
     found = read_results("x", FILES / "mist.csv", absent="never")
     values = [value_of(label) for label in found.labels]
@@ -179,7 +179,7 @@ def test_what_cannot_be_is_told_with_its_row(tmp_path, rows, message):
 
 def test_a_surface_dice_of_what_is_not_there(tmp_path):
     text = "case,label,Dice,NSD,n_ref,n_pred\na,1,0,0.5,9,0\n"
-    with pytest.raises(ResultError, match="NSD is 0.5, though one of both is empty: expected 0"):
+    with pytest.raises(ResultError, match=r"NSD is 0.5, though one of both is empty: expected 0"):
         read_results("x", table(tmp_path / "t.csv", text))
     text = "case,label,Dice,NSD,n_ref,n_pred\na,1,0,,9,0\nb,1,0.5,0.5,9,9\nc,1,1,1,0,0\n"
     found = read_results("x", table(tmp_path / "t.csv", text))
@@ -188,7 +188,8 @@ def test_a_surface_dice_of_what_is_not_there(tmp_path):
 
 
 def test_dice_of_1_where_both_are_empty_is_left_out(tmp_path):
-    text = "case,label,Dice,n_ref,n_pred\nA,ET,1,0,0\nA,WT,0.95,900,880\nB,ET,0,0,40\nB,WT,0.9,800,810\nC,ET,0.6,100,120\nC,WT,0.8,700,650\n"
+    rows = "A,ET,1,0,0|A,WT,0.95,900,880|B,ET,0,0,40|B,WT,0.9,800,810|C,ET,0.6,100,120|C,WT,0.8,700,650"
+    text = "case,label,Dice,n_ref,n_pred\n" + rows.replace("|", "\n") + "\n"
     found = read_results("x", table(tmp_path / "t.csv", text))
     assert np.nanmean(found.dice, axis=0).tolist() == pytest.approx([0.3, (0.95 + 0.9 + 0.8) / 3])
     assert any("1 structure(s) that reference and prediction lack" in note for note in found.notes)
@@ -225,7 +226,7 @@ def test_single_precision_is_no_fault(tmp_path):
 @pytest.mark.parametrize("rows", ["a,1,0.85\nb,1,0.7", "a,1,0.85 %\nb,1,0.7 %"])
 def test_percents_of_which_none_is_above_1_are_shares(tmp_path, rows):
     heading = "Dice" if "%" in rows else "Dice (%)"
-    with pytest.raises(ResultError, match="is in percent, and its largest figure is 0.85"):
+    with pytest.raises(ResultError, match=r"is in percent, and its largest figure is 0.85"):
         read_results("x", table(tmp_path / "t.csv", f"case,label,{heading}\n{rows}\n"))
 
 
@@ -327,7 +328,7 @@ def test_a_summary_with_two_spellings(tmp_path):
     found = read_results("x", path)
     assert (found.dice.tolist(), found.hd95.tolist()) == ([[0.5]], [[3.0]])
     metrics["1"]["dice"] = 0.6
-    with pytest.raises(ResultError, match="dice is there twice, as 0.5 and 0.6"):
+    with pytest.raises(ResultError, match=r"dice is there twice, as 0.5 and 0.6"):
         read_results("x", table(path, json.dumps(content)))
 
 

@@ -182,7 +182,8 @@ def measure(
 
 def _load(path: Path) -> np.ndarray:
     try:
-        return label_values(open_image(path))
+        voxels = label_values(open_image(path))
+        return voxels.reshape(voxels.shape[:3])
     except Exception as error:
         raise ResultError(path, [str(error)]) from error
 
