@@ -66,10 +66,14 @@ def _itk(name: str) -> np.ndarray | None:
         return None
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(name)
+    shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # what disagrees is told in our own words
     try:
         reader.ReadImageInformation()
     except RuntimeError:  # axes that are not orthonormal, for instance
         return None
+    finally:
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)
     n = reader.GetDimension()
     if n < 3:
         return None

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from hws_nnunet.commands import main as cli
 from hws_nnunet.commands.case_weights import held_out_dice, weights_by_group
 from hws_nnunet.facts.dataset import read_labels
 from hws_nnunet.facts.summary import trained_on_all
@@ -61,3 +63,23 @@ def test_nnunets_own_mean_beside_ours(tmp_path):
     assert found.told_mean == 0.628
     assert found.foreground_mean == pytest.approx((0.4 + 0.9) / 2)
     assert result_set([[0.5]]).told_mean is None
+
+
+def test_json_for_scripts(tmp_path):
+    def tell(content):
+        content["foreground_mean"] = {"Dice": 0.65}
+
+    path = v2_summary(tmp_path / "s.json", [[0.4, float("nan")], [0.4, 0.9]], change=tell)
+    done = CliRunner().invoke(cli.app, ["report", f"x={path}", "--out", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert done.stdout == (tmp_path / "out" / "report.json").read_text()
+    (one,) = found["sets"]
+    assert (one["name"], one["cases"], one["told_foreground_mean"]) == ("x", ["case000", "case001"], 0.65)
+    rows = {row["label"]: row for row in found["statistics"] if not row["subgroup"]}
+    assert rows["2"]["mean"] == 0.9
+    assert rows["2"]["sd"] is None
+    assert rows["2"]["left_out"] == 1
+    assert found["answers"][0]["points"]["Failed most:"]
+    page = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
+    assert "foreground_mean: x 0.525 and 0.650" in page
