@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+from batchgenerators.utilities.file_and_folder_operations import load_pickle
 from nnunet.training.dataloading.dataset_loading import DataLoader2D, DataLoader3D
 
 from hws_nnunet.core.draws import DrawnCases, Draws
@@ -95,6 +96,4 @@ class HardnessWeightedDataLoader2D(_HardnessWeighted, DataLoader2D):
 
 
 def _load_properties(file: str) -> dict:
-    from batchgenerators.utilities.file_and_folder_operations import load_pickle
-
     return load_pickle(file)  # nnU-Net's own preprocessed data, as it loads them itself

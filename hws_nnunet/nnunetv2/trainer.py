@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hws_nnunet.facts.versions import V2
 
@@ -108,10 +109,10 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
         super().on_epoch_end()
         self._active().write_record(Path(self.output_folder), last=self.current_epoch >= self.num_epochs)
 
-    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
-        """Load the host's checkpoint; the sampler's state waits until there is a table to take it."""
-        with self._restored_sampler(filename_or_checkpoint):
-            super().load_checkpoint(filename_or_checkpoint)
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Load the host's checkpoint, whatever it calls its arguments; the sampler's state waits for a table."""
+        with self._restored_sampler(next(iter((*args, *kwargs.values())), "the checkpoint")):
+            super().load_checkpoint(*args, **kwargs)
 
 
 def _key(label: int | list[int] | tuple[int, ...]) -> int | tuple[int, ...]:

@@ -257,27 +257,3 @@ def test_the_command_prints_the_hardest(tmp_path):
     assert "expected a fold's folder of a HardnessWeightedTrainer" in str(missing.exception)
     missing = run(main.app, ["hardness", str(tmp_path / "hardness.csv")])
     assert str(missing.exception).startswith(f"{tmp_path / 'hardness.csv'} is a file: expected a fold's folder")
-
-
-def test_values_reach_the_loggers_beside_the_local_one():
-    from hws_nnunet.nnunetv2.host import log_beside
-
-    class Local:
-        def log(self, *args):
-            raise AssertionError("the local logger takes nnU-Net's own names only")
-
-    class Other:
-        def __init__(self):
-            self.seen = {}
-
-        def log(self, key, value, step):
-            self.seen[key] = (value, step)
-
-    class Meta:
-        def __init__(self):
-            self.local_logger, self.loggers = Local(), [Other()]
-
-    logger = Meta()
-    log_beside(logger, {"hardness/ess": 6.0}, 4)
-    assert logger.loggers[0].seen == {"hardness/ess": (6.0, 4)}
-    log_beside(Local(), {"hardness/ess": 6.0}, 4)  # before 2.7 there is only the local one
