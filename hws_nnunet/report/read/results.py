@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from hws_nnunet.messages import ProblemsError, first_of, some_of
 
 AVERAGE = "all labels"  # the pseudo-label of a case's average over its labels
 _MOST_NAMED = 10
 
 
-class ResultError(ValueError):
-    """Results that cannot be used; the message counts all problems and lists those found, one a line."""
+class ResultError(ProblemsError):
+    """Results that cannot be used; the message counts all problems and lists those found."""
 
-    def __init__(self, source: str | Path, problems: Sequence[str]):
-        self.problems = list(problems)
-        count = sum(int(text.split()[2]) if text.startswith("... and ") else 1 for text in self.problems)
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        super().__init__(f"{source}: {count} problem(s), nothing was written:\n{lines}")
+    heading = "{source}: {count} problem(s), nothing was written:"
 
 
 @dataclass(frozen=True)
@@ -192,12 +189,9 @@ def with_any(flags: np.ndarray) -> np.ndarray:
 
 def first_ten(problems: Iterable[str]) -> list[str]:
     """Return problems of one kind for a message, no more than ten and how many more there are."""
-    named = list(problems)
-    rest = len(named) - _MOST_NAMED
-    return [*named[:_MOST_NAMED], f"... and {rest} more"] if rest > 0 else named
+    return first_of(problems, _MOST_NAMED)
 
 
 def short_list(names: Sequence[str]) -> str:
     """Return names for a message, no more than ten of them."""
-    rest = len(names) - _MOST_NAMED
-    return ", ".join(map(repr, names[:_MOST_NAMED])) + (f" and {rest} more" if rest > 0 else "")
+    return some_of([repr(name) for name in names], _MOST_NAMED)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from hws_nnunet.facts.spellings import MISSING, case_names, is_aggregate, is_missing, one_spelling
+from hws_nnunet.messages import More
 from hws_nnunet.report.read.conventions import Convention
 from hws_nnunet.report.read.results import LESIONS, ResultError, first_ten, short_list
 from hws_nnunet.report.read.tools import Tool, add_sizes, is_instance, recognise
@@ -244,7 +245,7 @@ def _numbers(
         expected = f"expected 0 to 1; in percent? --from '{theirs}={ours}%'"
         problems.append(f"{line}, case {cases[line]!r}: {said} is {float(most)}, {expected}")
         if (more := int((shares > 1 + 1e-6).sum()) - 1) > 0:
-            problems.append(f"... and {more} more")
+            problems.append(More(more))
     percents = values[(marked | column.percent) & rows]
     if share and 0 < percents.max() <= 1:
         expected = "expected 0 to 100, or shares under a heading without percent"
