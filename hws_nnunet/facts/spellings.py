@@ -69,7 +69,9 @@ def case_names(texts: Iterable[str]) -> dict[str, str]:
 
 def one_spelling(groups: Iterable[str]) -> dict[str, str]:
     """Return for each group's name the spelling that most have, of those that differ by case of letters alone."""
-    spellings: dict[str, list[str]] = {}
-    for group in groups:
-        spellings.setdefault(group.casefold(), []).append(group)
-    return {name: max(names, key=names.count) for names in spellings.values() for name in names}
+    most: dict[str, tuple[int, str]] = {}
+    counts = Counter(groups)
+    for name, count in counts.items():
+        low = name.casefold()
+        most[low] = max(most.get(low, (0, name)), (count, name), key=lambda pair: pair[0])
+    return {name: most[name.casefold()][1] for name in counts}
