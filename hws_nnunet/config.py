@@ -93,11 +93,6 @@ class Settings(BaseModel):
         return self
 
     @property
-    def weighs_cases(self) -> bool:
-        """Whether cases are drawn by hardness or by weights; otherwise the host draws them."""
-        return self.beta > 0 or self.case_weights is not None
-
-    @property
     def weighs_structures(self) -> bool:
         """Whether structures are drawn by hardness; otherwise the host draws them."""
         return self.structure_beta > 0
@@ -221,7 +216,7 @@ def _without_effect(settings: Settings) -> list[str]:
             "group_column",
             "group_pooling",
         )
-        names += () if settings.weighs_cases else ("with_replacement",)
+        names += () if settings.case_weights is not None else ("with_replacement",)
         if idle := [name for name in names if name in given]:
             lines.append(f"{', '.join(idle)} without effect at beta 0; a beta above 0 weighs cases by hardness")
     else:

@@ -141,10 +141,8 @@ def test_where_settings_come_from(tmp_path, monkeypatch):
 
 
 def test_levels():
-    assert Settings().weighs_cases
     assert not Settings().weighs_structures
     assert Settings(structure_beta=2.0).weighs_structures
-    assert not Settings(beta=0.0).weighs_cases
     assert Settings(beta=0.0, structure_beta=2.0).weighs_structures
 
 
@@ -163,4 +161,4 @@ def test_groups_and_weights_without_effect_are_told():
         parse_settings({"beta": 0.0, "groups": "groups.csv"}, "here")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert parse_settings({"beta": 0.0, "case_weights": "w.csv", "with_replacement": True}, "here").weighs_cases
+        parse_settings({"beta": 0.0, "case_weights": "w.csv", "with_replacement": True}, "here")

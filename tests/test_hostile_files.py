@@ -22,6 +22,7 @@ from hws_nnunet.datasets.folds import check_folds_target
 from hws_nnunet.datasets.images import open_image, read_voxels
 from hws_nnunet.gallery.images import read_grid
 from hws_nnunet.gallery.layout import read_raw_data
+from hws_nnunet.loop.tensors import with_tensors
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 from hws_nnunet.record.cases import read_cases
 from hws_nnunet.record.history import Record
@@ -240,7 +241,7 @@ def good_state():
     sampler = HardnessWeightedSampler(["a", "b", "c"])
     for case in range(3):
         sampler.update([case], [0.5 + case])
-    return sampler.state_dict()
+    return with_tensors(sampler.state_dict())
 
 
 def without(name):
@@ -255,12 +256,12 @@ DAMAGED = {
     "a text": lambda state: "once upon a time",
     "nothing": lambda state: {},
     "a list": lambda state: [state],
-    **{f"no {name}": without(name) for name in ("names", "visits", "order", "beta", "measure", "reliability")},
+    **{f"no {name}": without(name) for name in ("names", "visits", "order", "beta_in_force", "measure", "reliability")},
     "short": with_(visits=torch.zeros(2, dtype=torch.int64)),
     "a number": with_(offset=1.0),
     "texts": with_(offset=["x", "y", "z"]),
     "no order": with_(order=torch.tensor([0, 0, 7])),
-    "not finite": with_(beta=float("nan")),
+    "not finite": with_(beta_in_force=float("nan")),
     "names that are numbers": with_(names=[1, 2, 3]),
     "reliability of texts": with_(reliability={"_pairs": "x"}),
     "groups of texts": with_(within_groups=[]),

@@ -1,12 +1,16 @@
 """What the pages at the root say: their links lead somewhere, and the worked examples work."""
 
+import math
 import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from hws_nnunet import HardnessWeightedSampler, Settings
+from hws_nnunet.core import columns, updates
 from tests.datasets.trees import image, labels, save
 
 ROOT = Path(__file__).parents[1]
@@ -14,14 +18,23 @@ PAGES = ("README.md", "CONTRIBUTING.md")
 pytestmark = pytest.mark.skipif(not (ROOT / PAGES[1]).is_file(), reason="the pages are in a checkout alone")
 
 
-def example(heading):
-    """Run the first block of Python below a heading, and return its names."""
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    code = re.search(rf"## {heading}.*?```python\n(.*?)```", text, re.DOTALL)[1]
+def blocks(heading):
+    """Return the blocks of Python below a heading."""
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+def run(code, heading, **names):
+    """Run a block of Python, and return its names."""
     assert len(code.splitlines()) <= 40
-    names = {}
     exec(compile(code, f"CONTRIBUTING.md: {heading}", "exec"), names)
     return names
+
+
+def example(heading):
+    """Run the only block of Python below a heading, and return its names."""
+    (code,) = blocks(heading)
+    return run(code, heading)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -36,6 +49,32 @@ def test_examples_are_put_into_their_page():
     files = re.findall(r'^--8<-- "(.+)"$', text, re.MULTILINE)  # what a formatter of Python breaks
     assert len(files) == text.count("8<") == 3
     assert all((ROOT / file).is_file() for file in files)
+
+
+def test_the_safeguard_that_is_added(monkeypatch):
+    heading = "Add a safeguard"
+    file, setting, test = blocks(heading)
+    safeguard = run(file, heading, __name__="uniform_cases")["UniformCases"]
+    monkeypatch.setattr(updates, "SAFEGUARDS", (*updates.SAFEGUARDS, safeguard))
+    extended = run("class Extended(Settings):\n" + textwrap.indent(setting, "    "), heading, Settings=Settings)[
+        "Extended"
+    ]
+    names = {"HardnessWeightedSampler": HardnessWeightedSampler, "Settings": extended, "pytest": pytest}
+    run(test, heading, **names)["test_held_cases_are_drawn_uniformly"]()
+    sampler = HardnessWeightedSampler("ab", extended(uniform_cases=["b"]))
+    sampler.update([0, 1], [0.1, 0.2])
+    assert [(held.title, held.cases) for held in sampler.held] == [("Uniform", (1,))]
+
+
+def test_the_column_that_is_added(monkeypatch):
+    (row,) = blocks("Add a column")
+    column = eval(row, {"Column": columns.Column, "math": math})
+    monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, column))
+    assert column.since == columns.current_format() == 6, "the next format"
+    sampler, other = HardnessWeightedSampler("ab"), HardnessWeightedSampler("ba")
+    sampler.table.dice_ce[:] = [0.1, 0.2]
+    other.load_state_dict(sampler.state_dict())
+    assert other.table.dice_ce.tolist() == [0.2, 0.1]
 
 
 def test_the_layout_that_is_added(tmp_path):

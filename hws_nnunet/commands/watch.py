@@ -158,11 +158,11 @@ def _figures(found: Snapshot, console: Console, blocks: str) -> Table:
         top = max(known, default=1.0) if high is None else high
         grid.add_row(name, text, sparkline(values, min([low, *known]), top, width=width, blocks=blocks), meaning)
 
-    bound = f", at least {now['smallest_ess']:.1f}" if "smallest_ess" in now else ""
+    bound = f", at least {now[least]:.1f}" if (least := "smallest_effective_sample_size") in now else ""
     drawn = f"of {cases:.0f} cases{bound}" if weighted else "draws are not weighted (first sweep, or beta 0)"
-    add("ESS", "ess", f"{now.get('ess', math.nan):.1f}", drawn, high=cases)
+    add("ESS", "effective_sample_size", f"{now.get('effective_sample_size', math.nan):.1f}", drawn, high=cases)
     limit = f"limit {now['beta_limit']:g}" if "beta_limit" in now else ""
-    add("beta", "beta", f"{now.get('beta', 0.0):.3g}", limit)
+    add("beta", "beta_in_force", f"{now.get('beta_in_force', 0.0):.3g}", limit)
     if "reliability" in now:
         add("reliability", "reliability", f"{now['reliability']:.2f}", "share of differences that is real", high=1.0)
     if "mean" in now:

@@ -121,31 +121,31 @@ def case_distribution(
 def solve_beta(
     hardness: np.ndarray,
     beta: float,
-    smallest_ess: float,
+    smallest_effective_sample_size: float,
     *,
     prior: np.ndarray | None = None,
     uniform_fraction: float = 0.0,
     cap: float | None = None,
 ) -> float:
-    """Return the largest beta in ``[0, beta]`` whose effective sample size is at least ``smallest_ess``.
+    """Return the largest beta in ``[0, beta]`` whose effective sample size is at least the smallest one allowed.
 
     The effective sample size falls as beta grows. The result always meets the bound, and is the largest to 0.02 %.
 
     Args:
         hardness: ``(n,)``, finite.
         beta: the upper bound.
-        smallest_ess: in cases, 0 to n; 0 asks for nothing.
+        smallest_effective_sample_size: in cases, 0 to n; 0 asks for nothing.
         prior: as in :func:`case_distribution`.
         uniform_fraction: as in :func:`case_distribution`.
         cap: as in :func:`case_distribution`.
     """
-    if smallest_ess <= 0:
+    if smallest_effective_sample_size <= 0:
         return beta
 
     def excess(logarithm: float) -> float:
         """Return the logarithm of how many times the effective sample size is the smallest one allowed."""
         p = case_distribution(hardness, math.exp(logarithm), prior=prior, uniform_fraction=uniform_fraction, cap=cap)
-        return math.log(effective_sample_size(p, prior=prior) / smallest_ess) + 1e-9
+        return math.log(effective_sample_size(p, prior=prior) / smallest_effective_sample_size) + 1e-9
 
     if beta == 0 or excess(high := math.log(beta)) >= 0:
         return beta

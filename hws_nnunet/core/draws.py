@@ -12,7 +12,9 @@ from hws_nnunet.config import Settings
 from hws_nnunet.core.distribution import exponents
 from hws_nnunet.core.table import HardnessTable
 
-_ATTEMPTS = 32  # rejections before the draw is made from the eligible cases listed one by one
+_FEW = 16  # cases: up to here one by one is faster than all at once
+_ATTEMPTS = 64  # rejections of a single draw before all cases are looked at
+_DENSE = 8  # cases for each one that is drawn: with fewer, all are looked at
 _PATIENCE = 3.0  # mean lags until a draw of the first sweep counts as lost: twice what a full pipeline takes
 
 
@@ -29,10 +31,15 @@ class Draws:
     Args:
         table: shared with the process that updates it.
         settings: the sampler's.
+        has_prior: whether cases have a prior.
+
+    Attributes:
+        weighs_cases: whether cases are to be drawn by hardness or by a prior; otherwise the host draws them.
     """
 
-    def __init__(self, table: HardnessTable, settings: Settings):
+    def __init__(self, table: HardnessTable, settings: Settings, *, has_prior: bool = False):
         self.table, self.settings = table, settings
+        self.weighs_cases = weighs_cases(settings, has_prior=has_prior)
 
     def draw_cases(self, size: int, rng: np.random.Generator) -> DrawnCases:
         """Draw ``size`` cases.
@@ -51,38 +58,21 @@ class Draws:
         if position is not None:
             table.position = max(table.position, position)
             table.stamp[ids] = version
-        return DrawnCases(np.array(ids), version)
+        return DrawnCases(np.asarray(ids), version)
 
-    def _draw_batch(self, size: int, rng: np.random.Generator) -> tuple[list[int], int, int | None]:
+    def _draw_batch(self, size: int, rng: np.random.Generator) -> tuple[Sequence[int] | np.ndarray, int, int | None]:
         table = self.table
-        version = table.version
+        version, replacement = table.version, self.settings.with_replacement
         if not table.weighted:
             swept, position = self._sweep(size, rng)
             return swept, version, position
-        find, random, total = table.tree.find, rng.random, table.tree.total
-        with_replacement = self.settings.with_replacement
-        ids: list[int] = []
-        taken: set[int] = set()
-        for _ in range(size):
-            for _ in range(_ATTEMPTS):
-                case = find(random() * total)
-                if with_replacement or case not in taken:
-                    break
-            else:
-                case = self._draw_listed(ids, rng)
-            ids.append(case)
-            taken.add(case)
+        ids: Sequence[int] | np.ndarray | None = None
+        if replacement or size * _DENSE <= len(table):
+            draw = draw_few if size <= _FEW else draw_many
+            ids = draw(table, size, rng, replacement=replacement)
+        if ids is None:
+            ids = draw_looking_at_all(table.weight, size, rng, replacement=replacement)
         return ids, version, None
-
-    def _draw_listed(self, taken: list[int], rng: np.random.Generator) -> int:
-        """Draw from the cases that are not taken, all of them looked at; from all where there are no others."""
-        weights = self.table.tree.weights.copy()
-        free = np.ones(len(weights), dtype=bool)
-        free[taken] = False
-        mass = np.where(free, weights, 0.0) if free.any() else weights
-        if not mass.any():  # only cases whose probability is 0 are left
-            mass = free.astype(np.float64)
-        return int(rng.choice(len(weights), p=mass / mass.sum()))
 
     def _sweep(self, size: int, rng: np.random.Generator) -> tuple[list[int], int]:
         """Draw the next cases of the first sweep; unseen ones whose draw was lost after it, and then any.
@@ -132,6 +122,74 @@ class Draws:
             hardness[unknown] = 0.0 if unknown.all() else hardness[~unknown].mean()
         p = np.exp(exponents(hardness, self.settings.structure_beta))
         return p / p.sum()
+
+
+def weighs_cases(settings: Settings, *, has_prior: bool) -> bool:
+    """Return whether cases are to be drawn by hardness or by a prior; otherwise the host draws them."""
+    return settings.beta > 0 or has_prior
+
+
+# A case that all are equally likely to be is kept with the probability weight / largest: what is kept has a probability
+# in proportion to its weight, whatever the others'. The cap bounds the largest weight, and so the number of attempts.
+
+
+def draw_few(table: HardnessTable, size: int, rng: np.random.Generator, *, replacement: bool) -> list[int] | None:
+    """Draw a few cases by weight, one by one, or return None after too many attempts."""
+    random, weight, n, largest = rng.random, table.words["weight"], len(table.names), table.largest
+    ids: list[int] = []
+    for _ in range(size):
+        for _ in range(_ATTEMPTS):
+            place = random() * n  # its whole part is the case, the rest decides
+            case = int(place)
+            if (place - case) * largest < weight[case] and (replacement or case not in ids):
+                break
+        else:
+            return None
+        ids.append(case)
+    return ids
+
+
+def draw_many(table: HardnessTable, size: int, rng: np.random.Generator, *, replacement: bool) -> np.ndarray | None:
+    """Draw many cases by weight at a time, or return None where that would take too many attempts."""
+    n, largest = len(table.names), table.largest
+    attempts = n * largest / table.total  # for each case, on average
+    if not attempts <= _ATTEMPTS:
+        return None
+    ids = np.empty(0, dtype=np.int64)
+    while len(ids) < size:
+        place = rng.random(int(1.2 * attempts * (size - len(ids))) + _FEW) * n
+        cases = place.astype(np.int64)
+        ids = np.concatenate((ids, cases[(place - cases) * largest < table.weight[cases]]))
+        if not replacement:
+            ids = _first_of_each(ids)
+    return ids[:size]
+
+
+def _first_of_each(ids: np.ndarray) -> np.ndarray:
+    ordered = np.sort(ids)
+    if (ordered[1:] != ordered[:-1]).all():
+        return ids
+    return ids[np.sort(np.unique(ids, return_index=True)[1])]
+
+
+def draw_looking_at_all(weights: np.ndarray, size: int, rng: np.random.Generator, *, replacement: bool) -> np.ndarray:
+    """Draw by ``(n,)`` weights, all of which are looked at; cases of weight 0 only where there are no others.
+
+    Without replacement, those that come are the first of n exponential clocks that run at the speed of the weights;
+    where ``size`` exceeds n, all cases come, and then some by weight again.
+    """
+    n = len(weights)
+    if not weights.any():
+        weights = np.ones(n)
+    first = 0 if replacement else min(size, n)
+    with np.errstate(divide="ignore"):
+        clocks = rng.standard_exponential(n) / weights
+    never = weights == 0
+    clocks[never] = (0.5 + 0.5 * rng.random(int(never.sum()))) * np.finfo(np.float64).max
+    ids = np.argsort(clocks)[:first]
+    sums = np.cumsum(weights)
+    again = np.searchsorted(sums, rng.random(size - first) * sums[-1], side="right")
+    return np.concatenate((ids, np.minimum(again, n - 1)))
 
 
 class ProcessGenerator:

@@ -75,6 +75,46 @@ class Groups:
             self.within.add(old - mean, value - mean)
         return old + self._pooling * (mean - old)
 
+    def learn_all(self, cases: np.ndarray, old: np.ndarray, new: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Take in many cases, each once, as :meth:`learn` and :meth:`add` do one after the other.
+
+        Args:
+            cases: ``(B,)`` ids.
+            old: ``(B,)`` tracked losses before, NaN where nothing was known.
+            new: ``(B,)`` tracked losses after.
+            values: ``(B,)`` the losses.
+
+        Returns:
+            pooled values of ``old``, ``(B,)``.
+        """
+        groups, known = self.index[cases], ~np.isnan(old)
+        order = np.argsort(groups, kind="stable")
+        of, begins = np.unique(groups[order], return_index=True)
+        sums, counts = np.array([self._sums[i] for i in of]), np.array([self._counts[i] for i in of])
+        place = np.repeat(np.arange(len(of)), np.diff([*begins, len(cases)]))
+
+        def running(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """Return sums within each group: before each case, in the cases' order, and of all."""
+            after = np.cumsum(values[order])
+            before = after - values[order]
+            before -= before[begins][place]
+            out = np.empty_like(before)
+            out[order] = before
+            return out, np.add.reduceat(values[order], begins)
+
+        moved, total = running(np.where(known, new - old, new))
+        more, all_more = running((~known).astype(np.int64))
+        at = np.empty_like(place)
+        at[order] = place
+        count = counts[at] + more
+        mean = (sums[at] + moved) / np.maximum(count, 1)
+        several = known & (count > 1)  # a group of one has no differences within it
+        self.within.add_all((old - mean)[several], (values - mean)[several])
+        for i, group in enumerate(of.tolist()):
+            self._sums[group] += float(total[i])
+            self._counts[group] += int(all_more[i])
+        return old + self._pooling * (mean - old)
+
     def freeze(self) -> None:
         """Hold means and pooling as they are now, for :meth:`pooled` and :meth:`pooled_all`, until the next call."""
         self._frozen, self._pooling = self._means(), self.pooling
@@ -86,9 +126,9 @@ class Groups:
         """Return the pooled value of a tracked loss."""
         return offset + self._pooling * (self._frozen[self._of[case]] - offset)
 
-    def pooled_all(self, offset: np.ndarray) -> np.ndarray:
-        """Return the pooled values of ``(n,)`` tracked losses, NaN where nothing is known."""
-        return offset + self._pooling * (np.array(self._frozen)[self.index] - offset)
+    def pooled_all(self, cases: np.ndarray | slice, offset: np.ndarray) -> np.ndarray:
+        """Return the pooled values of ``(B,)`` tracked losses of ``cases``, NaN where nothing is known."""
+        return offset + self._pooling * (np.array(self._frozen)[self.index[cases]] - offset)
 
     def have_moved(self, beta: float) -> bool:
         """Return whether what is frozen is no longer good enough at a beta."""

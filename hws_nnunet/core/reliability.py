@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 _RATE = 1 / 2000  # of the running moments, a pair
 _ERRORS = 1.5  # standard errors by which the slope is taken lower: noise alone is hardly ever taken for signal then
 _FEWEST = 16  # pairs before anything is said
@@ -41,6 +43,24 @@ class Reliability:
         self._xx = keep * (self._xx + step * dx)
         self._xy = keep * (self._xy + step * dy)
         self._yy = keep * (self._yy + rate * dy * dy)
+
+    def add_all(self, tracked: np.ndarray, losses: np.ndarray) -> None:
+        """Take in many pairs, ``(m,)``, in their order, as :meth:`add` does one by one."""
+        if not (many := len(tracked)):
+            return
+        rate = np.maximum(_RATE, 1.0 / np.arange(self._pairs + 1, self._pairs + many + 1))
+        kept = np.cumprod((1.0 - rate)[::-1])[::-1]  # of each weight, after the pairs from its own on
+        weight, old = rate, float(kept[0])
+        weight[:-1] *= kept[1:]
+        self._pairs += many
+        x, y = old * self._x + float(weight @ tracked), old * self._y + float(weight @ losses)
+        dx, dy = tracked - x, losses - y
+        weighted = weight * dx
+        old_x, old_y = self._x - x, self._y - y
+        self._xx = old * (self._xx + old_x * old_x) + float(weighted @ dx)
+        self._xy = old * (self._xy + old_x * old_y) + float(weighted @ dy)
+        self._yy = old * (self._yy + old_y * old_y) + float((weight * dy) @ dy)
+        self._x, self._y = x, y
 
     @property
     def value(self) -> float:

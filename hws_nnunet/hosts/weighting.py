@@ -19,10 +19,12 @@ import numpy as np
 from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings, find_settings
 from hws_nnunet.core import DrawnCases, HardnessWeightedSampler
+from hws_nnunet.core.draws import weighs_cases
 from hws_nnunet.files import atomic_write
 from hws_nnunet.hosts.known import read_groups, read_weights
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.loop.ranks import Ranks
+from hws_nnunet.loop.tensors import with_tensors
 from hws_nnunet.messages import some_of
 from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
 from hws_nnunet.record.structures import write_structures
@@ -81,19 +83,22 @@ class Weighting:
         self.settings, self._log, self._ranks = settings, log, ranks
         self._made_by = dict(made_by or {})
         # Neutral settings must not use up random numbers that the host would have got.
-        rng = np.random.default_rng(np.random.randint(2**32, size=4)) if settings.weighs_cases else None  # noqa: NPY002
         once = list(dict.fromkeys(str(name) for name in names))
         if len(once) < len(names):
             log(
                 f"WARNING: the split lists {len(names) - len(once)} case(s) more than once; draws by hardness count "
                 "each case once"
             )
+        prior = None if settings.case_weights is None else read_weights(settings.case_weights, once, log)
+        # Neutral settings must not use up random numbers that the host would have got.
+        draws = weighs_cases(settings, has_prior=prior is not None)
+        rng = np.random.default_rng(np.random.randint(2**32, size=4)) if draws else None  # noqa: NPY002
         self.sampler = HardnessWeightedSampler(
             once,
             settings,
             structures=structures,
             measure=settings.draw_by,
-            prior=None if settings.case_weights is None else read_weights(settings.case_weights, once, log),
+            prior=prior,
             groups=None if settings.groups is None else read_groups(settings.groups, settings.group_column, once, log),
             rng=rng,
         )
@@ -208,7 +213,7 @@ class Weighting:
 
     def state_dict(self) -> dict:
         """Return what a resumed training needs."""
-        return {**self.sampler.state_dict(), "record": self.record.state_dict(), "made_by": self._made_by}
+        return {**with_tensors(self.sampler.state_dict()), "record": self.record.state_dict(), "made_by": self._made_by}
 
     def load_state_dict(self, state: dict) -> None:
         """Restore :meth:`state_dict`, and tell the log.
@@ -230,5 +235,5 @@ class Weighting:
         table = self.sampler.table
         self._log(
             f"Hardness weighted sampling goes on after {table.version} steps: {len(table) - table.unseen} of "
-            f"{len(table)} cases seen, beta {table.beta:.3g}"
+            f"{len(table)} cases seen, beta {table.beta_in_force:.3g}"
         )

@@ -175,7 +175,8 @@ class HardnessWeightedBatchSampler(BatchSampler):  # by its type alone, which ig
         if not table.weighted:
             return torch.ones_like(losses)
         gap = losses - torch.from_numpy(table.hardness[ids]).to(losses)
-        return torch.exp(table.beta * (1 - self.sampler.settings.smoothing) * gap.nan_to_num(0.0)).clamp(0.1, 10.0)
+        rate = table.beta_in_force * (1 - self.sampler.settings.smoothing)
+        return torch.exp(rate * gap.nan_to_num(0.0)).clamp(0.1, 10.0)
 
     def __getattr__(self, name: str) -> NoReturn:
         of_state = name in ("state_dict", "load_state_dict")

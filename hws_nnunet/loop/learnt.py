@@ -8,6 +8,7 @@ import numpy as np
 
 from hws_nnunet.core import HardnessWeightedSampler
 from hws_nnunet.loop.ranks import Ranks
+from hws_nnunet.loop.tensors import with_tensors
 
 
 class Learnt:
@@ -33,7 +34,7 @@ class Learnt:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain numbers, names and tensors, in copies; ``torch.load(..., weights_only=True)`` reads them."""
-        return {"sampler": self._sampler.state_dict(), "random": self._rng.bit_generator.state}
+        return {"sampler": with_tensors(self._sampler.state_dict()), "random": self._rng.bit_generator.state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore :meth:`state_dict`; where there are several ranks, all at the same time.

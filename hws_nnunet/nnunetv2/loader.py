@@ -44,7 +44,7 @@ class HardnessWeightedDataLoader(DrawingLoader, nnUNetDataLoader):
     def get_indices(self) -> np.ndarray:
         """Return the names of the batch's cases."""
         self._placed = 0
-        if not self.draws.settings.weighs_cases:
+        if not self.draws.weighs_cases:
             names = super().get_indices()
             self._drawn = DrawnCases(np.array([self._ids[str(name)] for name in names]), self.draws.table.version)
             return names

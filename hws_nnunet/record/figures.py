@@ -110,10 +110,10 @@ def _plot_spread(axes: Axes, record: Record) -> None:
     marker = "o" if len(record.epochs) == 1 else None
     lines = []
     for label, values, style in (
-        ("effective sample size", [summary.ess / n for summary in record.summaries], {"color": INK}),
+        ("effective sample size", [summary.effective_sample_size / n for summary in record.summaries], {"color": INK}),
         (
             "bound in force on it",
-            [summary.smallest_ess / n for summary in record.summaries],
+            [summary.smallest_effective_sample_size / n for summary in record.summaries],
             {"color": INK, "linestyle": "--", "linewidth": 1},
         ),
         ("reliability", [summary.reliability for summary in record.summaries], {"color": _RELIABILITY}),
@@ -122,7 +122,7 @@ def _plot_spread(axes: Axes, record: Record) -> None:
             lines += axes.plot(record.epochs, values, label=label, marker=marker, **style)
     axes.set(ylim=(0, 1.05), xlabel="epoch", ylabel="share of the cases; reliability")
     other = axes.twinx()
-    beta = [summary.beta if summary.weighted else math.nan for summary in record.summaries]
+    beta = [summary.beta_in_force if summary.weighted else math.nan for summary in record.summaries]
     lines += other.plot(record.epochs, beta, color=_COLOURS[0], label="beta in force (right axis)", marker=marker)
     other.set_ylabel("beta in force", color=_COLOURS[0])
     other.set_ylim(bottom=0)

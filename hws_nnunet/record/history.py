@@ -18,7 +18,7 @@ import torch
 from hws_nnunet.core import HardnessWeightedSampler
 from hws_nnunet.messages import some_of
 from hws_nnunet.record.cases import CASES_FILE
-from hws_nnunet.record.snapshot import EPOCHS_FILE, HISTORY_FILE
+from hws_nnunet.record.snapshot import EPOCHS_FILE, FORMER_NAMES, HISTORY_FILE
 from hws_nnunet.record.structures import hardest_structure
 from hws_nnunet.record.tables import hardest_first, number, write_table
 
@@ -43,18 +43,19 @@ _MOST_CASES, _MOST_EPOCHS = 100, 60  # in the table of cases over epochs, which 
 class EpochSummary:
     """Figures of one epoch; hardness figures are NaN while nothing is known.
 
-    ``ess`` and ``smallest_ess``, the bound in force on it, in cases; ``lag`` in training steps. ``reliability``, 0 to
+    ``effective_sample_size`` and the bound in force on it, in cases; ``lag`` in training steps. ``reliability``, 0 to
     1: the share of the differences between tracked values that the next losses bear out. ``hardest``: name, hardness,
     hardest structure ("" where none is known) and its hardness, hardest case first. ``stalled``: names, see
-    :mod:`hws_nnunet.core.stalls`. ``smallest_ess`` is NaN while draws are not weighted; it and ``reliability`` are
+    :mod:`hws_nnunet.core.safeguards.stall_limit`; ``held``: title, names and reason of each safeguard that holds
+    cases. ``smallest_effective_sample_size`` is NaN while draws are not weighted; it and ``reliability`` are
     in records of earlier versions. ``groups``: hardest first, none without groups; ``pooling``, 0 to 1: by how much a
     case's hardness is pulled towards its group's, 0 without groups. ``seconds``: from the end of the epoch before, or
     from the start of the training's first; ``planned``: epochs that the training is to have, 0 where unknown.
     """
 
     cases: int
-    ess: float
-    beta: float
+    effective_sample_size: float
+    beta_in_force: float
     beta_limit: float
     weighted: bool
     smallest: float
@@ -68,16 +69,17 @@ class EpochSummary:
     median_lag: float
     largest_lag: float
     reliability: float = math.nan
-    smallest_ess: float = math.nan
+    smallest_effective_sample_size: float = math.nan
     hardest: tuple[tuple[str, float, str, float], ...] = ()
     stalled: tuple[str, ...] = ()
+    held: tuple[tuple[str, tuple[str, ...], str], ...] = ()
     groups: tuple[GroupSummary, ...] = ()
     pooling: float = 0.0
     seconds: float = math.nan
     planned: int = 0
 
     def values(self) -> dict[str, float]:
-        """Return the figures for a logger of numbers, by names like ``hardness/ess``; what is unknown is left out."""
+        """Return the figures for a logger of numbers, by names like ``hardness/mean``; what is unknown is left out."""
         numbers = {name: float(getattr(self, name)) for name in _NUMBERS if name != "planned"}
         return {f"hardness/{name}": value for name, value in numbers.items() if not np.isnan(value)}
 
@@ -87,9 +89,10 @@ class EpochSummary:
             drawing = "draws go by case weights alone"
         elif self.weighted:
             reliability = "" if math.isnan(self.reliability) else f", reliability {self.reliability:.2f}"
+            least = f"at least {self.smallest_effective_sample_size:.1f}{reliability}"
             drawing = (
-                f"ESS {self.ess:.1f} of {self.cases} cases (at least {self.smallest_ess:.1f}{reliability}), "
-                f"beta {self.beta:.3g} (limit {self.beta_limit:g})"
+                f"ESS {self.effective_sample_size:.1f} of {self.cases} cases ({least}), "
+                f"beta {self.beta_in_force:.3g} (limit {self.beta_limit:g})"
             )
         else:
             drawing = "draws are uniform" if self.beta_limit == 0 else "first sweep, draws are not weighted yet"
@@ -114,11 +117,7 @@ class EpochSummary:
             ]
             groups = some_of(told, _MOST_GROUPS, separator="; ")
             lines.append(f"Groups (hardness pooled by {self.pooling:.2f}): {groups}")
-        if self.stalled:
-            lines.append(
-                f"Stalled: {some_of(self.stalled)}: far harder than the others, and no easier for being drawn; drawn "
-                "as under uniform sampling now. Are the labels right? hws-nnunet gallery shows them"
-            )
+        lines += [f"{title}: {some_of(names)}: {reason}" for title, names, reason in self.held]
         return lines
 
 
@@ -142,8 +141,8 @@ def summarise(
     groups = sampler.groups
     return EpochSummary(
         cases=len(table),
-        ess=sampler.effective_sample_size() if weighted else float(len(table)),
-        beta=table.beta if weighted else 0.0,
+        effective_sample_size=sampler.effective_sample_size() if weighted else float(len(table)),
+        beta_in_force=table.beta_in_force if weighted else 0.0,
         beta_limit=sampler.settings.beta,
         weighted=weighted,
         smallest=float(values.min()),
@@ -157,12 +156,13 @@ def summarise(
         median_lag=float(np.median(lags)) if len(lags) else math.nan,
         largest_lag=float(max(lags, default=math.nan)),
         reliability=float(sampler.reliability),
-        smallest_ess=float(sampler.smallest_ess) if weighted else math.nan,
+        smallest_effective_sample_size=float(sampler.smallest_effective_sample_size) if weighted else math.nan,
         hardest=tuple(
             (table.names[i], float(hardness[i]), *hardest_structure(table.structures, table.structure_hardness[i]))
             for i in order
         ),
         stalled=tuple(table.names[i] for i in sampler.stalled),
+        held=tuple((one.title, tuple(table.names[i] for i in one.cases), one.reason) for one in sampler.held),
         groups=tuple(summarise_groups(sampler, table.visits - visits_before)),
         pooling=0.0 if groups is None else groups.pooling,
     )
@@ -188,7 +188,9 @@ def summarise_groups(sampler: HardnessWeightedSampler, visits: np.ndarray) -> li
     return [made[i] for i in hardest_first(np.array([group.hardness for group in made]))]
 
 
-_NUMBERS = tuple(field.name for field in fields(EpochSummary) if field.name not in ("hardest", "stalled", "groups"))
+_NUMBERS = tuple(
+    field.name for field in fields(EpochSummary) if field.name not in ("hardest", "stalled", "held", "groups")
+)
 
 
 class Record:
@@ -255,9 +257,9 @@ class Record:
         self.last_seen = np.full(len(self.names), -1, dtype=np.int64)
         self.last_seen[here] = np.asarray(state["last_seen"])[there]
         types = {field.name: field.type for field in fields(EpochSummary)}
-        self.summaries = []
+        self.summaries, names = [], [FORMER_NAMES.get(name, name) for name in state["columns"]]
         for row in state["rows"].tolist():
-            values: dict[str, Any] = {k: _typed(v, types[k]) for k, v in zip(state["columns"], row, strict=True)}
+            values: dict[str, Any] = {k: _typed(v, types[k]) for k, v in zip(names, row, strict=True)}
             self.summaries.append(EpochSummary(**values))
 
     def write(self, folder: Path, sampler: HardnessWeightedSampler) -> None:

@@ -15,6 +15,13 @@ from pathlib import Path
 from hws_nnunet.record.cases import A_FOLD, CASES_FILE, read_cases
 
 EPOCHS_FILE, HISTORY_FILE = "hardness_epochs.csv", "hardness_history.csv"
+FORMER_NAMES = {
+    "ess": "effective_sample_size",
+    "smallest_ess": "smallest_effective_sample_size",
+    "beta": "beta_in_force",
+}
+"""What columns of the table of epochs were called in records of earlier versions."""
+
 _STRUCTURES_FILE = "hardness_structures.csv"
 _RECENT = 10  # epochs, whose median time tells what is left
 
@@ -75,7 +82,9 @@ def read_record(folder: Path) -> Snapshot | None:
         raise FileNotFoundError(f"{folder} {found}: expected {A_FOLD}")
     try:
         path, written = epochs, epochs.stat().st_mtime
-        numbers = [{name: float(text) for name, text in row.items() if text} for row in _rows(path)]
+        numbers = [
+            {FORMER_NAMES.get(name, name): float(text) for name, text in row.items() if text} for row in _rows(path)
+        ]
         if not numbers or "epoch" not in numbers[-1]:
             raise ValueError("no epoch in it")
         path = folder / HISTORY_FILE

@@ -73,7 +73,7 @@ def _tell(sampler: HardnessWeightedSampler) -> dict:
     return {
         "visits": dict(zip(table.names, table.visits.tolist(), strict=True)),
         "hardness": dict(zip(table.names, table.hardness.round(4).tolist(), strict=True)),
-        "beta": float(table.beta),
+        "beta": float(table.beta_in_force),
         "ess": sampler.effective_sample_size() / len(table),
     }
 

@@ -182,7 +182,7 @@ def figures_of(name: str, n: int, contestant: Contestant) -> dict:
     row = {"cases": n, "sampler": name, **contestant.figures()}
     if contestant.sampler is not None:
         row["bytes_a_case"] = round(contestant.sampler.table.nbytes / n, 1)
-        row["beta"] = round(contestant.sampler.table.beta, 3)
+        row["beta"] = round(contestant.sampler.table.beta_in_force, 3)
     return row
 
 

@@ -43,10 +43,10 @@ def test_draws_follow_the_closed_form_around_the_weights():
     sampler.refresh()
     prior, settings = PRIOR * N / PRIOR.sum(), sampler.settings
     expected = naive.closed_form(
-        sampler.table.hardness, sampler.table.beta, settings.uniform_fraction, settings.cap, prior
+        sampler.table.hardness, sampler.table.beta_in_force, settings.uniform_fraction, settings.cap, prior
     )
     assert sampler.probabilities() == pytest.approx(expected, rel=1e-6)
-    assert sampler.effective_sample_size() >= sampler.smallest_ess * (1 - 1e-6)
+    assert sampler.effective_sample_size() >= sampler.smallest_effective_sample_size * (1 - 1e-6)
     assert sampler.effective_sample_size() == pytest.approx(1 / np.sum(expected**2 / prior))
 
 
@@ -80,7 +80,7 @@ def test_full_pooling_makes_a_group_equally_hard_and_is_group_dro():
     means = np.where(np.arange(N) < 6, hardness[:6].mean(), hardness[6:].mean())
     settings = sampler.settings
     assert p == pytest.approx(
-        naive.closed_form(means, sampler.table.beta, settings.uniform_fraction, settings.cap), rel=1e-6
+        naive.closed_form(means, sampler.table.beta_in_force, settings.uniform_fraction, settings.cap), rel=1e-6
     )
 
 

@@ -12,7 +12,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.core import case_distribution, effective_sample_size, solve_beta
-from hws_nnunet.core.sum_tree import SumTree
 from tests.core import naive
 from tests.valid import fault_of
 
@@ -111,7 +110,7 @@ class Training(RuleBasedStateMachine):
         if not self.sampler.stalled:
             ranked, prior = self.sampler.ranked_offsets(), self.sampler.prior
             with np.errstate(all="ignore"):
-                exact = naive.closed_form(ranked, table.beta, options.uniform_fraction, options.cap, prior)
+                exact = naive.closed_form(ranked, table.beta_in_force, options.uniform_fraction, options.cap, prior)
             if np.isfinite(exact).all():  # the twin has no logarithms
                 assert naive.total_variation(self.sampler.probabilities(), exact) < 1e-6
 
@@ -160,27 +159,3 @@ def test_the_distribution_is_the_slow_twins(hardness, beta, g, cap, share, seed)
     solved = solve_beta(hardness, beta, share * n, **options)
     assert 0 <= solved <= beta
     assert effective_sample_size(case_distribution(hardness, solved, **options), prior=prior) >= share * n * (1 - 1e-6)
-
-
-@FEW
-@given(
-    weights=some.lists(some.floats(0, 1e9) | some.just(0.0), min_size=1, max_size=40),
-    changes=some.lists(some.tuples(some.integers(0, 39), some.floats(0, 1e9)), max_size=20),
-    where=some.floats(0, 1),
-)
-def test_the_tree_is_a_running_sum(weights, changes, where):
-    n = len(weights)
-    tree = SumTree(memoryview(bytearray(8 * SumTree.words(n))).cast("d"), n)
-    tree.fill(np.array(weights))
-    for index, weight in changes:
-        tree.set(index % n, weight)
-        weights[index % n] = weight
-    assert tree.weights.tolist() == weights
-    assert tree.total == pytest.approx(math.fsum(weights), rel=1e-12)
-    assume(any(weights))
-    found = tree.find(where * tree.total)
-    assert weights[found] > 0
-    sums = np.cumsum(weights)
-    slack = 1e-9 * tree.total
-    assert sums[found] >= where * tree.total - slack
-    assert sums[found] - weights[found] <= where * tree.total + slack

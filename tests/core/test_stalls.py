@@ -29,7 +29,7 @@ def test_a_case_that_stays_far_harder_is_drawn_uniformly():
     assert sampler.stalled == (11,)
     p = sampler.probabilities()
     assert p[11] == pytest.approx(1 / 12)
-    others = case_distribution(LOSSES, sampler.table.beta, uniform_fraction=0.05, cap=4.0)
+    others = case_distribution(LOSSES, sampler.table.beta_in_force, uniform_fraction=0.05, cap=4.0)
     assert p[:11] == pytest.approx(others * 11 / 12, rel=1e-6)
     assert sampler.effective_sample_size() >= 6
 

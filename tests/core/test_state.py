@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hws_nnunet import HardnessWeightedSampler, Settings
+from hws_nnunet.loop.tensors import with_tensors
 from tests.core.test_sampler import assert_same_state, sampler_of, teach
 from tests.valid import fault_of
 
@@ -22,13 +23,13 @@ def test_resume_loses_nothing(midpoint, tmp_path):
         for _ in range(steps):
             drawn = sampler.draw_cases(2, rng)
             sampler.update(drawn.ids, losses[drawn.ids], version=drawn.version)
-            record.append((drawn.ids.tolist(), sampler.table.beta, sampler.probabilities().tolist()))
+            record.append((drawn.ids.tolist(), sampler.table.beta_in_force, sampler.probabilities().tolist()))
         return record
 
     sampler = HardnessWeightedSampler([f"case{i}" for i in range(12)], rng=np.random.default_rng(3))
     rng = np.random.default_rng(0)
     run(sampler, midpoint, rng)
-    torch.save(sampler.state_dict(), tmp_path / "state.pth")
+    torch.save(with_tensors(sampler.state_dict()), tmp_path / "state.pth")
     resumed = HardnessWeightedSampler([f"case{i}" for i in range(12)], rng=np.random.default_rng(99))
     resumed.load_state_dict(torch.load(tmp_path / "state.pth", weights_only=True))
     assert_same_state(resumed.state_dict(), sampler.state_dict())
@@ -89,7 +90,7 @@ def test_a_new_case_without_a_value_leaves_the_top():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_state_loads_from_the_device_that_the_host_put_it_on():
     sampler = sampler_of(3, losses=[0.0, 0.5, 1.0])
-    state = {k: v.cuda() if isinstance(v, torch.Tensor) else v for k, v in sampler.state_dict().items()}
+    state = {k: v.cuda() if isinstance(v, torch.Tensor) else v for k, v in with_tensors(sampler.state_dict()).items()}
     resumed = sampler_of(3)
     resumed.load_state_dict(state)
     assert_same_state(resumed.state_dict(), sampler.state_dict())
@@ -112,7 +113,7 @@ def test_structures_are_matched_by_name():
 def test_another_format_or_measure_is_refused():
     sampler = sampler_of(2, losses=[0.1, 0.2])
     before = sampler.state_dict()
-    with pytest.raises(ValueError, match="has format 1, expected 4: it was saved by another version"):
+    with pytest.raises(ValueError, match="has format 1, expected 4 to 5: it was saved by another version"):
         sampler.load_state_dict({**before, "format": 1})
     with pytest.raises(ValueError, match="tracks 'x', expected 'loss': a training goes on with the draw_by"):
         sampler.load_state_dict({**before, "measure": "x"})

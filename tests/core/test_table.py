@@ -8,7 +8,6 @@ import pytest
 
 from hws_nnunet import Settings
 from hws_nnunet.core import Draws, HardnessTable
-from tests.valid import fault_of_table
 
 METHODS = [m for m in ("fork", "forkserver", "spawn") if m in multiprocessing.get_all_start_methods()]
 
@@ -74,7 +73,7 @@ def _write_on(table, stop):
         value = rng.random()
         with table.writing():
             table.offset[:] = value
-            table.tree.fill(np.full(len(table), value))
+            table.weigh(np.full(len(table), value))
         time.sleep(1e-4)
 
 
@@ -83,7 +82,7 @@ def test_readers_never_see_half_a_write():
     table = HardnessTable([str(i) for i in range(2000)], context=context)
     with table.writing():
         table.offset[:] = 0.5
-        table.tree.fill(np.full(2000, 0.5))
+        table.weigh(np.full(2000, 0.5))
     stop = context.Event()
     writer = context.Process(target=_write_on, args=(table, stop), daemon=True)
     writer.start()
@@ -91,7 +90,7 @@ def test_readers_never_see_half_a_write():
         torn, changes, last = 0, 0, None
         end = time.monotonic() + 3
         while time.monotonic() < end:
-            values, weights = table.read(lambda: (table.hardness, table.tree.weights.copy()))
+            values, weights = table.read(lambda: (table.hardness, table.weight.copy()))
             torn += int(values.min() != values.max() or weights.min() != weights.max() or values[0] != weights[0])
             changes += int(values[0] != last)
             last = values[0]
@@ -104,22 +103,26 @@ def test_readers_never_see_half_a_write():
 
 def test_a_faulty_table_is_told():
     table = HardnessTable(["a", "b"])
-    assert fault_of_table(table) == ""
+    assert table.check_valid() == ""
     table.offset[0] = 1.0
-    assert fault_of_table(table) == "a case without a visit has a loss"
+    assert table.check_valid() == "a case without a visit has a loss"
     table.offset[0] = np.inf
-    assert fault_of_table(table) == "an infinite loss entered the table"
+    assert table.check_valid() == "an infinite or a negative value entered the column offset"
     table.offset[0] = np.nan
     table.visits[0] = 1
-    assert fault_of_table(table).startswith("unseen is 2")
+    assert table.check_valid().startswith("unseen is 2")
     table.visits[0] = 0
     table.order[:] = 0
-    assert fault_of_table(table) == "the sweep's order is no permutation"
+    assert table.check_valid() == "the sweep's order is no permutation"
     table.order[:] = [1, 0]
-    table.tree.weights[0] = 5.0
-    assert fault_of_table(table).startswith("the tree's total is")
-    table.tree.fill(np.array([np.nan, 1.0]))
-    assert fault_of_table(table).startswith("draw weights")
+    table.weight[0] = 0.5
+    assert table.check_valid() == "the total of the draw weights is 2.0, they sum to 1.5"
+    table.weight[0] = 5.0
+    assert table.check_valid() == "draw weights lie from 1.0 to 5.0, expected 0 to 1.0"
+    table.weigh(np.array([np.nan, 1.0]))
+    assert table.check_valid().startswith("draw weights lie from nan")
+    table.level = np.inf
+    assert table.check_valid() == "the level is inf"
 
 
 def test_bad_input():
@@ -134,8 +137,8 @@ def test_bad_input():
 def test_a_writer_that_was_killed_in_a_write_stops_nobody():
     table = HardnessTable(["a", "b"])
     table.writing().__enter__()
-    assert table.read(lambda: table.tree.total) == 2.0
-    assert fault_of_table(table) == "a write is under way or was cut off"
+    assert table.read(lambda: table.total) == 2.0
+    assert table.check_valid() == "a write is under way or was cut off"
 
 
 def test_a_write_within_a_write_is_refused():
@@ -143,7 +146,7 @@ def test_a_write_within_a_write_is_refused():
     with table.writing(), pytest.raises(RuntimeError, match="one write at a time"), table.writing():
         pass
     assert table.read(lambda: 1) == 1
-    assert fault_of_table(table) == ""
+    assert table.check_valid() == ""
 
 
 def test_the_sweep_moves_on_by_a_batch_however_often_a_read_is_repeated():

@@ -36,7 +36,7 @@ def wrong_in(draws, rng):
     ids = draws.draw_cases(BATCH, rng).ids
     if ids.min() < 0 or ids.max() >= n or len(set(ids.tolist())) < BATCH:
         return f"cases {ids.tolist()} were drawn"
-    weights = table.read(lambda: table.tree.weights.copy())
+    weights = table.read(lambda: table.weight.copy())
     p = weights / weights.sum()
     if not (np.isfinite(p).all() and p.min() >= 0 and p.max() <= 1):
         return f"probabilities from {p.min()} to {p.max()}"
@@ -140,7 +140,7 @@ def _train_and_die(block, pipe):
         reader.start()
     pipe.send(reader.pid)
     with sampler.table.writing():
-        sampler.table.tree.weights[: CASES // 2] = 0.0  # half of a fill: sums are those of before
+        sampler.table.weight[: CASES // 2] = 0.0  # half of a fill: sums are those of before
         written.set()
         os.kill(os.getpid(), signal.SIGKILL)
 

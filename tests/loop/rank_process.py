@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 from hws_nnunet import HardnessWeightedBatchSampler, HardnessWeightedSampler, Settings
 from hws_nnunet.loop.ranks import Ranks
+from hws_nnunet.loop.tensors import with_tensors
 
 job, out = json.loads(Path(sys.argv[1]).read_text()), sys.argv[2]
 early = HardnessWeightedBatchSampler(4, 1, seed=0)
@@ -61,7 +62,7 @@ try:
         ranks.check_equal(sampler.table)
 except RuntimeError as error:
     message = str(error)
-state = sampler.state_dict()
+state = with_tensors(sampler.state_dict())
 torch.save(
     {"drawn": drawn, "state": state, "p": torch.from_numpy(sampler.probabilities()), "message": message},
     f"{out}.{rank}",

@@ -148,7 +148,7 @@ def test_importance_weights():
     assert sampler.importance_weights(torch.tensor([1.0, 2.0, 3.0, 4.0]), ids).tolist() == [1.0] * 4
     sampler.update([0.5] * 4, ids)
     sampler.sampler.refresh()
-    assert sampler.sampler.table.beta == 2.0
+    assert sampler.sampler.table.beta_in_force == 2.0
     weights = sampler.importance_weights(torch.tensor([0.5, 0.7, 9.0, float("nan")], requires_grad=True), ids)
     assert weights.tolist() == pytest.approx([1.0, np.exp(2 * 0.5 * 0.2), 10.0, 1.0])
     assert not weights.requires_grad

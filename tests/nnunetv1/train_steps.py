@@ -19,6 +19,7 @@ from nnunet.run.default_configuration import get_default_configuration
 from nnunet.training.data_augmentation import data_augmentation_moreDA, default_data_augmentation
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from hws_nnunet.loop.tensors import with_tensors
 from tests.valid import fault_of
 
 
@@ -70,7 +71,7 @@ def run(job):
                 for batch, loss in zip(trainer.tr_gen.batches, losses, strict=True)
             ],
             "weights": trainer.network.state_dict(),
-            "state": None if sampler is None else sampler.state_dict(),
+            "state": None if sampler is None else with_tensors(sampler.state_dict()),
             "fault": None if sampler is None else fault_of(sampler),
             "random": float(np.random.random()),
         },

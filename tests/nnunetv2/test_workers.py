@@ -104,7 +104,7 @@ STRUCTURE_SHARES = naive.softmax([0.2, 0.9], 2.0)
 @pytest.mark.parametrize(("workers", "size"), [(2, 1), (2, 2), (12, 1)])
 def test_updates_reach_the_draws(workers, size):
     sampler, batches, structures = hard_run(workers, steps=800, size=size)
-    p = naive.closed_form(sampler.table.hardness, sampler.table.beta, 0.05, sampler.settings.cap)
+    p = naive.closed_form(sampler.table.hardness, sampler.table.beta_in_force, 0.05, sampler.settings.cap)
     assert p[HARD] == pytest.approx(0.4, abs=0.02)
     assert sampler.probabilities() == pytest.approx(p, rel=0.02)
     assert naive.close(counts_of(batches), naive.inclusion(p, size))

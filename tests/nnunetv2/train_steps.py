@@ -19,6 +19,7 @@ import torch.distributed as dist
 from nnunetv2.run import run_training
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from hws_nnunet.loop.tensors import with_tensors
 from tests.valid import fault_of
 
 
@@ -60,7 +61,7 @@ def run(job):
         {
             "batches": record,
             "weights": trainer.network.state_dict(),
-            "state": None if sampler is None else sampler.state_dict(),
+            "state": None if sampler is None else with_tensors(sampler.state_dict()),
             "fault": None if sampler is None else fault_of(sampler),
             "random": float(np.random.random()),
         },

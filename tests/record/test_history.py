@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from hws_nnunet.commands import main
 from hws_nnunet.record import figures
 from hws_nnunet.record.figures import plot_record
 from hws_nnunet.record.history import Record, summarise
+from hws_nnunet.record.snapshot import FORMER_NAMES
 from hws_nnunet.record.structures import write_structures
 
 run = CliRunner().invoke
@@ -55,7 +57,7 @@ def test_tables_say_what_the_sampler_did(tmp_path):
         assert int(case["last_epoch_seen"]) == record.last_seen[i]
     epochs = rows(tmp_path / "hardness_epochs.csv")
     assert [int(e["epoch"]) for e in epochs] == [0, 1, 2]
-    assert float(epochs[-1]["ess"]) == pytest.approx(sampler.effective_sample_size(), rel=1e-4)
+    assert float(epochs[-1]["effective_sample_size"]) == pytest.approx(sampler.effective_sample_size(), rel=1e-4)
     assert float(epochs[-1]["median_lag"]) == 2
     assert float(epochs[-1]["largest_lag"]) == 6
     assert float(epochs[-1]["largest"]) == pytest.approx(sampler.table.hardness.max(), rel=1e-4)
@@ -89,9 +91,13 @@ def test_the_figure_shows_the_bound_and_reliability(monkeypatch):
     sampler, record, _, _ = trained(12, 3)
     kept = []
     monkeypatch.setattr(figures.Figure, "savefig", lambda self, *_, **__: kept.append(self))
-    record.summaries = [dataclasses.replace(s, smallest_ess=3.0, reliability=0.75) for s in record.summaries]
+    record.summaries = [
+        dataclasses.replace(s, smallest_effective_sample_size=3.0, reliability=0.75) for s in record.summaries
+    ]
     plot_record(record, sampler.probabilities(), sampler.table.visits, "unused")
-    record.summaries = [dataclasses.replace(s, smallest_ess=np.nan, reliability=np.nan) for s in record.summaries]
+    record.summaries = [
+        dataclasses.replace(s, smallest_effective_sample_size=np.nan, reliability=np.nan) for s in record.summaries
+    ]
     plot_record(record, sampler.probabilities(), sampler.table.visits, "unused")
     new, older = ({line.get_label(): line.get_ydata() for line in figure.axes[2].lines} for figure in kept)
     assert list(new) == ["effective sample size", "bound in force on it", "reliability"]
@@ -131,12 +137,16 @@ def test_a_resumed_record_goes_on_as_if_nothing_had_happened(tmp_path):
 def test_a_record_of_an_earlier_version_knows_no_reliability(tmp_path):
     sampler, record, _, _ = trained(6, 2)
     state = record.state_dict()
-    kept = [i for i, name in enumerate(state["columns"]) if name not in ("reliability", "smallest_ess")]
-    state |= {"columns": [state["columns"][i] for i in kept], "rows": state["rows"][:, kept]}
+    later = ("reliability", "smallest_effective_sample_size")
+    kept = [i for i, name in enumerate(state["columns"]) if name not in later]
+    former = {name: formerly for formerly, name in FORMER_NAMES.items()}
+    names = [former.get(state["columns"][i], state["columns"][i]) for i in kept]
+    assert {"ess", "beta"} < set(names)
+    state |= {"columns": names, "rows": state["rows"][:, kept]}
     older = Record(sampler.table.names)
     older.load_state_dict(state)
-    assert older.summaries[1].ess == record.summaries[1].ess
-    assert np.isnan([older.summaries[1].reliability, older.summaries[1].smallest_ess]).all()
+    assert older.summaries[1].effective_sample_size == record.summaries[1].effective_sample_size
+    assert np.isnan([older.summaries[1].reliability, older.summaries[1].smallest_effective_sample_size]).all()
     older.write(tmp_path, sampler)
     assert [row["reliability"] for row in rows(tmp_path / "hardness_epochs.csv")] == ["", ""]
     plot_record(older, sampler.probabilities(), sampler.table.visits, tmp_path / "a.png")
@@ -181,9 +191,15 @@ def test_log_lines():
     first, second, third = record.summaries[-1].lines()
     assert first.startswith("Sampling: ESS 6.")
     assert " of 12 cases (at least 6." in first
-    assert ", reliability 0.9" in first
+    assert re.search(r", reliability (0\.9\d|1\.00)\)", first)
     assert first.endswith(" (limit 100)")
-    unknown = dataclasses.replace(record.summaries[0], ess=6.0, smallest_ess=5.84, reliability=float("nan"), beta=68.61)
+    unknown = dataclasses.replace(
+        record.summaries[0],
+        effective_sample_size=6.0,
+        smallest_effective_sample_size=5.84,
+        reliability=float("nan"),
+        beta_in_force=68.61,
+    )
     assert unknown.lines()[0] == "Sampling: ESS 6.0 of 12 cases (at least 5.8), beta 68.6 (limit 100)"
     known = dataclasses.replace(unknown, reliability=0.931)
     assert "(at least 5.8, reliability 0.93), beta 68.6" in known.lines()[0]
@@ -205,7 +221,7 @@ def made_up_sampler(names, hardness, structures, values):
         names=tuple(names),
         hardness=np.array(hardness, dtype=float),
         weighted=True,
-        beta=10.0,
+        beta_in_force=10.0,
         visits=np.ones(len(names), dtype=int),
         structures=tuple(structures),
         structure_hardness=np.array(values, dtype=float),
@@ -214,9 +230,10 @@ def made_up_sampler(names, hardness, structures, values):
         table=table,
         settings=Settings(),
         stalled=(),
+        held=(),
         effective_sample_size=lambda: 2.5,
         reliability=0.75,
-        smallest_ess=2.0,
+        smallest_effective_sample_size=2.0,
         weighs_cases=True,
         groups=None,
     )
@@ -230,7 +247,7 @@ def test_the_hardest_structure_stands_beside_its_case():
     assert summary.lines()[2] == "Hardest cases: b 0.9000 (y 0.71), c 0.5000 (x 0.30), a 0.2000"
     assert summary.lines()[0] == "Sampling: ESS 2.5 of 3 cases (at least 2.0, reliability 0.75), beta 10 (limit 100)"
     assert summary.values()["hardness/reliability"] == 0.75
-    assert summary.values()["hardness/smallest_ess"] == 2.0
+    assert summary.values()["hardness/smallest_effective_sample_size"] == 2.0
 
 
 def test_the_command_prints_the_hardest(tmp_path):

@@ -1,0 +1,189 @@
+"""From losses to tracked losses: each case's offset from the level of all, and how real the differences are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hws_nnunet.core.groups import Groups
+from hws_nnunet.core.reliability import Reliability
+from hws_nnunet.core.table import HardnessTable
+
+LARGEST_LOSS = 1e100
+"""In size: what is beyond counts as not finite, so that differences and squares stay so."""
+
+LARGEST_BATCH = 1024
+"""Of those that :meth:`Tracker.add_all` takes in at once."""
+
+_RATE = 0.01  # of the level that all losses have in common, a loss
+_FINDING = round(1 / _RATE)  # losses that find the level first
+_DECAY = (1.0 - _RATE) ** np.arange(LARGEST_BATCH)
+
+
+class Tracker:
+    """Takes in finite losses, in the training process.
+
+    Args:
+        table: gets offsets, level and number of losses.
+        smoothing: m of ``new = m * old + (1 - m) * loss``; the k-th visit's gain is at least 1 / k.
+        groups: None for no groups.
+
+    Attributes:
+        level: what all losses have in common now.
+        losses: how many finite ones came.
+        mean: of all offsets that are known.
+        reliability: of the differences between tracked values.
+    """
+
+    def __init__(self, table: HardnessTable, smoothing: float, groups: Groups | None):
+        self.groups = groups
+        self.reliability = Reliability()
+        self._table, self._smoothing = table, smoothing
+        self._visits, self._offset = table.words["visits"], table.words["offset"]
+        self.load(self.reliability, None)
+
+    def load(self, reliability: Reliability, within: Reliability | None) -> None:
+        """Go on from what the table holds, and from :func:`loaded_reliabilities`; this object alone changes both."""
+        self.level, self.losses, self.reliability = self._table.level, self._table.losses, reliability
+        if self.groups is not None and within is not None:
+            self.groups.within = within
+        self.recount()
+
+    def store(self) -> None:
+        """Write level and losses into the table."""
+        self._table.level, self._table.losses = self.level, self.losses
+
+    def recount(self) -> None:
+        """Compute the mean of all cases, and of groups, anew: before rounding adds up."""
+        known = self._table.offset[~np.isnan(self._table.offset)]
+        if self.groups is not None:
+            self.groups.count(self._table.offset)
+        self._known, self.mean = known.size, float(known.mean()) if known.size else 0.0
+
+    @property
+    def to_find(self) -> int:
+        """How many losses are still to come one by one, because they find the level first."""
+        return max(0, _FINDING - 1 - self.losses)
+
+    def add(self, case: int, loss: float) -> None:
+        """Take in a finite loss of a case whose visit has been counted."""
+        old, value = self._offset[case], loss - self.level
+        known = old == old
+        innovation = value - old if known else value
+        new = old + max(1.0 - self._smoothing, 1.0 / self._visits[case]) * innovation if known else value
+        if known:  # the mean moves while all losses do: no difference between cases
+            tracked = old if self.groups is None else self.groups.learn(case, old, value)
+            self.reliability.add(tracked - self.mean, value)
+        self.losses = count = self.losses + 1
+        move = innovation * _RATE if count >= _FINDING else innovation / count
+        self.level += move
+        new -= move
+        if count < _FINDING:  # the level is being found, not moving: what is tracked keeps its value
+            self._table.offset -= move
+            self._offset[case] = new
+            self.recount()
+        else:
+            self._offset[case] = new
+            self._known += not known
+            self.mean += (new - (old if known else self.mean)) / self._known
+            if self.groups is not None:
+                self.groups.add(case, old, new)
+
+    def add_all(self, cases: np.ndarray, losses: np.ndarray) -> np.ndarray:
+        """Take in many finite losses, as :meth:`add` does one after the other; not while the level is being found.
+
+        Args:
+            cases: ``(B,)`` ids, each once, at most :data:`LARGEST_BATCH`.
+            losses: ``(B,)``.
+
+        Returns:
+            the level when each loss came, ``(B,)``.
+        """
+        table, decay = self._table, _DECAY[: len(cases)]
+        old = table.offset[cases]
+        known = old == old
+        all_known = bool(known.all())
+        before = old if all_known else np.where(known, old, 0.0)
+        # The level is a running mean: after k losses, sum_j rate (1 - rate)^(k - j) (loss_j - before_j - level).
+        moved = np.cumsum((losses - before - self.level) / decay) * decay
+        moved *= _RATE
+        levels = np.full(len(cases), self.level)
+        levels[1:] += moved[:-1]
+        values = losses - levels
+        innovation = values - before
+        gain = np.maximum(1.0 - self._smoothing, 1.0 / table.visits[cases])
+        if not all_known:
+            gain[~known] = 1.0
+        new = before + (gain - _RATE) * innovation
+        table.offset[cases] = new
+        self.level += float(moved[-1])
+        self.losses += len(cases)
+        # the mean of all cases before each loss, of which there is one more with each that was not known
+        steps = new - before
+        count = self._known if all_known else self._known + np.cumsum(~known)
+        sums = self.mean * self._known + np.cumsum(steps)
+        means = (sums - steps) / (count if all_known else np.maximum(count - ~known, 1))
+        tracked = old if self.groups is None else self.groups.learn_all(cases, old, new, values)
+        tracked = tracked - means
+        if all_known:
+            self.reliability.add_all(tracked, values)
+        else:
+            self.reliability.add_all(tracked[known], values[known])
+            self._known = int(count[-1])
+        self.mean = float(sums[-1]) / self._known
+        return levels
+
+    def smooth(self, column: np.ndarray, cases: Sequence[int] | np.ndarray, values: np.ndarray) -> None:
+        """Smooth values that are tracked beside the loss into a column; what is not finite changes nothing.
+
+        Args:
+            column: of the table, ``(n,)`` or ``(n, K)``.
+            cases: ``(B,)`` ids, whose visits have been counted; one that comes twice is taken in twice.
+            values: ``(B,)`` or ``(B, K)``.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # of what is left out
+            for case, new in zip(cases, values, strict=True):
+                old, gain = column[case], max(1.0 - self._smoothing, 1.0 / self._visits[case])
+                smoothed = np.where(np.isnan(old), new, old + gain * (new - old))
+                column[case] = np.where(np.abs(new) <= LARGEST_LOSS, smoothed, old)
+
+    def ranked_offsets(self) -> np.ndarray:
+        """Return what draws go by, ``(n,)``, finite, from the common level: a case never seen ranks as the hardest.
+
+        One that was seen without ever giving a finite value takes the mean of the others. All are equal where nothing
+        is known. With groups, values are pooled as when weights were last computed.
+        """
+        offset = self._table.offset
+        return self.ranked(offset if self.groups is None else self.groups.pooled_all(slice(None), offset))
+
+    def ranked(self, offset: np.ndarray) -> np.ndarray:
+        """Return :meth:`ranked_offsets` of other values, ``(n,)``, NaN where nothing is known."""
+        offset, unknown = offset.copy(), np.isnan(offset)
+        if unknown.all():
+            return np.zeros(len(offset))
+        if unknown.any():
+            known = offset[~unknown]
+            # Half the values at a time: their sum may not fit a float.
+            offset[unknown] = np.where(self._table.visits[unknown] == 0, known.max(), (known / known.size).sum())
+        return offset
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the table does not hold."""
+        within = None if self.groups is None else self.groups.within.state_dict()
+        return {"reliability": self.reliability.state_dict(), "within_groups": within}
+
+
+def loaded_reliabilities(state: dict[str, Any]) -> tuple[Reliability, Reliability | None]:
+    """Return the reliabilities of a saved state, of all differences and of those within groups, None without these.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    reliability, within = Reliability(), None
+    reliability.load_state_dict(state.get("reliability"))  # type: ignore[arg-type]  # it refuses None
+    if state.get("within_groups") is not None:
+        within = Reliability()
+        within.load_state_dict(state["within_groups"])
+    return reliability, within
