@@ -29,7 +29,7 @@ def test_weights_come_in_the_order_of_the_cases(tmp_path, capsys):
         ("case,weight\na,1\nb\n", "line 3: 1 of 2 fields"),
         ("case,weight\na,1\nb,\n", "found ''"),
         ("case,weight\na,1\nb,1\na,2\n", "line 4: case 'a' is there twice"),
-        ("case;weight\na;1\n", "expected a column case and weight in the first line, found: case;weight"),
+        ("case|weight\na|1\n", "expected a column case and weight in the first line, found: case.weight"),
         ("", "found: nothing"),
     ],
 )
