@@ -16,6 +16,7 @@ from torch.utils.data import BatchSampler
 
 from hws_nnunet.config import Settings, parse_settings
 from hws_nnunet.core import HardnessWeightedSampler
+from hws_nnunet.core.shares import batch_shares
 from hws_nnunet.loop.answers import checked_answers
 from hws_nnunet.loop.indexed import Indexed
 from hws_nnunet.loop.learnt import Learnt
@@ -55,7 +56,8 @@ class HardnessWeightedBatchSampler(BatchSampler):  # by its type alone, which ig
         batch_size: at least 1; of this rank.
         steps_per_epoch: batches of one pass over the loader; default: as many as uniform sampling needs to see all.
         seed: of the draws; default one of PyTorch's random numbers, so that ``torch.manual_seed`` is enough.
-        weights: ``(size,)``, above 0, in any unit: how often samples are drawn where hardness says nothing.
+        weights: ``(size,)``, above 0, in any unit: how often samples are drawn where hardness says nothing; no sample
+            comes twice in a batch, so that high weights have less effect (:meth:`shares`).
         groups: ``(size,)``, name of each sample's group, over which hardness is pooled.
         settings: see :class:`~hws_nnunet.config.Settings`; or give them by name: ``ess=0.3, cap=None``.
         **options: settings by name.
@@ -159,16 +161,16 @@ class HardnessWeightedBatchSampler(BatchSampler):  # by its type alone, which ig
             told = f"none of the last {_BLIND} losses was finite: nothing is learnt of any sample"
             warnings.warn(told, stacklevel=2)
 
+    def shares(self) -> np.ndarray:
+        """Return each sample's share of all that is drawn, ``(size,)``, as weights and hardness are now."""
+        p = self.sampler.probabilities()
+        return p if self.sampler.settings.with_replacement else batch_shares(p, self.batch_size)
+
     def importance_weights(self, losses: Tensor, indices: Tensor | Sequence[int]) -> Tensor:
-        """Return weights for the samples' losses, ``(B,)`` in ``[0.1, 10]``; before they are taken in.
+        """Return weights ``(B,)`` in ``[0.1, 10]`` for samples' new losses ``(B,)``, before these are taken in.
 
-        ``exp(beta (1 - smoothing) (new - tracked))``: a draw used the tracked loss; had it used the new one, smoothed
-        as it will be, the sample's probability would be larger by this factor (Fidon et al., arXiv 2001.02658,
-        section 3.3). 1 where nothing is tracked, and while draws are not weighted.
-
-        Args:
-            losses: ``(B,)``, new.
-            indices: ``(B,)``.
+        ``exp(beta (1 - smoothing) (new - tracked))``: by as much the sample's probability would be larger, had its draw
+        used the new loss (Fidon et al., arXiv 2001.02658, section 3.3). 1 while draws are not weighted.
         """
         ids, _ = checked_answers(losses, indices, len(self.sampler))
         losses, table = losses.detach(), self.sampler.table
