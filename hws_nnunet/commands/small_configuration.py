@@ -26,7 +26,7 @@ def small_configuration(
       hws-nnunet small-configuration $nnUNet_preprocessed/Dataset501_FetalBrain/nnUNetPlans.json
       nnUNetv2_preprocess -d 501 -c 3d_small
     """
-    from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
+    from hws_nnunet.nnunetv2.small_configuration import add_small_configuration, dataset_number
 
     add_small_configuration(
         plans_file,
@@ -38,4 +38,5 @@ def small_configuration(
         overwrite=overwrite,
     )
     print(f"added {name} to {plans_file}")
-    print(f"next: nnUNetv2_preprocess -d {plans_file.resolve().parent.name[7:10]} -c {name}")
+    plans = "" if plans_file.stem == "nnUNetPlans" else f" -plans_name {plans_file.stem}"
+    print(f"next: nnUNetv2_preprocess -d {dataset_number(plans_file)}{plans} -c {name}")

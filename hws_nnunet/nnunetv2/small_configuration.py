@@ -11,6 +11,8 @@ from typing import Any
 
 from hws_nnunet.files import atomic_write
 
+_OLD = "UNet_class_name"  # in a configuration of nnU-Net 2.0 to 2.3, which has no "architecture"
+
 
 def add_small_configuration(
     plans_file: Path,
@@ -40,7 +42,8 @@ def add_small_configuration(
 
     Raises:
         FileNotFoundError: no such plans file.
-        ValueError: an unknown base, a name that is taken, or a patch that does not fit the network.
+        ValueError: plans outside a data set's folder, an unknown base, one whose network nnU-Net cannot tell, a name
+            that is taken, or a patch that does not fit the network.
     """
     plans_file = Path(plans_file)
     if not plans_file.is_file():
@@ -50,11 +53,19 @@ def add_small_configuration(
         configurations = plans["configurations"]
     except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{plans_file} is no plans file of nnU-Net v2's: {type(error).__name__}: {error}") from error
+    number = dataset_number(plans_file)
     planned = configurations.get(base)
-    if planned is None or "architecture" not in planned:
+    if planned is None or not planned.keys() & {"architecture", _OLD}:
         raise ValueError(
             f"base {base!r} is not a complete configuration of {plans_file}; there are {list(configurations)}"
         )
+    try:
+        architecture = _small_architecture(_architecture(planned), features, len(planned["patch_size"]))
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"{plans_file} was written by another version of nnU-Net, and the installed one cannot tell the network "
+            f"of its {base!r}: {type(error).__name__}: {error}; plan again: nnUNetv2_plan_experiment -d {number}"
+        ) from error
     if name in configurations and not overwrite:
         raise ValueError(f"configuration {name!r} exists in {plans_file}")
     if not re.fullmatch(r"\w+", name):
@@ -80,11 +91,35 @@ def add_small_configuration(
         "spacing": spacing,
         "median_image_size_in_voxels": size,
         "batch_size": batch_size,
-        "architecture": _small_architecture(planned["architecture"], features, dimensions),
+        "architecture": architecture,
     }
     with atomic_write(plans_file) as partial:
         partial.write_text(json.dumps(plans, indent=4) + "\n", encoding="utf-8")
     return plans_file
+
+
+def dataset_number(plans_file: Path) -> str:
+    """Return the number of a plans file's data set, three digits.
+
+    Raises:
+        ValueError: it lies outside a folder ``DatasetXXX_Name``.
+    """
+    folder = Path(plans_file).absolute().parent
+    if not (match := re.fullmatch(r"Dataset(\d{3})_.+", folder.name)):
+        raise ValueError(
+            f"{plans_file} lies in the folder {folder.name!r}, expected $nnUNet_preprocessed/DatasetXXX_Name: nnU-Net "
+            "reads plans nowhere else. Give that file, or plan: nnUNetv2_plan_experiment -d XXX"
+        )
+    return match[1]
+
+
+def _architecture(planned: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration's network; nnU-Net converts that of its versions 2.0 to 2.3."""
+    if "architecture" in planned:
+        return planned["architecture"]
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
+
+    return ConfigurationManager(copy.deepcopy(planned)).configuration["architecture"]
 
 
 def _small_architecture(planned: dict[str, Any], features: Sequence[int], dimensions: int) -> dict[str, Any]:
