@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hws_nnunet.commands.options import Fold
-from hws_nnunet.record.cases import read_cases
+from hws_nnunet.commands.options import AsJson, Fold, print_json
+from hws_nnunet.record.cases import read_cases, with_numbers
 
 if TYPE_CHECKING:
     from hws_nnunet.record.structures import Hardest
@@ -22,6 +22,7 @@ def hardness(
     fold: Fold,
     top: Annotated[int, typer.Option("--top", min=1, help="How many of the hardest cases.")] = 20,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print all columns as CSV.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print a training's hardest cases, hardest first, from its record.
 
@@ -30,13 +31,23 @@ def hardness(
     no case twice, what comes of it is less uneven. Drawn: what came of it in the whole training, the case's visits in
     times of all cases' mean.
 
+    --json: 'cases', how many there are, and 'hardest', a list of these: all columns to the record's six digits, with
+    'chance', 'hardest_structure' and 'structure_hardness'.
+
     \b
     Example:
       hws-nnunet hardness $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0 --top 10
     """
     from hws_nnunet.record.structures import read_hardest_structures
 
+    if as_csv and as_json:
+        raise ValueError("--csv and --json are given, expected one of them")
     rows = read_cases(fold)
+    if as_json:
+        structures = read_hardest_structures(fold)
+        hardest = [_figures(row, structures.get(row["case"]), len(rows)) for row in rows[:top]]
+        print_json({"cases": len(rows), "hardest": hardest})
+        return
     if as_csv:
         writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -68,6 +79,15 @@ def table(rows: Sequence[Mapping[str, str]], hardest: Mapping[str, Hardest], *, 
         ),
         *below,
     ]
+
+
+def _figures(row: Mapping[str, str], hardest: Hardest | None, cases: int) -> dict[str, object]:
+    return {
+        **with_numbers(row),
+        "chance": float(row["probability"]) * cases,
+        "hardest_structure": hardest.structure if hardest else None,
+        "structure_hardness": hardest.hardness if hardest else None,
+    }
 
 
 def _columns(row: Mapping[str, str], hardest: Hardest | None, cases: int) -> dict[str, str]:

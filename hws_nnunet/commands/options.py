@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from enum import Enum
 from pathlib import Path
@@ -31,6 +32,29 @@ Fold = Annotated[Path, typer.Argument(help="A fold's folder: .../HardnessWeighte
 Raw = Annotated[
     Path | None, typer.Option("--raw", help="nnU-Net's raw folder; default: $nnUNet_raw, for v1 $nnUNet_raw_data_base.")
 ]
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a script: numbers unrounded, null for unknown.")]
+
+
+def print_json(figures: object) -> None:
+    """Print what a command tells as JSON, with numbers as they are and null for NaN.
+
+    Args:
+        figures: texts, numbers, None, and lists and dicts of these.
+
+    Raises:
+        ValueError: a number is infinite.
+    """
+    print(json.dumps(_with_null(figures), indent=1, allow_nan=False))
+
+
+def _with_null(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _with_null(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_with_null(entry) for entry in value]
+    return None if value != value else value
 
 
 def numbers(text: str, option: str) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 CASES_FILE = "hardness.csv"
@@ -13,7 +14,14 @@ A_FOLD = (
     "$nnUNet_results/DatasetXXX_Name/HardnessWeightedTrainer__nnUNetPlans__3d_fullres/fold_0"
 )
 """What is expected where a record is read from, for messages."""
-_KINDS = {"hardness": float, "probability": float, "visits": int, "drawn": float, "last_epoch_seen": int}
+_KINDS = {
+    "hardness": float,
+    "probability": float,
+    "visits": int,
+    "drawn": float,
+    "last_epoch_seen": int,
+    "stalled": int,
+}
 _NEEDED = ("case", "hardness", "probability", "visits", "last_epoch_seen")  # the others came later
 _ALWAYS = ("probability", "visits")
 _ROUNDING = 1e-5  # of the sum of all probabilities, which the table has to six digits each
@@ -50,6 +58,11 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
     except (UnicodeDecodeError, csv.Error, ValueError) as error:
         raise ValueError(f"{path} is no whole record of this package: {error}") from error
     return rows
+
+
+def with_numbers(row: Mapping[str, str]) -> dict[str, str | float | None]:
+    """Return a row of :func:`read_cases` with its numbers as numbers, None where a field is empty."""
+    return {name: _KINDS.get(name, str)(value) if value else None for name, value in row.items()}
 
 
 def _check(row: dict, line: int, columns: int) -> None:

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -10,12 +11,21 @@ from hws_nnunet.core import HardnessTable
 
 @pytest.mark.parametrize(("cases", "batch_size"), [(1, 1), (40, 3), (2500, 2)])
 def test_tells_time_and_memory(cases, batch_size):
-    lines = measure(cases, batch_size, steps=20)
-    times = {line.split()[0]: float(re.search(r"(\d+\.\d)   ", line)[1]) for line in lines[1:4]}
-    assert set(times) == {"draw", "update", "uniform"}
-    assert all(value > 0 for value in times.values())
-    held = HardnessTable([str(i) for i in range(cases)]).nbytes
-    assert f"({held / cases:.0f} bytes a case)" in lines[4]
+    figures = measure(cases, batch_size, steps=20)
+    assert (figures["cases"], figures["batch_size"], figures["steps"]) == (cases, batch_size, 20)
+    assert min(figures["draw_us"], figures["update_us"], figures["uniform_draw_us"]) > 0
+    assert figures["memory_bytes"] == HardnessTable([str(i) for i in range(cases)]).nbytes
+
+
+def test_json(monkeypatch):
+    figures = {"cases": 30, "batch_size": 4, "steps": 9, "draw_us": 1 / 3, "update_us": 12.25, "uniform_draw_us": 2.0}
+    figures |= {"memory_bytes": 2 << 20}
+    monkeypatch.setattr("hws_nnunet.commands.cost.measure", lambda cases, batch_size: figures)
+    result = CliRunner().invoke(main.app, ["cost", "--cases", "30", "--batch-size", "4", "--json"])
+    assert json.loads(result.stdout) == figures
+    lines = CliRunner().invoke(main.app, ["cost", "--cases", "30", "--batch-size", "4"]).stdout.splitlines()
+    assert [re.findall(r"\d+\.\d+", line) for line in lines[1:5]] == [["0.3"], ["12.2"], ["2.0"], ["2.00"]]
+    assert "(69905 bytes a case)" in lines[4]
 
 
 def test_command():

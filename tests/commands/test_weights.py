@@ -86,6 +86,41 @@ def test_each_group_gets_the_same_share(tmp_path):
     assert [float(row["weight"]) for row in rows(out)] == pytest.approx([1.5] * 4 + [10 / 12] * 12, rel=1e-4)
 
 
+def told(*arguments):
+    done = run(cli.app, ["weights", "--json", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_json_by_group(tmp_path):
+    table, out = tmp_path / "subgroups.csv", tmp_path / "w.csv"
+    table.write_text("case,subgroup\n" + "".join(f"c{i},{'b' if i < 4 else 'a'}\n" for i in range(16)))
+    found = told("--balance", table, "--out", out)
+    assert found["written"] == str(out)
+    assert found["weights"]["c9"] == pytest.approx(2 / 3, rel=1e-9), "unrounded, and not the table's six digits"
+    assert found["groups"] == [
+        {"group": "b", "cases": 4, "of_all": 0.25, "of_draws": pytest.approx(0.5), "weight": pytest.approx(2)},
+        {"group": "a", "cases": 12, "of_all": 0.75, "of_draws": pytest.approx(0.5), "weight": pytest.approx(2 / 3)},
+    ]
+    assert found["smallest_weight"] == found["weights"]["c9"]
+    assert found["largest_weight"] == found["weights"]["c0"]
+    assert found["effective_sample_size"] == pytest.approx(0.75)
+    assert [float(row["weight"]) for row in rows(out)] == pytest.approx(list(found["weights"].values()), rel=1e-5)
+
+
+def test_json_by_dice(tmp_path):
+    dice = {f"a{i:02}": [1 / 3 + i / 40] for i in range(20)}
+    found = told("--validation", fold(tmp_path / "fold_0", dice), "--out", tmp_path / "w.csv")
+    assert [(row["rank"], row["cases"]) for row in found["ranks"]] == [
+        *(("worst 10%", 2), ("next 15%", 3), ("next 25%", 5), ("next 50%", 10))
+    ]
+    assert found["ranks"][0]["lowest_dice"] == 1 / 3
+    assert found["ranks"][-1]["highest_dice"] == 1 / 3 + 19 / 40
+    assert sum(row["of_draws"] for row in found["ranks"]) == pytest.approx(1)
+    assert [row["case"] for row in found["worst"]] == [f"a{i:02}" for i in range(10)]
+    assert found["worst"][3] == {"case": "a03", "dice": dice["a03"][0], "weight": found["weights"]["a03"]}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
