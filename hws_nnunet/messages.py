@@ -52,3 +52,8 @@ def some_of(names: Sequence[object], most: int = 5, *, separator: str = ", ") ->
     """Return the first few names, and how many more there are."""
     rest = len(names) - most
     return separator.join(map(str, names[:most])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def number(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural where it is not one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

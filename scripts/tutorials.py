@@ -76,7 +76,7 @@ def make_fetal(home: Path) -> None:
         seg[place][seg[place] == 3] = 6  # deep grey matter, which the phantom has not
         name = f"{subject}_rec-mial"
         if i == 10:
-            trees.save(image, home / "new_scans" / f"{name}_0000.nii.gz")
+            trees.save(image, home / "new_scans" / subject / "anat" / f"{name}_T2w.nii.gz")
             continue
         trees.save(image, root / subject / "anat" / f"{name}_T2w.nii.gz")
         trees.save(seg, root / subject / "anat" / f"{name}_dseg.nii.gz")
@@ -85,19 +85,21 @@ def make_fetal(home: Path) -> None:
 
 
 def make_brats(home: Path) -> None:
-    """Make eight subjects in the layout of BraTS 2023, one of them scanned twice."""
+    """Make eight subjects in the layout of BraTS 2023, one of them scanned twice, and one more without labels."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
-    for i, rare, image, labels in scans(9, 2):
+    for i, rare, image, labels in scans(10, 2):
         centre = np.array(SHAPE) / 2 + rng.uniform(-6, 6, 3)
         far = np.linalg.norm(grid - centre, axis=-1) / (0.5 if rare else 1.0)
         seg = np.select([far < 3, far < 6, far < 9], [1, 3, 2]).astype(np.uint8) * (labels > 0)
-        name = f"BraTS-GLI-{min(i, 7):05d}-{i // 8:03d}"
-        folder = home / "BraTS2023-GLI" / name
+        new = i == 9
+        name = "BraTS-GLI-00008-000" if new else f"BraTS-GLI-{min(i, 7):05d}-{i // 8:03d}"
+        folder = home / f"BraTS2023-GLI{'-Validation' if new else ''}" / name
         for kind, brightness in zip(trees.NEW, BRIGHTNESS, strict=True):
             scan = image * np.array(brightness, dtype=np.float32)[seg]
             trees.save(scan, folder / f"{name}-{kind}.nii.gz")
-        trees.save(seg, folder / f"{name}-seg.nii.gz")
+        if not new:
+            trees.save(seg, folder / f"{name}-seg.nii.gz")
 
 
 def run(page: str, home: Path) -> list[str]:

@@ -11,7 +11,7 @@ from hws_nnunet._lazy import lazy
 
 if TYPE_CHECKING:
     from hws_nnunet.datasets.brats import read_brats
-    from hws_nnunet.datasets.cases import Case, Collection, DatasetError
+    from hws_nnunet.datasets.cases import Case, Collection, DatasetError, Reading
     from hws_nnunet.datasets.feta import read_feta
     from hws_nnunet.datasets.fetal import read_fetal
     from hws_nnunet.datasets.fetal_brain import read_fetal_brain
@@ -23,6 +23,7 @@ __all__ = [
     "Case",
     "Collection",
     "DatasetError",
+    "Reading",
     "check_target",
     "check_task_target",
     "make_phantom",
@@ -38,7 +39,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "read_brats": "hws_nnunet.datasets.brats",
-        **dict.fromkeys(("Case", "Collection", "DatasetError"), "hws_nnunet.datasets.cases"),
+        **dict.fromkeys(("Case", "Collection", "DatasetError", "Reading"), "hws_nnunet.datasets.cases"),
         "read_feta": "hws_nnunet.datasets.feta",
         "read_fetal": "hws_nnunet.datasets.fetal",
         "read_fetal_brain": "hws_nnunet.datasets.fetal_brain",

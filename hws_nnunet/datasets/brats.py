@@ -8,21 +8,33 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from hws_nnunet.datasets.brats_labels import BY_KIND, OLD, choose_scheme, old_values
-from hws_nnunet.datasets.cases import Case, Collection, DatasetError
+from hws_nnunet.datasets.brats_labels import (
+    BY_KIND,
+    OLD,
+    SCHEMES,
+    Scheme,
+    choose_schemes,
+    odd_volumes,
+    old_values,
+    scheme_of,
+)
+from hws_nnunet.datasets.cases import AS_FOUND, Case, Collection, DatasetError, Reading
 from hws_nnunet.datasets.checks import (
+    Checks,
     all_files,
     check_cases,
     counted_values,
     empty_folders,
     existing_folder,
+    label_shares,
     repeated_names,
 )
 from hws_nnunet.facts.spellings import is_missing
-from hws_nnunet.messages import some_of
+from hws_nnunet.messages import number, some_of
 
 CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 _OLD_KINDS = ("t1", "t1ce", "t2", "flair", "seg")
@@ -38,92 +50,179 @@ LAYOUTS = f"CASE_{{{','.join(_OLD_KINDS)}}}.nii or .nii.gz, or CASE-{{{','.join(
 Files = dict[str, list[Path]]
 
 
-def read_brats(sources: Sequence[Path], *, scheme: str | None = None, progress: bool = False) -> Collection:
+def read_brats(
+    sources: Sequence[Path],
+    *,
+    scheme: str | None = None,
+    meaning: Mapping[int, str] | None = None,
+    merge: bool = False,
+    how: Reading = AS_FOUND,
+) -> Collection:
     """Read and check folders of BraTS cases as one collection; a case's name is that of its files.
 
     Args:
         sources: the folders, each with cases at any depth.
         scheme: what label values mean, a key of ``brats_labels.SCHEMES``; None: go by the values.
-        progress: show a bar on standard error.
+        meaning: the label's name for each value of all segmentations but 0, where they follow no scheme.
+        merge: cases of 2018 to 2021 and of later years may be taken together. Of those that show one tumour under two
+            names one subject is made.
+        how: which cases are taken.
 
     Returns:
         The collection: channels T1, T1ce, T2 and FLAIR, labels and regions of the scheme. Subgroups are the grade where
         the data say it, by folder or table, else the kind of tumour of 2023 and later, else ``all``; the site follows
-        where names say it. Segmentations without a tumour are told as warnings.
+        where names say it. Segmentations without a tumour, and odd volumes of labels, are told as warnings.
 
     Raises:
         DatasetError: with every problem found: no case, a missing or repeated file, a name used twice, an unreadable
-            file, images that are not on one grid or not finite, label values that fit no scheme, or more than one.
+            file, images that are not on one grid or not finite, label values that fit no scheme, or different labels.
+        ValueError: ``meaning`` does not name all labels of a scheme.
     """
+    told = scheme_of(meaning) if meaning else None
     shown = ", ".join(str(source) for source in sources)
-    problems: list[str] = []
-    warnings: list[str] = []
-    cases: list[Case] = []
-    kinds: dict[str, str] = {}
+    found = _Found(how)
     for source in map(Path, sources):
         try:
-            files = all_files(existing_folder(source))
+            found.add(existing_folder(source))
         except DatasetError as error:
-            problems += [f"{source}: {problem}" for problem in error.problems]
-            continue
+            found.problems += [f"{source}: {problem}" for problem in error.problems]
+    checks = check_cases(found.cases, how, incomplete=found.incomplete)
+    problems = [*found.problems, *repeated_names(found.cases), *checks.problems]
+    kinds = {case.name: found.kinds[case.name] for case in checks.cases}
+    values = {case.name: result.values for case, result in zip(checks.cases, checks.results, strict=True)}
+    values = {name: held for name, held in values.items() if held}
+    schemes: dict[str, Scheme] = {}
+    if values:
+        schemes, faults = choose_schemes(values, kinds, scheme=scheme, told=told, merge=merge)
+        problems += faults
+    if problems or not checks.cases:
+        raise DatasetError(shown, problems)
+    cases = sorted(checks.cases, key=lambda case: case.name)
+    collection = Collection(Path(sources[0]), tuple(cases), CHANNELS, {}, warnings=(*found.warnings, *checks.warnings))
+    if how.images_only:
+        return replace(collection, summary=(f"{shown}: {number(len(cases), 'scan')}",))
+    subjects, notes = _one_tumour_twice(checks) if merge else ({}, [])
+    notes += _odd_labels(
+        checks, kinds, values, schemes, by_values=scheme is None and told is None, told=told is not None
+    )
+    titles = " and ".join(dict.fromkeys(one.title for one in schemes.values()))
+    written = next(iter(schemes.values()))
+    return replace(
+        collection,
+        cases=tuple(
+            replace(case, label_map=schemes[kinds[case.name]].label_map, subject=subjects.get(case.name, case.subject))
+            for case in cases
+        ),
+        labels=written.labels,
+        description=f"Brain tumours, BraTS {titles}",
+        warnings=(*collection.warnings, *notes),
+        summary=(f"{shown}: BraTS {titles}", f"  {counted_values(checks.results)}", *_described(schemes)),
+        regions=written.regions,
+        region_order=written.region_order,
+    )
+
+
+def _described(schemes: Mapping[str, Scheme]) -> list[str]:
+    """Return how each label is written, by scheme where there are several."""
+    different = {one.title: one.describe() for one in schemes.values()}
+    if len(different) == 1:
+        return [f"  {line}" for lines in different.values() for line in lines]
+    return [f"  {title}: {', '.join(lines)}" for title, lines in different.items()]
+
+
+def _odd_labels(
+    checks: Checks,
+    kinds: Mapping[str, str],
+    values: Mapping[str, frozenset[int]],
+    schemes: Mapping[str, Scheme],
+    *,
+    by_values: bool,
+    told: bool,
+) -> list[str]:
+    """Return warnings of segmentations without a tumour, of old values among new ones, and of odd volumes."""
+    warnings = []
+    if empty := sorted(name for name, held in values.items() if held == {0}):
+        warnings.append(f"{number(len(empty), 'segmentation')} without a tumour: {some_of(empty)}")
+    later = {name: held for name, held in values.items() if kinds[name] != OLD}
+    with_cavity = any(one.title == SCHEMES["2024"].title for one in schemes.values())
+    if by_values and with_cavity and (odd := old_values(later)):
+        warnings.append(odd)
+    for kind, scheme in {} if told else schemes.items():
+        # In low-grade tumours a large core that does not enhance is common.
+        results = [
+            result
+            for case, result in zip(checks.cases, checks.results, strict=True)
+            if kinds[case.name] == kind and case.subgroup["subgroup"] != "LGG"
+        ]
+        if odd := odd_volumes(kind, scheme, label_shares(results)):
+            warnings.append(odd)
+    return warnings
+
+
+def _one_tumour_twice(checks: Checks) -> tuple[dict[str, str], list[str]]:
+    """Return one subject for the cases of one outline: the gliomas of 2023 are those of 2021 under other names."""
+    by_outline: dict[str, list[Case]] = {}
+    for case, result in zip(checks.cases, checks.results, strict=True):
+        by_outline.setdefault(result.outline or case.name, []).append(case)
+    twice = [cases for cases in by_outline.values() if len(cases) > 1]
+    pairs = [" = ".join(case.name for case in cases) for cases in twice]
+    notes = [f"{number(len(twice), 'tumour')} with several names, kept in one fold: {some_of(pairs)}"] if twice else []
+    return {case.name: cases[0].subject for cases in twice for case in cases}, notes
+
+
+class _Found:
+    """The cases of all sources as they are found, with what is to be told of them."""
+
+    def __init__(self, how: Reading):
+        self.how = how
+        self.cases: list[Case] = []
+        self.kinds: dict[str, str] = {}
+        self.problems: list[str] = []
+        self.incomplete: list[str] = []
+        self.warnings: list[str] = []
+
+    def add(self, source: Path) -> None:
+        """Find the cases of one source."""
+        files = all_files(source)
         tables = [path for path in files if re.fullmatch(r"name_mapping.*\.csv", path.name)]
         table, faults = _name_mapping(tables)
-        problems += faults
-        warnings += empty_folders(source)
-        found = _group(files)
-        if not found:
-            problems.append(f"{source}: expected {LAYOUTS}; found none")
-        named = {name for _, name, _ in found}
+        self.problems += faults
+        self.warnings += empty_folders(source)
+        groups = _group(files)
+        if not groups:
+            self.problems.append(f"{source}: expected {LAYOUTS}; found none")
+        named = {name for _, name, _ in groups}
         if tables and not faults and (lost := sorted(named - table.keys())):
             headings = ", ".join(next(iter(table.values()), {})) or "none"
-            warnings.append(
+            self.warnings.append(
                 f"{tables[0]} names {len(named) - len(lost)} of {len(named)} cases, not {some_of(lost)}; its headings: "
                 f"{headings}"
             )
-        for (folder, name, wanted), by_kind in found.items():
-            warnings += _add_stray(files, folder, name, by_kind)
-            if faults := _incomplete(name, folder, by_kind, wanted):
-                problems += faults
-                continue
-            if (kind := _kind(name, wanted)) not in BY_KIND:
-                known = "|".join(key for key in BY_KIND if key != OLD)
-                problems.append(f"{name}: expected a case named BraTS-{{{known}}}-NUMBER-SCAN, in {folder}")
-                continue
-            kinds[name] = kind
-            subject, subgroup = _identity(name, kind, folder, source, table.get(name, {}))
-            images = tuple(by_kind[channel][0] for channel in wanted[:-1])
-            cases.append(Case(name, images, by_kind["seg"][0], subgroup, False, subject))
-    problems += repeated_names(cases)
-    checked = check_cases(cases, progress=progress)
-    problems += [problem for result in checked for problem in result.problems]
-    values = {case.name: result.values for case, result in zip(cases, checked, strict=True) if result.values}
-    chosen = None
-    if values:
-        chosen, faults = choose_scheme(values, kinds, scheme)
-        problems += faults
-    if problems or chosen is None:
-        raise DatasetError(shown, problems)
-    if empty := sorted(name for name, held in values.items() if held == {0}):
-        warnings.append(f"{len(empty)} segmentation(s) without a tumour: {some_of(empty)}")
-    if scheme is None and (odd := old_values(values, chosen)):
-        warnings.append(odd)
-    return Collection(
-        Path(sources[0]),
-        tuple(
-            Case(c.name, c.images, c.label, c.subgroup, False, c.subject, chosen.label_map)
-            for c in sorted(cases, key=lambda case: case.name)
-        ),
-        CHANNELS,
-        chosen.labels,
-        f"Brain tumours, BraTS {chosen.title}",
-        tuple(warnings),
-        (
-            f"{shown}: BraTS {chosen.title}; label values: {counted_values(checked)}",
-            *(f"  {line}" for line in chosen.describe()),
-        ),
-        chosen.regions,
-        chosen.region_order,
-    )
+        for (folder, name, wanted), by_kind in groups.items():
+            self.warnings += _add_stray(files, folder, name, by_kind)
+            self._add_case(source, folder, name, wanted, by_kind, table.get(name, {}))
+
+    def _add_case(
+        self, source: Path, folder: Path, name: str, wanted: Sequence[str], by_kind: Files, row: dict[str, str]
+    ) -> None:
+        wanted_here = wanted[:-1] if self.how.images_only else wanted
+        if twice := [f"{name}: {' and '.join(p.name for p in f)} in {folder}" for f in by_kind.values() if len(f) > 1]:
+            self.problems += twice
+            return
+        if missing := [kind for kind in wanted_here if kind not in by_kind]:
+            hint = " (scans for a prediction have none: --images prepares them)" if missing == ["seg"] else ""
+            self.incomplete.append(f"{name}: missing {', '.join(missing)} in {folder}{hint}")
+            return
+        kind = _kind(name, wanted)
+        if kind not in BY_KIND and not self.how.images_only:
+            kinds = "|".join(key for key in BY_KIND if key != OLD)
+            self.problems.append(f"{name}: expected a case named BraTS-{{{kinds}}}-NUMBER-SCAN, in {folder}")
+            return
+        self.kinds[name] = kind
+        subject, subgroup = _identity(name, kind, folder, source, row)
+        images = tuple(by_kind[channel][0] for channel in wanted[:-1])
+        label = None if self.how.images_only else by_kind["seg"][0]
+        self.cases.append(Case(name, images, label, subgroup, False, subject))
 
 
 def _group(files: Sequence[Path]) -> dict[tuple[Path, str, tuple[str, ...]], Files]:
@@ -149,14 +248,6 @@ def _add_stray(files: Sequence[Path], folder: Path, name: str, by_kind: Files) -
         return []
     by_kind["seg"] = stray
     return [f"{name}: its segmentation is taken from {stray[0].name}"]
-
-
-def _incomplete(name: str, folder: Path, by_kind: Files, wanted: Sequence[str]) -> list[str]:
-    problems = [f"{name}: {' and '.join(p.name for p in f)} in {folder}" for f in by_kind.values() if len(f) > 1]
-    if missing := [kind for kind in wanted if kind not in by_kind]:
-        hint = " (validation data have none: give the training data's folder)" if missing == ["seg"] else ""
-        problems.append(f"{name}: missing {', '.join(missing)} in {folder}{hint}")
-    return problems
 
 
 def _kind(name: str, wanted: Sequence[str]) -> str:

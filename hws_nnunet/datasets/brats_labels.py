@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from hws_nnunet.messages import some_of
+from hws_nnunet.messages import number, some_of
 
 OLD = "2018 to 2021"
 """Stands where the name of a case has no kind of tumour: all of these are gliomas."""
@@ -28,8 +28,12 @@ class Scheme:
 
     def describe(self) -> list[str]:
         """Return lines for people: each label's value in the source, its name, and its value as written."""
+        return [f"{old} {name} -> {self.label_map[old]}" for old, name in self.names().items()]
+
+    def names(self) -> dict[int, str]:
+        """Return the label's name for each value of the source, the background's left out."""
         names = {value: name for name, value in self.labels.items()}
-        return [f"{old} {names[new]} -> {new}" for old, new in self.label_map.items() if new]
+        return {old: names[new] for old, new in self.label_map.items() if new}
 
 
 _GLIOMA = {"background": 0, "necrotic_core": 1, "edema": 2, "enhancing_tumor": 3}
@@ -68,26 +72,58 @@ BY_KIND = {
 }
 
 
-def choose_scheme(
-    values: Mapping[str, frozenset[int]], kinds: Mapping[str, str], given: str | None
-) -> tuple[Scheme | None, list[str]]:
-    """Return the scheme that all cases follow, or None and why there is none.
+EDEMA_LARGEST = (OLD, "GLI", "SSA", "MET")
+"""Kinds of tumour of whose volume edema is usually the largest part."""
+_MOST = 0.6  # of the volume, for any other part of these
+
+
+def scheme_of(meaning: Mapping[int, str]) -> Scheme:
+    """Return the scheme that has just these labels, with other values in the source.
+
+    Args:
+        meaning: for each value of the source but 0, its label's name, or ``background``.
+
+    Raises:
+        ValueError: no scheme has these labels.
+    """
+    names = set(meaning.values()) - {"background"}
+    for scheme in SCHEMES.values():
+        if names == set(scheme.labels) - {"background"}:
+            label_map = {0: 0, **{value: scheme.labels[name] for value, name in sorted(meaning.items())}}
+            return replace(scheme, title="with the values told", label_map=label_map)
+    sets = {tuple(name for name in scheme.labels if name != "background") for scheme in SCHEMES.values()}
+    expected = "; or ".join(", ".join(names) for names in sorted(sets, key=len))
+    raise ValueError(f"--labels has to name all labels of one scheme: {expected}; given: {', '.join(sorted(names))}")
+
+
+def choose_schemes(
+    values: Mapping[str, frozenset[int]],
+    kinds: Mapping[str, str],
+    *,
+    scheme: str | None = None,
+    told: Scheme | None = None,
+    merge: bool = False,
+) -> tuple[dict[str, Scheme], list[str]]:
+    """Return the scheme of each kind of tumour, all with the same labels and regions, or why there is none.
 
     Args:
         values: for each case, those that its segmentation holds.
         kinds: for each case, its kind of tumour: a key of :data:`BY_KIND`.
-        given: a key of :data:`SCHEMES` that settles it, or None to go by the values.
+        scheme: a key of :data:`SCHEMES` that settles it, or None to go by the values.
+        told: all segmentations follow this one.
+        merge: cases of 2018 to 2021 and of later years may be taken together.
     """
-    problems, found = [], set()
+    problems: list[str] = []
+    chosen: dict[str, Scheme] = {}
     for kind in sorted(set(kinds.values())):
         here = {case: held for case, held in values.items() if kinds[case] == kind}
-        allowed = [name for name in BY_KIND[kind] if given in (None, name)]
-        if not allowed:
-            problems.append(f"{kind}: --scheme {given} is none of its schemes: {', '.join(BY_KIND[kind])}")
-            continue
+        allowed = [told] if told else [SCHEMES[name] for name in BY_KIND[kind] if scheme in (None, name)]
         held = frozenset().union(*here.values())
-        fitting = [name for name in allowed if held <= set(SCHEMES[name].label_map)]
-        if not fitting:
+        fitting = [one for one in allowed if held <= set(one.label_map)]
+        if not allowed:
+            fits = " or ".join(BY_KIND[kind])
+            problems.append(f"--scheme {scheme} does not fit the {_cases_of(kind)}, which follow {fits}")
+        elif not fitting:
             problems += _misfit(kind, here, allowed)
         elif kind == "PED" and len(fitting) > 1:
             problems.append(
@@ -95,47 +131,78 @@ def choose_scheme(
                 "(1 necrotic core, 2 edema, 3 enhancing) or --scheme ped2024 (1 enhancing, 2 non-enhancing, 3 cystic)"
             )
         else:
-            found.add(fitting[0])
-    if found == {"2023", "2024"}:  # the one holds the other
-        found = {"2024"}
-    if len(found) > 1:
+            chosen[kind] = fitting[0]
+    largest = max(chosen.values(), key=lambda one: len(one.labels), default=None)
+    titles = "; ".join(sorted({one.title for one in chosen.values()}))
+    if largest and any(not one.labels.items() <= largest.labels.items() for one in chosen.values()):
+        problems.append(f"the labels of these cases differ, so prepare each alone: {titles}")
+    elif OLD in chosen and len(chosen) > 1 and not merge and not told:
         problems.append(
-            f"the cases follow {len(found)} schemes: prepare each alone: "
-            + "; ".join(SCHEMES[name].title for name in sorted(found))
+            f"the values of these cases differ: {titles}. --merge writes them with the same labels and regions"
         )
-    return (None, problems) if problems else (SCHEMES[found.pop()], [])
+    if problems or largest is None:
+        return {}, problems
+    # What is written is the largest scheme's: it holds the labels of the others.
+    return {kind: replace(largest, title=one.title, label_map=one.label_map) for kind, one in chosen.items()}, []
 
 
-def old_values(values: Mapping[str, frozenset[int]], chosen: Scheme) -> str:
+def _cases_of(kind: str) -> str:
+    return f"cases of {OLD}" if kind == OLD else f"BraTS-{kind} cases"
+
+
+def odd_volumes(kind: str, scheme: Scheme, shares: Mapping[int, float]) -> str:
+    """Return a warning where another part than edema makes up most of a kind's tumours, with the likely meaning.
+
+    Args:
+        kind: of tumour, a key of :data:`BY_KIND`.
+        scheme: that its segmentations are taken to follow.
+        shares: of the labelled volume, by value in the source.
+    """
+    names = scheme.names()
+    by_volume = sorted(names, key=lambda value: -shares.get(value, 0))
+    largest = by_volume[0]
+    if kind not in EDEMA_LARGEST or shares.get(largest, 0) <= _MOST:
+        return ""
+    if names[largest] not in ("enhancing_tumor", "necrotic_core"):
+        return ""
+    parts = ("edema", "enhancing_tumor", "necrotic_core", "resection_cavity")  # as large as they usually are
+    option = ",".join(f"{value}={part}" for value, part in sorted(zip(by_volume, parts, strict=False)))
+    return (
+        f"{_cases_of(kind)}: {shares[largest]:.0%} of the labelled volume has the value {largest}, which means "
+        f"{names[largest]} ({scheme.title}), but the largest part of such tumours is usually edema. Look at a case in "
+        f"a viewer. If the values mean what their volumes suggest, give --labels {option}"
+    )
+
+
+def old_values(values: Mapping[str, frozenset[int]]) -> str:
     """Return a note on the few cases that hold a resection cavity and lack enhancing tumour, as old values would look.
 
     Up to 2021 enhancing tumour was 4, and no value was 3: one such case makes a set of 2023 look like one of 2024.
 
     Args:
-        values: for each case, those that its segmentation holds.
-        chosen: the scheme that they were found to follow.
+        values: for each case, those that its segmentation holds, by the scheme of 2024.
     """
     with_4 = [case for case, held in values.items() if 4 in held]
     odd = sorted(case for case in with_4 if 3 not in values[case])
     rare = 2 * len(with_4) < len(values) and any(3 in held for held in values.values())
-    if chosen is not SCHEMES["2024"] or not odd or not rare:
+    if not odd or not rare:
         return ""
     return (
         f"label value 4 is in {len(with_4)} of {len(values)} cases only, and without 3 in {some_of(odd)}: "
         "a resection cavity, as is taken here, or enhancing tumor by the values of 2018 to 2021? --scheme 2024 says "
-        "the former; those of other years have to be prepared alone"
+        "the former; --labels tells what other values mean"
     )
 
 
-def _misfit(kind: str, values: Mapping[str, frozenset[int]], allowed: list[str]) -> list[str]:
+def _misfit(kind: str, values: Mapping[str, frozenset[int]], allowed: list[Scheme]) -> list[str]:
     """Return one problem for each set of values that no scheme has, with the cases that hold it."""
-    known = {name: set(SCHEMES[name].label_map) for name in allowed}
     sets: dict[tuple[int, ...], list[str]] = {}
     for case, held in values.items():
-        if not any(held <= scheme for scheme in known.values()):
+        if not any(held <= set(scheme.label_map) for scheme in allowed):
             sets.setdefault(tuple(sorted(held)), []).append(case)
-    expected = " or ".join(f"{sorted(scheme)} ({SCHEMES[name].title})" for name, scheme in known.items())
+    expected = " or ".join(f"{sorted(scheme.label_map)} ({scheme.title})" for scheme in allowed)
     return [
-        f"{kind}: label values {list(held)} in {len(cases)} case(s), as in {', '.join(cases[:3])}; expected {expected}"
+        f"{_cases_of(kind)}: label values {list(held)} in {number(len(cases), 'case')}, as in {', '.join(cases[:3])}; "
+        f"expected {expected}; other values are told as in --labels 1=necrotic_core,2=edema,3=enhancing_tumor"
         for held, cases in sets.items()
     ]

@@ -16,7 +16,7 @@ class DatasetError(ProblemsError):
 
 @dataclass(frozen=True)
 class Case:
-    """One case: its image files in channel order, its label file, and what subgroup it belongs to.
+    """One case: its image files in channel order, its label file if it has one, and its subgroup.
 
     ``subgroup`` holds the columns that ``subgroups.csv`` gets beside the case's name; ``test`` cases are held out.
     ``subject`` names whom the scan shows, where a subject may have several; empty: nobody else's.
@@ -25,11 +25,31 @@ class Case:
 
     name: str
     images: tuple[Path, ...]
-    label: Path
+    label: Path | None
     subgroup: dict[str, str] = field(default_factory=dict)
     test: bool = False
     subject: str = ""
     label_map: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How readers take what people have.
+
+    ``images_only``: scans for a prediction; label files are neither expected nor read.
+    ``skip_incomplete``: a case that lacks a file, or has one that cannot be read, is left out with a warning.
+    ``image_grid``: a label file of its image's shape that lies elsewhere takes the image's grid, with a warning.
+    ``progress``: show a bar on standard error.
+    """
+
+    images_only: bool = False
+    skip_incomplete: bool = False
+    image_grid: bool = False
+    progress: bool = False
+
+
+AS_FOUND = Reading()
+"""Every case with all of its files, as they are."""
 
 
 @dataclass(frozen=True)

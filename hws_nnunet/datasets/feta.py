@@ -12,13 +12,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from hws_nnunet.datasets.cases import Case, Collection, DatasetError
+from hws_nnunet.datasets.cases import AS_FOUND, Case, Collection, DatasetError, Reading
 from hws_nnunet.datasets.checks import (
     all_files,
     check_cases,
-    counted_values,
     empty_folders,
     existing_folder,
+    label_lines,
     repeated_names,
 )
 from hws_nnunet.datasets.fetal import fetal_problems
@@ -45,12 +45,12 @@ def is_feta(source: Path) -> bool:
     return any(_FILE.fullmatch(path.name) for path in all_files(source))
 
 
-def read_feta(source: Path, *, progress: bool = False) -> Collection:
+def read_feta(source: Path, *, how: Reading = AS_FOUND) -> Collection:
     """Read and check a FeTA data set; a case's name is its scan's, as in ``sub-001_rec-mial``.
 
     Args:
         source: folder that holds the subjects, at any depth.
-        progress: show a bar on standard error.
+        how: which cases are taken.
 
     Returns:
         The collection, one channel (T2w), labels as in :data:`LABELS`. The subgroup is the pathology of
@@ -76,16 +76,20 @@ def read_feta(source: Path, *, progress: bool = False) -> Collection:
     people, faults, notes = _participants(tables)
     problems += faults
     warnings += notes
-    cases = []
+    cases, incomplete = [], []
     for (folder, scan), kinds in scans.items():
-        problems += [f"{scan}: missing {scan}_{kind}.nii.gz in {folder}" for kind, found in kinds.items() if not found]
-        problems += [f"{scan}: {' and '.join(p.name for p in f)} in {folder}" for f in kinds.values() if len(f) > 1]
-        if all(len(found) == 1 for found in kinds.values()):
+        if how.images_only:
+            del kinds["dseg"]
+        if missing := [f"{scan}_{kind}.nii.gz" for kind, found in kinds.items() if not found]:
+            hint = " (scans for a prediction have none: --images prepares them)" if "dseg" in missing[0] else ""
+            incomplete.append(f"{scan}: missing {' and '.join(missing)} in {folder}{hint}")
+        elif twice := [f"{scan}: {' and '.join(p.name for p in f)} in {folder}" for f in kinds.values() if len(f) > 1]:
+            problems += twice
+        else:
             subject = scan.split("_")[0]
+            label = None if how.images_only else kinds["dseg"][0]
             cases.append(
-                Case(
-                    scan, (kinds["T2w"][0],), kinds["dseg"][0], _subgroup(scan, people.get(subject, {})), False, subject
-                )
+                Case(scan, (kinds["T2w"][0],), label, _subgroup(scan, people.get(subject, {})), False, subject)
             )
     problems += repeated_names(cases)
     subjects = {scan.split("_")[0] for _, scan in scans}
@@ -95,18 +99,18 @@ def read_feta(source: Path, *, progress: bool = False) -> Collection:
         warnings.append(f"not in {TABLE}, so of subgroup 'unknown': {some_of(unlisted)}")
     if absent := sorted(set(people) - subjects):
         warnings.append(f"in {TABLE}, but without a scan: {some_of(absent)}")
-    checked = check_cases(cases, progress=progress)
-    problems += fetal_problems(cases, checked, LABELS)
+    checks = check_cases(cases, how, incomplete=incomplete)
+    problems += [*checks.problems, *fetal_problems(checks, LABELS)]
     if problems:
         raise DatasetError(source, problems)
     return Collection(
         source,
-        tuple(sorted(cases, key=lambda case: case.name)),
+        tuple(sorted(checks.cases, key=lambda case: case.name)),
         ("T2w",),
         LABELS,
         "Fetal brain MRI, T2w super-resolution reconstructions",
-        tuple(warnings),
-        (f"{source}: FeTA, {LAYOUT}; label values: {counted_values(checked)}",),
+        (*([] if how.images_only else warnings), *checks.warnings),
+        (f"{source}: FeTA, {LAYOUT}", *label_lines(checks, how)),
     )
 
 

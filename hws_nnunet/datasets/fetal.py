@@ -7,11 +7,10 @@ developing fetal brain with spina bifida aperta", Open Research Europe 2021 (Zen
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from hws_nnunet.datasets.cases import Case, Collection, DatasetError
-from hws_nnunet.datasets.checks import Checked, check_cases, counted_values, existing_folder
+from hws_nnunet.datasets.cases import AS_FOUND, Case, Collection, DatasetError, Reading
+from hws_nnunet.datasets.checks import Checks, check_cases, existing_folder, label_lines
 
 FILES = ("srr.nii.gz", "mask.nii.gz", "parcellation.nii.gz")
 LABELS = {
@@ -32,12 +31,12 @@ def case_folders(source: Path) -> list[Path]:
     return sorted(p for p in Path(source).iterdir() if p.is_dir() and any((p / name).exists() for name in FILES))
 
 
-def read_fetal(source: Path, *, progress: bool = False) -> Collection:
+def read_fetal(source: Path, *, how: Reading = AS_FOUND) -> Collection:
     """Read and check a folder of cases, each a folder with ``srr``, ``mask`` and ``parcellation``.
 
     Args:
         source: folder whose sub-folders are the cases; a case's name is its folder's.
-        progress: show a bar on standard error.
+        how: which cases are taken.
 
     Returns:
         The collection, one channel (T2w), labels as in :data:`LABELS`. Subgroups come from the folder's
@@ -52,35 +51,39 @@ def read_fetal(source: Path, *, progress: bool = False) -> Collection:
     folders = case_folders(source)
     if not folders:
         raise DatasetError(source, [f"expected sub-folders that hold {', '.join(FILES)}; found none"])
-    missing = {folder: [name for name in FILES if not (folder / name).is_file()] for folder in folders}
-    problems = [f"{folder.name}: missing {', '.join(names)}" for folder, names in missing.items() if names]
+    wanted = FILES[:1] if how.images_only else FILES
+    missing = {folder: [name for name in wanted if not (folder / name).is_file()] for folder in folders}
+    incomplete = [f"{folder.name}: missing {', '.join(names)}" for folder, names in missing.items() if names]
     folders = [folder for folder in folders if not missing[folder]]
-    cases = [Case(f.name, (f / FILES[0],), f / FILES[2], _subgroup(f.name)) for f in folders]
-    checked = check_cases(cases, masks=[folder / FILES[1] for folder in folders], progress=progress)
-    problems += fetal_problems(cases, checked, LABELS)
-    if problems:
+    cases = [
+        Case(f.name, (f / FILES[0],), None if how.images_only else f / FILES[2], _subgroup(f.name)) for f in folders
+    ]
+    masks = None if how.images_only else [folder / FILES[1] for folder in folders]
+    checks = check_cases(cases, how, incomplete=incomplete, masks=masks)
+    if problems := [*checks.problems, *fetal_problems(checks, LABELS)]:
         raise DatasetError(source, problems)
     return Collection(
         source,
-        tuple(cases),
+        checks.cases,
         ("T2w",),
         LABELS,
         "Fetal brain MRI, T2w super-resolution reconstructions",
-        tuple(warning for found in checked for warning in found.warnings),
-        (f"{source}: {', '.join(FILES)}; label values: {counted_values(checked)}",),
+        checks.warnings,
+        (f"{source}: {', '.join(wanted)}", *label_lines(checks, how)),
     )
 
 
-def fetal_problems(cases: Sequence[Case], checked: Sequence[Checked], labels: dict[str, int]) -> list[str]:
-    """Return all problems of checked cases; values that are no labels and a lack of foreground are some, too."""
+def fetal_problems(checks: Checks, labels: dict[str, int]) -> list[str]:
+    """Return the cases whose label files hold values that are no labels, or no foreground."""
     problems: list[str] = []
-    for case, found in zip(cases, checked, strict=True):
-        problems += found.problems
+    for case, found in zip(checks.cases, checks.results, strict=True):
+        if case.label is None or not found.values:
+            continue
         if unknown := sorted(found.values - set(labels.values())):
             problems.append(
                 f"{case.name}: {case.label.name} holds {unknown}, expected labels 0 to {max(labels.values())}"
             )
-        if found.values and not any(value > 0 for value in found.values):
+        if not any(value > 0 for value in found.values):
             problems.append(f"{case.name}: {case.label.name} has no foreground")
     return problems
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hws_nnunet.datasets import feta, fetal
-from hws_nnunet.datasets.cases import Collection, DatasetError
+from hws_nnunet.datasets.cases import AS_FOUND, Collection, DatasetError, Reading
 from hws_nnunet.datasets.checks import existing_folder, repeated_names
 
 # The nearest labels: FeTA has no corpus callosum of its own, and the two kinds of inner CSF are not quite alike.
@@ -24,13 +24,13 @@ TO_FETA = {
 }
 
 
-def read_fetal_brain(sources: Sequence[Path], *, merge: bool = False, progress: bool = False) -> Collection:
+def read_fetal_brain(sources: Sequence[Path], *, merge: bool = False, how: Reading = AS_FOUND) -> Collection:
     """Read one or several folders, each in the layout of :func:`read_fetal` or :func:`read_feta`, as one collection.
 
     Args:
         sources: the folders.
         merge: bring every source to FeTA's seven labels; needed where the layouts differ.
-        progress: show a bar on standard error.
+        how: which cases are taken.
 
     Raises:
         DatasetError: with the problems of all sources; a case's name in two sources; both layouts without ``merge``.
@@ -38,19 +38,19 @@ def read_fetal_brain(sources: Sequence[Path], *, merge: bool = False, progress: 
     collections, problems = [], []
     for source in sources:
         try:
-            collections.append(_read(source, progress))
+            collections.append(_read(source, how))
         except DatasetError as error:
             problems += [problem if len(sources) == 1 else f"{source}: {problem}" for problem in error.problems]
     cases = [case for collection in collections for case in collection.cases]
     problems += repeated_names(cases)
-    if not merge and len({tuple(collection.labels.items()) for collection in collections}) > 1:
+    if not merge and not how.images_only and len({tuple(collection.labels.items()) for collection in collections}) > 1:
         problems.append(
             "the sources have different labels, 1 is white matter here and external CSF there: --merge brings all to "
             "FeTA's seven labels"
         )
     if problems:
         raise DatasetError(", ".join(str(source) for source in sources), problems)
-    if merge:
+    if merge and not how.images_only:
         collections = [_merged(collection) for collection in collections]
     if len(collections) > 1:
         collections = [_with_source(collection) for collection in collections]
@@ -62,16 +62,16 @@ def read_fetal_brain(sources: Sequence[Path], *, merge: bool = False, progress: 
     )
 
 
-def _read(source: Path, progress: bool) -> Collection:
+def _read(source: Path, how: Reading) -> Collection:
     source = existing_folder(source)
     if fetal.case_folders(source):
         if feta.is_feta(source):
             raise DatasetError(
                 source, [f"holds both layouts, {', '.join(fetal.FILES)} and {feta.LAYOUT}: give each folder"]
             )
-        return fetal.read_fetal(source, progress=progress)
+        return fetal.read_fetal(source, how=how)
     if feta.is_feta(source):
-        return feta.read_feta(source, progress=progress)
+        return feta.read_feta(source, how=how)
     raise DatasetError(
         source, [f"expected sub-folders that hold {', '.join(fetal.FILES)}, or {feta.LAYOUT}; found neither"]
     )

@@ -17,6 +17,7 @@ import numpy as np
 from hws_nnunet.datasets.cases import Case, Collection, DatasetError
 from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.folds import encoded_folds, subject_folds
+from hws_nnunet.datasets.geometry import geometry, trainable
 from hws_nnunet.datasets.images import open_image, read_voxels, scaling
 from hws_nnunet.facts.versions import FILE_ENDING, SUBGROUPS
 from hws_nnunet.files import atomic_folder, check_room
@@ -68,7 +69,7 @@ def written_cases(
     Raises:
         DatasetError: the files are no NIfTI files.
     """
-    wrong = [str(f) for c in collection.cases for f in (*c.images, c.label) if not f.name.endswith(ENDINGS)]
+    wrong = [str(f) for c in collection.cases for f in (*c.images, c.label) if f and not f.name.endswith(ENDINGS)]
     if wrong:
         raise DatasetError(collection.source, [f"expected {' or '.join(ENDINGS)}: {f}" for f in wrong])
     with atomic_folder(target) as folder:
@@ -82,9 +83,15 @@ def written_cases(
 
 def _place_case(case: Case, folder: Path, link: bool) -> None:
     part = "Ts" if case.test else "Tr"
+    place_images(case, folder / f"images{part}", link)
+    if case.label is not None:
+        _place_label(case, case.label, folder / f"labels{part}" / f"{case.name}{FILE_ENDING}", link)
+
+
+def place_images(case: Case, folder: Path, link: bool) -> None:
+    """Place a case's images under the names that nnU-Net wants, ``CASE_0000.nii.gz`` and so on."""
     for channel, image in enumerate(case.images):
-        _place(image, folder / f"images{part}" / f"{case.name}_{channel:04d}{FILE_ENDING}", link)
-    _place_label(case, folder / f"labels{part}" / f"{case.name}{FILE_ENDING}", link)
+        _place(image, folder / f"{case.name}_{channel:04d}{FILE_ENDING}", link)
 
 
 def _place(source: Path, target: Path, link: bool) -> None:
@@ -99,14 +106,16 @@ def _place(source: Path, target: Path, link: bool) -> None:
         shutil.copyfile(source, target)
 
 
-def _place_label(case: Case, target: Path, link: bool) -> None:
-    label, image = open_image(case.label), open_image(case.images[0])
+def _place_label(case: Case, source: Path, target: Path, link: bool) -> None:
+    label, image = open_image(source), open_image(case.images[0])
     # What rounding leaves between two files' grids is too much for nnU-Net v1: such a label goes on the image's own.
     # So is one whose values are scaled, as nnU-Net cuts off what is behind the point.
     whole = label.get_data_dtype().kind in "ui" and scaling(label) == (1, 0)
-    same = np.array_equal(label.affine, image.affine) and all(old == new for old, new in case.label_map.items())
+    # Files of one affine may still differ by the voxel sizes of their headers.
+    on_grid = np.array_equal(label.affine, image.affine) and not trainable(geometry(image), geometry(label))
+    same = on_grid and all(old == new for old, new in case.label_map.items())
     if same and (whole or np.array_equal(read_voxels(label), label_values(label))):
-        _place(case.label, target, link)
+        _place(source, target, link)
         return
     target.parent.mkdir(exist_ok=True)
     voxels = label_values(label)

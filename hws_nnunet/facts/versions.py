@@ -48,9 +48,10 @@ class Host:
     weights: str
     """Key of the network's weights in a checkpoint."""
     prepare: str
-    """Command that plans and preprocesses; ``{}`` is the data set's number. The next two: to train, to validate."""
+    """Command that plans and preprocesses; ``{}`` is the data set's number. The next: to train, validate, predict."""
     train: str
     validate: str
+    predict: str
 
     @property
     def variables(self) -> tuple[str, str, str]:
@@ -115,6 +116,7 @@ V1 = Host(
     prepare="nnUNet_plan_and_preprocess -t {} --verify_dataset_integrity",
     train=f"nnUNet_train CONFIGURATION {TRAINER} TASK FOLD",
     validate="nnUNet_train ... -val",
+    predict=f"nnUNet_predict -i {{}} -o predictions -t {{}} -m 3d_fullres -f 0 -tr {TRAINER}",
 )
 V2 = Host(
     "v2",
@@ -133,6 +135,7 @@ V2 = Host(
     prepare="nnUNetv2_plan_and_preprocess -d {} --verify_dataset_integrity",
     train=f"nnUNetv2_train DATASET CONFIGURATION FOLD -tr {TRAINER}",
     validate="nnUNetv2_train ... --val",
+    predict=f"nnUNetv2_predict -i {{}} -o predictions -d {{}} -c 3d_fullres -f 0 -tr {TRAINER}",
 )
 HOSTS = {host.version: host for host in (V1, V2)}
 

@@ -59,7 +59,7 @@ def test_2018_with_grades_and_sites(root, raw, version, monkeypatch):
     result = prepare(root, "--raw", raw, "--nnunet", version)
     assert result.exit_code == 0, result.output
     assert "4 enhancing_tumor -> 3" in result.output
-    assert "3 cases of 3 subjects (2 HGG, 1 LGG)" in result.output
+    assert "3 cases of 3 subjects: 2 HGG, 1 LGG" in result.output
     target = raw / FOLDERS[version]
     verify(target, monkeypatch)
     description = json.loads((target / "dataset.json").read_text())
@@ -164,14 +164,16 @@ def test_children_up_to_3_have_to_be_told(root):
         read_brats([root])
     assert read_brats([root], scheme="2023").labels["enhancing_tumor"] == 3
     assert read_brats([root], scheme="ped2024").labels["enhancing_tumor"] == 1
-    with pytest.raises(DatasetError, match="PED: --scheme 2018 is none of its schemes: 2023, ped2024"):
+    with pytest.raises(
+        DatasetError, match="--scheme 2018 does not fit the BraTS-PED cases, which follow 2023 or ped2024"
+    ):
         read_brats([root], scheme="2018")
 
 
 def test_cases_of_two_schemes(root):
     new_case(root, "BraTS-PED-00001-000", values=(0, 4))
     new_case(root, "BraTS-GLI-00001-000")
-    with pytest.raises(DatasetError, match="follow 2 schemes: prepare each alone: 2023; children"):
+    with pytest.raises(DatasetError, match="labels of these cases differ, so prepare each alone: 2023; children"):
         read_brats([root])
 
 
@@ -201,12 +203,13 @@ def test_every_problem_at_once(root, raw, tmp_path):
     text = str(result.exception)
     assert isinstance(result.exception, DatasetError)
     for part in (
-        "SSA: label values [0, 1, 5] in 3 case(s), as in BraTS-SSA-00000-000, BraTS-SSA-00001-000, "
+        "BraTS-SSA cases: label values [0, 1, 5] in 3 cases, as in BraTS-SSA-00000-000, BraTS-SSA-00001-000, "
         "BraTS-SSA-00002-000; expected [0, 1, 2, 3] (2023)",
-        "SSA: label values [0, 4] in 1 case(s), as in BraTS-SSA-00003-000",
+        "BraTS-SSA cases: label values [0, 4] in 1 case, as in BraTS-SSA-00003-000",
         "BraTS-SSA-00004-000: missing t1c, t2f in ",
         "BraTS-SSA-00005-000: missing seg in ",
-        "validation data have none",
+        "(scans for a prediction have none: --images prepares them)",
+        "(--skip-incomplete leaves out 3 such cases)",
         "BraTS-SSA-00006-000-t1n.nii.gz and BraTS-SSA-00006-000-t2w.nii.gz are not on one grid: affines differ by up",
         "BraTS-SSA-00007-000: BraTS-SSA-00007-000-seg.nii.gz: labels have to be whole numbers",
         "BraTS-SSA-00008-000: BraTS-SSA-00008-000-t1n.nii.gz holds values that are not finite",
@@ -228,7 +231,7 @@ def test_a_folder_without_cases(tmp_path):
 def test_a_segmentation_without_tumour_is_told(root):
     old_case(root, "BraTS2021_00001", values=(0,))
     old_case(root, "BraTS2021_00002")
-    assert read_brats([root]).warnings == ("1 segmentation(s) without a tumour: BraTS2021_00001",)
+    assert read_brats([root]).warnings == ("1 segmentation without a tumour: BraTS2021_00001",)
 
 
 def test_hidden_files_and_links_to_folders(root, tmp_path):
@@ -258,7 +261,7 @@ def test_all_scans_of_a_subject_stay_in_one_fold(root, raw, version, known, prep
         monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed))
     result = prepare(root, "--raw", raw, "--nnunet", version)
     assert result.exit_code == 0, result.output
-    assert "2 subject(s) with several scans" in result.output
+    assert "2 subjects with several scans" in result.output
     target = raw / FOLDERS[version]
     verify(target, monkeypatch)
     name = "splits_final.json" if version == "v2" else "splits_final.pkl"
@@ -299,7 +302,7 @@ def test_a_dry_run_writes_nothing(root, raw):
     several_scans(root)
     result = prepare(root, "--raw", raw, "--dry-run")
     assert result.exit_code == 0, result.output
-    assert "11 cases of 7 subjects (11 GLI); would be written to" in result.output
+    assert "11 cases of 7 subjects, all of subgroup GLI; would be written to" in result.output
     assert "dry run: nothing was written" in result.output
     assert not list(raw.iterdir())
 
@@ -343,3 +346,101 @@ def test_folders_named_like_files(tmp_path):
     (case,) = read_brats([tmp_path]).cases
     assert case.name == name
     assert [path.name for path in case.images] == [f"00000057_{inner[kind]}.nii" for kind in list(inner)[:4]]
+
+
+def test_years_are_merged_if_asked_and_a_tumour_with_two_names_is_one_subject(root, raw):
+    old_case(root / "old", "BraTS2021_00001", values=(0, 1, 2, 4))
+    old_case(root / "old", "BraTS2021_00002", values=(0, 4, 2, 1, 1))
+    new_case(root / "new", "BraTS-GLI-00007-000", values=(0, 1, 2, 3))
+    new_case(root / "new", "BraTS-SSA-00008-000", values=(0, 0, 3))
+    sources = (root / "old", root / "new", "--raw", raw)
+    refused = prepare(*sources)
+    assert "values of these cases differ: 2018 to 2021; 2023. --merge writes them" in str(refused.exception)
+    result = prepare(*sources, "--merge")
+    assert result.exit_code == 0, result.output
+    assert "  2018 to 2021: 1 necrotic_core -> 1, 2 edema -> 2, 4 enhancing_tumor -> 3" in result.output
+    assert "  2023: 1 necrotic_core -> 1, 2 edema -> 2, 3 enhancing_tumor -> 3" in result.output
+    assert "1 tumour with several names, kept in one fold: BraTS2021_00001 = BraTS-GLI-00007-000" in result.output
+    assert "4 cases of 3 subjects: 1 GLI, 1 SSA, 2 all" in result.output
+    target = raw / FOLDERS["v2"]
+    assert np.array_equal(
+        load(target / "labelsTr/BraTS2021_00001.nii.gz"), load(target / "labelsTr/BraTS-GLI-00007-000.nii.gz")
+    )
+    new_case(root / "new", "BraTS-PED-00001-000", values=(0, 4))
+    assert "prepare each alone: 2018 to 2021; 2023; children" in str(
+        prepare(*sources, "--merge", "--overwrite").exception
+    )
+
+
+def test_2021_with_2024_keeps_the_cavity_of_2024(root):
+    old_case(root, "BraTS2021_00001")
+    new_case(root, "BraTS-GLI-00001-000", values=(0, 1, 2, 3, 4))
+    found = read_brats([root], merge=True)
+    assert found.labels == SCHEMES["2024"].labels
+    assert {case.name: case.label_map[4] for case in found.cases} == {"BraTS2021_00001": 3, "BraTS-GLI-00001-000": 4}
+
+
+def voxels(counts):
+    """Return a label image with so many voxels of each value."""
+    flat = np.repeat(list(counts), list(counts.values()))
+    return np.concatenate([flat, np.zeros(np.prod(SHAPE) - len(flat))]).reshape(SHAPE).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("counts", "named"),
+    [
+        ({1: 10, 2: 3, 3: 87}, "3, which means enhancing_tumor (2023)"),
+        ({1: 87, 2: 3, 3: 10}, "1, which means necrotic_core (2023)"),
+        ({1: 20, 2: 21, 3: 59}, ""),
+        ({1: 5, 2: 90, 3: 5}, ""),
+    ],
+)
+def test_volumes_that_a_scheme_makes_unlikely_are_told_with_the_way_out(root, raw, counts, named):
+    new_case(root, "BraTS-SSA-00001-000")
+    save(voxels(counts), root / "BraTS-SSA-00001-000/BraTS-SSA-00001-000-seg.nii.gz")
+    result = prepare(root, "--raw", raw)
+    assert result.exit_code == 0, result.output
+    assert f"1 in 1 ({counts[1]}%), 2 in 1 ({counts[2]}%), 3 in 1 ({counts[3]}%)" in result.output
+    assert ("% of the labelled volume has the value" in result.output) == bool(named)
+    assert named in result.output
+    if named:
+        option = result.output.split("give --labels ")[1].split()[0]
+        largest = max(counts, key=lambda value: counts[value])
+        assert option.split(",")[largest - 1] == f"{largest}=edema"
+        result = prepare(root, "--raw", raw, "--overwrite", "--labels", option)
+        assert "labelled volume has the value" not in result.output
+        written = load(raw / FOLDERS["v2"] / "labelsTr/BraTS-SSA-00001-000.nii.gz")
+        assert [int((written == value).sum()) for value in (1, 2, 3)] == [3, 87, 10]
+
+
+def test_volumes_of_low_grades_and_children_are_not_judged(root):
+    old_case(root / "LGG", "Brats18_2013_2_1")
+    save(voxels({1: 90, 2: 10}), root / "LGG/Brats18_2013_2_1/Brats18_2013_2_1_seg.nii.gz")
+    new_case(root / "PED", "BraTS-PED-00001-000")
+    save(voxels({1: 90, 2: 10}), root / "PED/BraTS-PED-00001-000/BraTS-PED-00001-000-seg.nii.gz")
+    assert read_brats([root / "LGG"]).warnings == read_brats([root / "PED"], scheme="2023").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1=enhancing_tumor,2", "expects a name for each value but 0"),
+        ("0=edema", "expects a name for each value but 0"),
+        ("1=edema,1=edema", "expects a name for each value but 0"),
+        ("1=edema,2=enhancing", "has to name all labels of one scheme: necrotic_core, edema, enhancing_tumor; or "),
+    ],
+)
+def test_labels_told_wrongly(root, raw, text, message):
+    new_case(root, "BraTS-GLI-00001-000")
+    assert message in str(prepare(root, "--raw", raw, "--labels", text).exception)
+    both = prepare(root, "--raw", raw, "--labels", text, "--scheme", "2023")
+    assert "give one of them" in str(both.exception)
+
+
+def test_labels_told_hold_for_any_names_and_may_join_values(root):
+    old_case(root, "Patient-002-week-000", values=(0, 1, 2, 3, 4, 5))
+    meaning = {1: "necrotic_core", 2: "edema", 3: "enhancing_tumor", 4: "enhancing_tumor", 5: "background"}
+    (case,) = read_brats([root], meaning=meaning).cases
+    assert case.label_map == {0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 0}
+    with pytest.raises(DatasetError, match="other values are told as in --labels"):
+        read_brats([root])

@@ -54,7 +54,7 @@ def test_writes_what_nnunet_expects(source, raw, version, monkeypatch):
     before = contents(source)
     result = prepare(source, "--raw", raw, "--nnunet", version)
     assert result.exit_code == 0, result.output
-    assert "3 cases of 3 subjects (1 neurotypical, 1 pathological, 1 unknown)" in result.output
+    assert "3 cases of 3 subjects: 1 neurotypical, 1 pathological, 1 unknown" in result.output
     target = raw / ("Dataset007_FetalBrain" if version == "v2" else "nnUNet_raw_data/Task007_FetalBrain")
     verify(target, monkeypatch)
     values = json.loads((target / "dataset.json").read_text())["labels"]
@@ -154,7 +154,7 @@ def test_both_layouts_become_one_only_if_asked(source, raw, tmp_path, monkeypatc
     result = prepare(source, atlas, "--raw", raw, "--merge", "--link")
     assert result.exit_code == 0, result.output
     assert "8 corpus_callosum -> 3 white_matter" in result.output
-    assert "4 cases of 4 subjects (" in result.output
+    assert "4 cases of 4 subjects: " in result.output
     assert "note: 4 case(s) for training, but nnU-Net makes five folds" in result.output
     target = raw / "Dataset007_FetalBrain"
     verify(target, monkeypatch)

@@ -86,11 +86,11 @@ def test_the_command_writes_a_raw_data_set(tmp_path):
     command += ["--test-cases", "2", "--shape", "20,24,20"]
     result = run(cli.app, [*command, "--dry-run"])
     assert result.exit_code == 0, result.output
-    assert "5 cases (3 common, 2 rare); would be written to" in result.stdout
+    assert "5 cases: 3 common, 2 rare; would be written to" in result.stdout
     assert not list(tmp_path.iterdir())
     result = run(cli.app, command)
     assert result.exit_code == 0, result.output
-    assert "5 cases (3 common, 2 rare)" in result.stdout
+    assert "5 cases: 3 common, 2 rare" in result.stdout
     target = tmp_path / "Dataset990_Phantom"
     assert len(list((target / "imagesTr").iterdir())) == 3
     assert len(list((target / "labelsTs").iterdir())) == 2

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from enum import Enum
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from hws_nnunet.commands.options import NnUNet, Raw
-from hws_nnunet.commands.prepare.writing import DatasetId, DryRun, For, Link, Name, Overwrite, Sources, Target, write
+from hws_nnunet.commands.prepare.writing import (
+    DatasetId,
+    DryRun,
+    For,
+    ImageGrid,
+    Images,
+    Link,
+    Name,
+    Out,
+    Overwrite,
+    Scans,
+    SkipIncomplete,
+    Sources,
+    Target,
+    write,
+    write_scans,
+)
 from hws_nnunet.datasets.brats_labels import SCHEMES
 
 Scheme = Enum("Scheme", {name: name for name in SCHEMES}, type=str)  # type: ignore[misc]  # mypy wants them in writing
@@ -21,6 +39,15 @@ def brats(
     scheme: Annotated[
         Scheme | None, typer.Option("--scheme", help="What label values mean, where they do not tell; see above.")
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option("--labels", metavar="VALUE=NAME,...", help="The same for other values; see above."),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Take 2018 to 2021 and later years together.")] = False,
+    images: Images = False,
+    out: Out = None,
+    skip_incomplete: SkipIncomplete = False,
+    image_grid: ImageGrid = False,
     nnunet: For = NnUNet.v2,
     raw: Raw = None,
     link: Link = False,
@@ -43,13 +70,43 @@ def brats(
       2024     the same, and 4 resection cavity (2024 and 2025)
       ped2024  1 enhancing, 2 non-enhancing, 3 cystic, 4 edema (children, 2024 and 2025)
 
+    --labels says it for segmentations whose values follow none of these, by the labels' names: as in
+    1=enhancing_tumor,2=necrotic_core,3=edema.
+
     \b
     Examples:
       hws-nnunet prepare brats ~/MICCAI_BraTS2020_TrainingData --dataset-id 520 --dry-run
       hws-nnunet prepare brats ~/BraTS2024-GLI ~/BraTS2024-GLI-Additional --dataset-id 524 --name BraTS2024 --link
+      hws-nnunet prepare brats ~/BraTS2024-GLI-Validation --dataset-id 524 --images --link
     """
-    from hws_nnunet.datasets import read_brats
+    from hws_nnunet.datasets import Reading, read_brats
 
-    target = Target(nnunet, raw, dataset_id, name, overwrite)
-    collection = read_brats(sources, scheme=scheme.value if scheme else None, progress=True)
-    write(collection, target, link=link, dry_run=dry_run)
+    chosen, meaning = scheme.value if scheme else None, _meaning(labels, scheme)
+    how = Reading(images, skip_incomplete, image_grid, progress=True)
+    read = partial(read_brats, sources, scheme=chosen, meaning=meaning, merge=merge, how=how)
+    if images:
+        scans = Scans(nnunet, raw, dataset_id, out, overwrite)
+        write_scans(read(), scans, link=link, dry_run=dry_run)
+    else:
+        target = Target(nnunet, raw, dataset_id, name, overwrite)
+        write(read(), target, link=link, dry_run=dry_run)
+
+
+def _meaning(labels: str | None, scheme: object) -> dict[int, str] | None:
+    """Return the label's name for each value of an option's text.
+
+    Raises:
+        ValueError: it is written otherwise, or ``scheme`` is given, too.
+    """
+    if labels is None:
+        return None
+    if scheme is not None:
+        raise ValueError("--scheme and --labels both say what label values mean: give one of them")
+    pairs = re.fullmatch(r"\d+=\w+(,\d+=\w+)*", labels)
+    meaning = dict(part.split("=") for part in labels.split(",")) if pairs else {}
+    if not pairs or "0" in meaning or len(meaning) < labels.count(",") + 1:
+        raise ValueError(
+            "--labels expects a name for each value but 0, as in 1=enhancing_tumor,2=necrotic_core,3=edema, "
+            f"given: {labels!r}"
+        )
+    return {int(value): name for value, name in meaning.items()}

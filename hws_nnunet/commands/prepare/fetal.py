@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from hws_nnunet.commands.options import NnUNet, Raw
-from hws_nnunet.commands.prepare.writing import DatasetId, DryRun, For, Link, Name, Overwrite, Sources, Target, write
+from hws_nnunet.commands.prepare.writing import (
+    DatasetId,
+    DryRun,
+    For,
+    ImageGrid,
+    Images,
+    Link,
+    Name,
+    Out,
+    Overwrite,
+    Scans,
+    SkipIncomplete,
+    Sources,
+    Target,
+    write,
+    write_scans,
+)
 
 
 def fetal(
@@ -15,6 +32,10 @@ def fetal(
     dataset_id: DatasetId,
     name: Name = "FetalBrain",
     merge: Annotated[bool, typer.Option("--merge", help="Bring all sources to FeTA's seven labels.")] = False,
+    images: Images = False,
+    out: Out = None,
+    skip_incomplete: SkipIncomplete = False,
+    image_grid: ImageGrid = False,
     nnunet: For = NnUNet.v2,
     raw: Raw = None,
     link: Link = False,
@@ -33,8 +54,15 @@ def fetal(
     Examples:
       hws-nnunet prepare fetal ~/feta_2.2 --dataset-id 501 --dry-run
       hws-nnunet prepare fetal ~/feta_2.2 ~/fetal_spina_bifida_atlas --dataset-id 502 --merge
+      hws-nnunet prepare fetal ~/new_scans --dataset-id 501 --images
     """
-    from hws_nnunet.datasets import read_fetal_brain
+    from hws_nnunet.datasets import Reading, read_fetal_brain
 
-    target = Target(nnunet, raw, dataset_id, name, overwrite)
-    write(read_fetal_brain(sources, merge=merge, progress=True), target, link=link, dry_run=dry_run)
+    how = Reading(images, skip_incomplete, image_grid, progress=True)
+    read = partial(read_fetal_brain, sources, merge=merge, how=how)
+    if images:
+        scans = Scans(nnunet, raw, dataset_id, out, overwrite)
+        write_scans(read(), scans, link=link, dry_run=dry_run)
+    else:
+        target = Target(nnunet, raw, dataset_id, name, overwrite)
+        write(read(), target, link=link, dry_run=dry_run)

@@ -14,6 +14,7 @@ import typer
 
 from hws_nnunet.commands.options import NnUNet, raw_folder
 from hws_nnunet.facts.versions import HOSTS
+from hws_nnunet.messages import number
 
 if TYPE_CHECKING:
     from hws_nnunet.datasets import Collection
@@ -25,6 +26,17 @@ For = Annotated[NnUNet, typer.Option("--nnunet", help="For which nnU-Net.")]
 Link = Annotated[bool, typer.Option("--link", help="Link to the source's files where they are written as they are.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a data set of this name, and its splits file.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all, say what would be written, and write nothing.")]
+Images = Annotated[
+    bool, typer.Option("--images", help="Write scans without labels, for a prediction with data set --dataset-id.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for --images; default: imagesTs of the data set.")]
+SkipIncomplete = Annotated[
+    bool, typer.Option("--skip-incomplete", help="Leave out cases that lack a file, or have a damaged one.")
+]
+ImageGrid = Annotated[
+    bool,
+    typer.Option("--image-grid", help="Labels of their image's shape that lie elsewhere take the image's grid."),
+]
 
 
 class Target:
@@ -47,14 +59,55 @@ class Target:
         return Path(root) / self.folder.name / self.host.splits_file if root and Path(root).is_dir() else None
 
 
-def write(collection: Collection, target: Target, *, link: bool, dry_run: bool) -> None:
-    """Write a collection, or say what would be, with a summary of what was found."""
-    from hws_nnunet.datasets import folds as folding
+class Scans:
+    """Where scans for a prediction go, and the data set that they are for; found before the long reading."""
 
+    def __init__(self, nnunet: NnUNet, raw: Path | None, dataset_id: int, out: Path | None, overwrite: bool):
+        from hws_nnunet.datasets import scans
+
+        self.host, self.dataset_id, self.overwrite = HOSTS[nnunet.value], dataset_id, overwrite
+        parent, prefix = self.host.data_set(raw_folder(raw, nnunet), ""), f"{self.host.prefix}{dataset_id:03d}_"
+        there = sorted(path for path in parent.glob(f"{prefix}*") if not path.name.endswith((".partial", ".old")))
+        if len(there) != 1:
+            count = len(there) or "no"
+            raise FileNotFoundError(
+                f"{parent} has {count} folder(s) {prefix}...: prepare the training data first, or name theirs by "
+                "--dataset-id; their dataset.json tells the order of the channels"
+            )
+        self.dataset, self.channels = there[0].name, scans.channels_of(there[0])
+        self.folder = out or there[0] / "imagesTs"
+        scans.check_scans_target(self.folder, overwrite=overwrite)
+
+
+def write_scans(collection: Collection, scans: Scans, *, link: bool, dry_run: bool) -> None:
+    """Write the images of a collection, or say what would be written."""
+    from hws_nnunet.datasets.scans import in_order
+    from hws_nnunet.datasets.scans import write_scans as write_all
+
+    collection = in_order(collection, scans.channels, scans.dataset)
+    _tell(collection)
+    count = number(len(collection.cases), "scan")
+    print(f"  channels, in the order of {scans.dataset}: {', '.join(collection.channels)}")
+    if dry_run:
+        print(f"{count}; would be written to {scans.folder}\ndry run: nothing was written")
+        return
+    write_all(collection, scans.folder, overwrite=scans.overwrite, link=link, progress=True)
+    print(f"{count} -> {scans.folder}")
+    print(f"next: {scans.host.predict.format(shlex.quote(str(scans.folder)), scans.dataset_id)}")
+
+
+def _tell(collection: Collection) -> None:
     for warning in collection.warnings:
         print(f"note: {warning}", file=sys.stderr)
     for line in collection.summary:
         print(line)
+
+
+def write(collection: Collection, target: Target, *, link: bool, dry_run: bool) -> None:
+    """Write a collection, or say what would be, with a summary of what was found."""
+    from hws_nnunet.datasets import folds as folding
+
+    _tell(collection)
     if collection.regions and target.host.trains_regions:
         regions = (f"{name} {'+'.join(map(str, values))}" for name, values in collection.regions.items())
         print(f"  trained as regions: {', '.join(regions)}")
@@ -72,7 +125,7 @@ def write(collection: Collection, target: Target, *, link: bool, dry_run: bool) 
         print(f"{counts} -> {target.folder}")
     if folds:
         repeated = folding.repeated_subjects(collection.cases)
-        print(f"{repeated} subject(s) with several scans: {target.host.splits_file} keeps each within one fold")
+        print(f"{number(repeated, 'subject')} with several scans: {target.host.splits_file} keeps each within one fold")
         if target.splits and not dry_run:
             folding.write_folds(target.splits, content)
             print(f"wrote {target.splits}")
@@ -88,6 +141,9 @@ def write(collection: Collection, target: Target, *, link: bool, dry_run: bool) 
 def _counts(collection: Collection) -> str:
     groups = Counter(case.subgroup["subgroup"] for case in collection.cases)
     told = any(case.subject for case in collection.cases)  # a case without one shows nobody else's
-    of_subjects = f" of {len({case.subject or case.name for case in collection.cases})} subjects" if told else ""
-    by_group = ", ".join(f"{count} {group}" for group, count in sorted(groups.items()))
-    return f"{len(collection.cases)} cases{of_subjects} ({by_group})"
+    subjects = len({case.subject or case.name for case in collection.cases})
+    of_subjects = f" of {number(subjects, 'subject')}" if told else ""
+    by_group = ": " + ", ".join(f"{count} {group}" for group, count in sorted(groups.items()))
+    if len(groups) == 1:
+        by_group = ", without subgroups" if "all" in groups else f", all of subgroup {next(iter(groups))}"
+    return f"{number(len(collection.cases), 'case')}{of_subjects}{by_group}"
