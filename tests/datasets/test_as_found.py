@@ -155,3 +155,19 @@ def test_moved_labels_on_an_empty_place_of_the_image_are_told(tmp_path):
     save(segmentation, folder / "BraTS-GLI-00001-000-seg.nii.gz", np.eye(4))
     told = read_brats([tmp_path], how=Reading(image_grid=True)).warnings
     assert "10 labelled voxels lie outside what BraTS-GLI-00001-000-t1n.nii.gz shows (other than 0)" in told[0]
+
+
+def test_moved_labels_of_other_voxel_sizes_are_written_with_their_images(tmp_path, raw):
+    new_case(tmp_path / "data", "BraTS-GLI-00001-000")
+    (path,) = (tmp_path / "data").rglob("*-seg.nii.gz")
+    label = nib.load(path)
+    label = nib.Nifti1Image(load(path), label.affine, label.header)
+    label.header["pixdim"][1:4] = 2, 3, 4  # the sform stays as it is
+    nib.save(label, path)
+    assert np.allclose(nib.load(path).affine, AFFINE)
+    with pytest.raises(DatasetError, match=r"voxel sizes .* mm differ, by which nnU-Net goes; the shapes are equal: "):
+        read_brats([tmp_path / "data"])
+    result = prepare("brats", tmp_path / "data", "--image-grid")
+    assert result.exit_code == 0, result.output
+    (written,) = (next(raw.iterdir()) / "labelsTr").iterdir()
+    assert nib.load(written).header.get_zooms() == nib.load(next(path.parent.glob("*-t1n*"))).header.get_zooms()

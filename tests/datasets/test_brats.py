@@ -335,6 +335,13 @@ def test_a_table_of_grades_is_used_or_told(tmp_path, table, groups, told):
     assert not told or "its headings: grade, " in text
 
 
+def test_cases_of_later_years_need_no_table_of_grades(tmp_path):
+    one_case(tmp_path, "BraTS20_Training_001")
+    new_case(tmp_path, "BraTS-GLI-00007-000")
+    (tmp_path / "name_mapping.csv").write_text("Grade,BraTS_2020_subject_ID\nHGG,BraTS20_Training_001\n")
+    assert not [text for text in read_brats([tmp_path], merge=True).warnings if "name_mapping" in text]
+
+
 def test_folders_named_like_files(tmp_path):
     name = "BraTS-GLI-00001-000"
     inner = {"t1n": "brain_t1", "t1c": "brain_t1ce", "t2w": "brain_t2", "t2f": "brain_flair", "seg": "final_seg"}
