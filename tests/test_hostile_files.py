@@ -178,6 +178,7 @@ def test_tables_of_data_sets(tmp_path, content):
     rows, problems = _name_mapping([table])
     assert not any("grade" in row for row in rows.values())
     assert all(str(table) in problem for problem in problems)
+    assert problems
 
 
 @pytest.mark.parametrize("content", FOREIGN)

@@ -276,9 +276,11 @@ def _name_mapping(tables: Sequence[Path]) -> tuple[dict[str, dict[str, str]], li
     for table in tables:
         try:
             with open(table, newline="", encoding="utf-8-sig") as file:
-                heading = file.readline()
-                file.seek(0)
-                read = list(csv.DictReader(file, delimiter=max(",;\t", key=heading.count)))
+                lines = file.readlines()
+            if any("\0" in line for line in lines):  # which csv refuses before Python 3.11 alone
+                raise csv.Error("line contains NUL")
+            delimiter = max(",;\t", key="".join(lines[:1]).count)
+            read = list(csv.DictReader(lines, delimiter=delimiter))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             problems.append(f"{table} cannot be read: {error}")
             continue
