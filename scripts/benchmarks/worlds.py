@@ -1,0 +1,85 @@
+"""Simulated trainings in which what is hard can be rare, or hard by nature: does the sampler tell them apart?
+
+    python scripts/benchmarks/worlds.py [--seeds N] [--quick] [--mechanisms NAME ...] [--out FOLDER]
+
+Cases are of two kinds. A kind is learnt by visits to it and, less, by visits to the other:
+
+    V = visits to the kind's cases, in visits a case of all; uneven ones count less: the mean of their square roots, squared
+    E = V of the kind + transfer * V of the other
+    loss of a visit = floor of the case + (top - floor) (1 + E / half) ** -power + visit noise
+
+Floors are the cases' own and never fall. Three worlds: a rare kind lags, and floors hardly differ (fetal brains);
+there is one kind, and floors differ (hearts of two vendors); both. The numbers are those of recorded trainings
+(``brains.py``, ``hearts.py``). The sampler is the package's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+from experiments import UNIFORM, run_all
+from mechanisms import MECHANISMS
+
+BATCH, LAG = 2, 8
+VISITS = 160
+"""Of a case, under uniform sampling, in all."""
+
+TOP, TRANSFER, HALF, POWER = 0.93, 0.54, 75.0, 0.7
+BRAINS, HEARTS = {"spread": 0.02, "noise": 0.055}, {"spread": 0.085, "noise": 0.2}
+"""Standard deviations between the floors of cases, and between the losses of a case's visits."""
+
+WORLDS = {"lags": {"rare": 0.08, **BRAINS}, "floors": {"rare": 0.0, **HEARTS}, "both": {"rare": 0.08, **HEARTS}}
+
+
+def curve(roots: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Return how much of the loss is left to either kind, ``(2,)``, 1 at first.
+
+    Args:
+        roots: ``(2,)``, the sum of the square roots of the visits to each kind's cases.
+        members: ``(2,)``, how many cases are of each kind.
+    """
+    own = roots**2 / np.maximum(members, 1) / members.sum()
+    return (1 + (own + TRANSFER * own[::-1]) / HALF) ** -POWER
+
+
+def training(job: dict) -> dict:
+    """Return what a mechanism did in one simulated training."""
+    n, world = job["cases"], WORLDS[job["world"]]
+    rng = np.random.default_rng([job["seed"], n])
+    rare = np.arange(n) < round(world["rare"] * n)
+    kind, members = rare.astype(int), np.array([n - rare.sum(), rare.sum()])
+    floor = np.clip(0.15 + world["spread"] * rng.standard_normal(n), 0.0, None)
+    steps = VISITS * n // job["batch"]
+    sampler = MECHANISMS[job["mechanism"]](n, rng, steps)
+    roots, visits, waiting = np.zeros(2), np.zeros(n), deque()
+    ess, seen = [], np.zeros(n)
+    for step in range(steps):
+        waiting.append(sampler.draw_cases(job["batch"], rng))
+        if len(waiting) <= LAG:
+            continue
+        drawn = waiting.popleft()
+        ids = drawn.ids
+        losses = floor[ids] + (TOP - floor[ids]) * curve(roots, members)[kind[ids]]
+        sampler.update(ids, losses + world["noise"] * rng.standard_normal(len(ids)), version=drawn.version)
+        for case in ids:
+            roots[kind[case]] += np.sqrt(visits[case] + 1) - np.sqrt(visits[case])
+            visits[case] += 1
+        if step == steps // 10:
+            seen = visits.copy()
+        if step > steps // 10 and step % 50 == 0:
+            ess.append(sampler.effective_sample_size() / n)
+    final = floor + (TOP - floor) * curve(roots, members)[kind]
+    seen = visits - seen
+    share, hard = seen / seen.mean(), floor > np.quantile(floor, 0.9)
+    return {
+        "ess": float(np.mean(ess)),
+        "over_time": float(1 / np.mean(share**2)),
+        "rare_drawn": float(share[rare].mean()) if rare.any() else None,
+        "floors_drawn": float(share[hard & ~rare].mean()),
+        "rare_loss": float(final[rare].mean()) if rare.any() else None,
+        "common_loss": float(final[~rare].mean()),
+        "mean_loss": float(final.mean()),
+    }
