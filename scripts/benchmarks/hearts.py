@@ -19,6 +19,9 @@ from plain import Example, Plan
 from rarity import Data, main
 
 PLAN = Plan(patch=(48, 48), classes=4, channels=(8, 16, 32, 64), batch=12, slices=True)
+SIDE = 64
+"""Pixels of an image that are used, along either axis."""
+
 RARE, OTHERS = (4, 30), (56, 15)
 """Patients in training and held out."""
 
@@ -27,6 +30,15 @@ def coarser(values: np.ndarray) -> np.ndarray:
     """Return means of 2 x 2 pixels of each slice; an odd last one is left out."""
     x, y, z = values.shape[0] // 2, values.shape[1] // 2, values.shape[2]
     return values[: 2 * x, : 2 * y].reshape(x, 2, y, 2, z).mean((1, 3))
+
+
+def middle(values: np.ndarray, first: int) -> np.ndarray:
+    """Return the middle ``SIDE`` of two axes from ``first`` on: hearts are there in all images."""
+    cut = [slice(None)] * values.ndim
+    for axis in (first, first + 1):
+        start = (values.shape[axis] - SIDE) // 2
+        cut[axis] = slice(start, start + SIDE)
+    return values[tuple(cut)]
 
 
 @cache
@@ -39,9 +51,10 @@ def read(data: Path, vendor: str) -> dict[str, list[tuple[str, np.ndarray, np.nd
         reference = data / f"LABEL_{vendor}" / file.name.replace("_sa.", "_sa_gt.")
         labels = np.asarray(nib.load(reference).dataobj).round()
         shares = np.stack([coarser((labels == k).astype(np.float32)) for k in range(PLAN.classes)])
+        image, shares = middle(image, 1), middle(shares.transpose(0, 3, 1, 2), 2)
         volume = ((image - image.mean()) / image.std()).astype(np.float32)
         patients.setdefault(patient, []).append(
-            (f"{vendor}-{patient}-{phase}", volume, shares.argmax(0).astype(np.uint8).transpose(2, 0, 1))
+            (f"{vendor}-{patient}-{phase}", volume, shares.argmax(0).astype(np.uint8))
         )
     if len(patients) != 75:
         raise SystemExit(f"--data: expected 75 patients in {data / vendor}, found {len(patients)}")

@@ -1,9 +1,9 @@
 """A plain PyTorch training on patches, for experiments on real images that two CPU cores can pay for.
 
 What decides how much sampling matters is as in nnU-Net: Dice and cross-entropy, a third of the patches centred on a
-voxel of a random structure, flips, rotation, scaling, noise and contrast, SGD with Nesterov momentum 0.99 and a
-polynomial learning rate, batches drawn several steps ahead of their losses. Draws go by the soft Dice loss of the
-structures that a patch shows, as in the trainers.
+voxel of a random structure, flips, rotation, scaling, noise and contrast, a polynomial learning rate, batches drawn
+several steps ahead of their losses. Draws go by the soft Dice loss of the structures that a patch shows, as in the
+trainers. AdamW in place of SGD: in 2,000 steps it gets as far as nnU-Net's in some times as many.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from hws_nnunet.loop.batch_sampler import HardnessWeightedBatchSampler
 
 LAG = 8
 """Batches between a draw and its losses."""
+
+RATE = 2e-3
+"""Learning rate at first."""
 
 FOREGROUND = 0.33
 """Share of the patches that are centred on a structure."""
@@ -228,7 +231,7 @@ def train(
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     network = fast(UNet(len(plan.patch), plan.channels, plan.classes))
-    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.99, nesterov=True, weight_decay=3e-5)
+    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-2)
     patches = Patches(training, plan, np.random.default_rng([seed, 1]))
     waiting: deque[list[int]] = deque()
     batches = iter(sampler)
@@ -239,7 +242,7 @@ def train(
         ids = waiting.popleft()
         images, labels = patches.batch(ids)
         for group in optimizer.param_groups:
-            group["lr"] = 0.01 * (1 - step / steps) ** 0.9
+            group["lr"] = RATE * (1 - step / steps) ** 0.9
         with halved():
             logits = network(fast(images))
         loss, hardness = losses_of(logits.float(), labels)

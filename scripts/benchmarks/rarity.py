@@ -35,22 +35,25 @@ def batches_of(arm: str, size: int, batch: int, *, steps: int, seed: int) -> Har
     return made
 
 
-def main(text: str, data: Data) -> None:
-    """Run what is asked for, and print the table of all that there is."""
+def main(text: str, *choices: Data) -> None:
+    """Run what is asked for; with several data, ``--condition`` names one."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--arms", nargs="+", default=[UNIFORM, "ours"])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
-    parser.add_argument("--steps", type=int, default=data.steps)
+    parser.add_argument("--steps", type=int, default=choices[0].steps)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results") / data.name)
+    parser.add_argument("--out", type=Path, help="gets a folder of results for each data", default=Path("benchmark-results"))
+    if len(choices) > 1:
+        parser.add_argument("--condition", choices=[data.name for data in choices], required=True)
     args = parser.parse_args()
+    data = next(data for data in choices if data.name == getattr(args, "condition", data.name))
     jobs = [
         {"name": f"{args.steps}-{arm}-{seed}", "arm": arm, "seed": seed, "steps": args.steps, "data": str(args.data)}
         for seed in args.seeds
         for arm in args.arms
     ]
-    run_all(Run(data), jobs, args.out, processes=args.processes)
+    run_all(Run(data), jobs, args.out / data.name, processes=args.processes)
 
 
 @dataclass(frozen=True)
