@@ -1,0 +1,181 @@
+"""Hard is not rare: one default on five kinds of real images, with and without a rare group, in plain PyTorch.
+
+    python scripts/benchmarks/rare.py [--brains ATLASES] [--hearts VENDORS] [--hippocampus DATA] [--seeds N ...]
+        [--arms ARM ...] [--kinds KIND ...] [--steps N] [--work FOLDER] [--show]
+
+Where the data are from stands in ``rare_data.py``; what has no path is not run. Networks are trained from scratch, for
+2,000 steps by default. One file a run in ``--work``, so that a sweep that was cut off goes on, with all visits and losses;
+what counts is written into the page's results. A run takes one to three minutes on one core.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import rare_data
+from experiments import ARMS, UNIFORM, run_all
+from mechanisms import MECHANISMS
+from page import Lines, Section, arguments, finish, table, verdict
+from plain import Plan, train
+
+from hws_nnunet import Settings
+from hws_nnunet.loop.batch_sampler import HardnessWeightedBatchSampler
+from hws_nnunet.report.stats.statistics import cvar
+
+HIPPOCAMPUS = Plan(patch=(16, 24, 16), classes=3, channels=(8, 16, 32), batch=2)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data: whose path it needs, its network, its splits, and what was to be reached, in points."""
+
+    data: str
+    plan: Plan
+    split: Callable[[Path, int], rare_data.Split]
+    bars: dict[str, float]
+
+
+KINDS = {
+    "brains": Kind(
+        "brains",
+        Plan(patch=(24, 32, 24), classes=9, channels=(8, 16, 32, 64), batch=2),
+        rare_data.brains,
+        {"10th percentile": 5, "worst tenth": 7, "rare": 2, "mean": 1, "common": -0.5},
+    ),
+    "hearts": Kind(
+        "hearts",
+        Plan(patch=(48, 48), classes=4, channels=(8, 16, 32, 64), batch=12, slices=True),
+        rare_data.hearts,
+        {"mean": 0, "rare": 1, "10th percentile": 1, "common": -0.3},
+    ),
+    "scanner": Kind(
+        "hippocampus",
+        HIPPOCAMPUS,
+        partial(rare_data.hippocampus, condition="scanner"),
+        {"rare": 3.5, "common": -0.3, "mean": 1.5},
+    ),
+    "plain": Kind(
+        "hippocampus",
+        HIPPOCAMPUS,
+        partial(rare_data.hippocampus, condition="plain"),
+        {"mean": -0.1, "worst tenth": 0.8},
+    ),
+    "labels": Kind("hippocampus", HIPPOCAMPUS, partial(rare_data.hippocampus, condition="labels"), {"mean": -0.3}),
+}
+TITLES = {
+    "brains": "fetal brains, 2 of 25 with spina bifida",
+    "hearts": "hearts, 4 of 60 patients of a rare vendor",
+    "scanner": "hippocampus, 7 of 140 of a rare scanner",
+    "plain": "hippocampus as it is",
+    "labels": "hippocampus, 10 of 140 labels wrong",
+}
+FIGURES = ("mean", "10th percentile", "worst tenth", "rare", "common")
+
+
+def training(job: dict) -> dict:
+    """Train one network: a job's kind of data, arm and seed."""
+    kind, arm, steps, seed = KINDS[job["kind"]], job["arm"], job["steps"], job["seed"]
+    cases, held_out = kind.split(Path(job["data"]), seed)
+    batches = batches_of(arm, len(cases), kind.plan.batch, steps=steps, seed=seed)
+    return {
+        "training": [[case.name, case.group] for case in cases],
+        "groups": {case.name: case.group for case in held_out},
+        **train(cases, held_out, kind.plan, batches, steps=steps, seed=seed),
+    }
+
+
+def batches_of(arm: str, size: int, batch: int, *, steps: int, seed: int) -> HardnessWeightedBatchSampler:
+    """Return what draws an arm's batches; ``beta: 0`` is uniform sampling, whose losses are tracked all the same."""
+    settings = Settings(beta=0.0) if arm == UNIFORM else Settings(**ARMS.get(arm, {}))
+    made = HardnessWeightedBatchSampler(size, batch, settings=settings, steps_per_epoch=steps, seed=seed)
+    if arm != UNIFORM and arm not in ARMS:
+        made.sampler = MECHANISMS[arm](size, np.random.default_rng([seed, 2]), steps)
+    return made
+
+
+def figures(run: dict) -> dict[str, float]:
+    """Return a run's figures, in points of Dice; those of groups where there are any."""
+    rare = np.array([group == "rare" for group in run["groups"].values()])
+    dice = 100 * np.array([run["dice"][name] for name in run["groups"]])
+    found = {"mean": dice.mean(), "10th percentile": np.percentile(dice, 10), "worst tenth": cvar(dice)}
+    if rare.any() and not rare.all():
+        found |= {"rare": dice[rare].mean(), "common": dice[~rare].mean()}
+    drawn = np.bincount(np.ravel(run["visits"]), minlength=len(run["training"]))
+    of_rare = np.array([group == "rare" for _, group in run["training"]])
+    found["drawn"] = drawn[of_rare].mean() / drawn.mean() if of_rare.any() else np.nan
+    found["ess"] = 1 / np.mean((drawn / drawn.mean()) ** 2)
+    return {name: round(float(value), 3) for name, value in found.items()}
+
+
+def run(args: Namespace) -> dict:
+    """Run what there is a path for; return the figures of all runs that there are."""
+    jobs = [
+        {"name": f"{steps}-{arm}-{seed}", "kind": kind, "arm": arm, "seed": seed, "steps": steps, "data": str(path)}
+        for kind in args.kinds
+        if (path := getattr(args, KINDS[kind].data)) is not None
+        for steps in args.steps
+        for seed in args.seeds
+        for arm in args.arms
+    ]
+    for kind in KINDS:
+        run_all(training, [job for job in jobs if job["kind"] == kind], args.work / kind, processes=args.processes)
+    runs = [json.loads(file.read_text()) for kind in KINDS for file in sorted((args.work / kind).glob("*.json"))]
+    names = ("kind", "arm", "seed", "steps")
+    return {"rare": [{**{name: found[name] for name in names}, **figures(found)} for found in runs]}
+
+
+def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
+    """Return what was to be reached, and the table."""
+    bars, rows = [], []
+    for kind, title in TITLES.items():
+        for steps in sorted({run["steps"] for run in runs if run["kind"] == kind}):
+            of = {(run["arm"], run["seed"]): run for run in runs if run["kind"] == kind and run["steps"] == steps}
+            uniform = {seed: run for (arm, seed), run in of.items() if arm == UNIFORM}
+            rows.append((title, f"{steps:,}", UNIFORM, len(uniform), *(_mean(uniform.values(), f) for f in FIGURES)))
+            for arm in dict.fromkeys(arm for arm, _ in of if arm != UNIFORM):
+                pairs = [(of[arm, seed], uniform[seed]) for seed in uniform if (arm, seed) in of]
+                differences = {f: [a[f] - b[f] for a, b in pairs] for f in FIGURES if all(f in a for a, _ in pairs)}
+                cells = [_difference(differences[f]) if f in differences else "" for f in FIGURES]
+                drawn = np.mean([a["drawn"] for a, _ in pairs])
+                told = (f"{drawn:.1f}" if drawn == drawn else "", f"{np.mean([a['ess'] for a, _ in pairs]):.2f}")
+                rows.append(("", "", arm, len(pairs), *cells, *told))
+                if arm == "ours":
+                    for name, bar in KINDS[kind].bars.items():
+                        value = np.mean(differences[name])
+                        told = f"{value:+.1f} points (bar: {bar:+g}), {len(pairs)} seeds: {verdict(value >= bar)}"
+                        bars.append(f"- {title}, {steps:,} steps, {name}: {told}")
+    told = (
+        "Dice of held-out cases in points; under uniform sampling, the differences to it in the same seeds: mean and "
+        "standard error. Drawn: how often the rare training cases, against their share. ESS: of all draws."
+    )
+    header = ("data", "steps", "sampling", "seeds", *FIGURES, "rare drawn", "ESS")
+    return bars, [told, "", *table(header, rows)]
+
+
+def _mean(runs: object, figure: str) -> str:
+    values = [run[figure] for run in runs if figure in run]
+    return f"{np.mean(values):.1f}" if values else ""
+
+
+def _difference(values: list[float]) -> str:
+    error = f" ({np.std(values, ddof=1) / len(values) ** 0.5:.1f})" if len(values) > 1 else ""
+    return f"{np.mean(values):+.1f}{error}"
+
+
+SECTIONS = (Section("rare", "Hard is not rare: five kinds of data", "rare.py", section, figure=False),)
+
+if __name__ == "__main__":
+    parser = arguments(__doc__, "rare")
+    for name in ("brains", "hearts", "hippocampus"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--arms", nargs="+", default=[UNIFORM, "ours"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
+    parser.add_argument("--steps", type=int, nargs="+", default=[2000])
+    finish(parser.parse_args(), SECTIONS, run)
