@@ -33,33 +33,36 @@ FAILED, FAILED_OURS = "held-out Dice", "ours, held-out Dice"
 SPOILED = ", spoiled labels"
 """Ending of an arm's name where some of the training labels are wrong."""
 
+OURS = {"ess": 0.5}
+"""The default when most of the experiments were made."""
+
 ARMS = {
     "paper": PAPER,
-    "ours": {},
+    "ours": OURS,
     "ours, ess 0.3": {"ess": 0.3},
     "ours, ess 0.8": {"ess": 0.8},
     "ours without ess": {"ess": 0.0},
-    "ours without cap": {"cap": None},
-    "ours without uniform_fraction": {"uniform_fraction": 0.0},
-    "ours without smoothing": {"smoothing": 0.0},
-    "ours without stall_limit": {"stall_limit": False},
-    "ours with replacement": {"with_replacement": True},
+    "ours without cap": {**OURS, "cap": None},
+    "ours without uniform_fraction": {**OURS, "uniform_fraction": 0.0},
+    "ours without smoothing": {**OURS, "smoothing": 0.0},
+    "ours without stall_limit": {**OURS, "stall_limit": False},
+    "ours with replacement": {**OURS, "with_replacement": True},
 }
 """Settings of each arm that draws by hardness."""
 
 NNUNET_ARMS = {
     **ARMS,
-    "ours without stall_limit, dice_ce": {"draw_by": "dice_ce", "stall_limit": False},
-    "ours, smoothing 0.9": {"smoothing": 0.9},
-    "ours, structure_beta 3": {"structure_beta": 3.0},
-    "ours, beta 15": {"beta": 15.0},
-    "ours, dice_ce": {"draw_by": "dice_ce"},
-    TOPK_OURS: {},
+    "ours without stall_limit, dice_ce": {**OURS, "draw_by": "dice_ce", "stall_limit": False},
+    "ours, smoothing 0.9": {**OURS, "smoothing": 0.9},
+    "ours, structure_beta 3": {**OURS, "structure_beta": 3.0},
+    "ours, beta 15": {**OURS, "beta": 15.0},
+    "ours, dice_ce": {**OURS, "draw_by": "dice_ce"},
+    TOPK_OURS: OURS,
     WEIGHTS: {"beta": 0.0},
-    WEIGHTS_OURS: {},
+    WEIGHTS_OURS: OURS,
     FAILED: {"beta": 0.0},
-    FAILED_OURS: {},
-    GROUPS_OURS: {},
+    FAILED_OURS: OURS,
+    GROUPS_OURS: OURS,
 }
 """The same for experiments through nnU-Net, which has structures, losses to choose from and a lag."""
 

@@ -161,7 +161,7 @@ def _plain(**settings):
 
 
 def _moving(**options):
-    return lambda n, rng, steps: Moving([str(i) for i in range(n)], Settings(), rng=rng, **options)
+    return lambda n, rng, steps: Moving([str(i) for i in range(n)], Settings(ess=0.5), rng=rng, **options)
 
 
 def _tail(beyond, own=False, **settings):
@@ -169,26 +169,26 @@ def _tail(beyond, own=False, **settings):
 
 
 MECHANISMS = {
-    "tail 1": _tail(1.0),
-    "tail 1.5": _tail(1.5),
-    "tail 1 own": _tail(1.0, own=True),
-    "tail 1.5 own": _tail(1.5, own=True),
-    "tail 2": _tail(2.0),
+    "tail 1": _tail(1.0, ess=0.5),
+    "tail 1.5": _tail(1.5, ess=0.5),
+    "tail 1 own": _tail(1.0, own=True, ess=0.5),
+    "tail 1.5 own": _tail(1.5, own=True, ess=0.5),
+    "tail 2": _tail(2.0, ess=0.5),
     "tail 1, ess 0.8": _tail(1.0, ess=0.8),
-    "tail 1.5, beta 20": _tail(1.5, beta=20.0),
+    "tail 1.5, beta 20": _tail(1.5, ess=0.5, beta=20.0),
     "uniform": _plain(ess=1.0),
-    "ours": _plain(),
+    "ours": _plain(ess=0.5),
     "ess 0.8": _plain(ess=0.8),
-    "beta 40": _plain(beta=40.0),
-    "beta 30": _plain(beta=30.0),
-    "beta 20": _plain(beta=20.0),
-    "beta 10": _plain(beta=10.0),
-    "floor 0.5": _plain(uniform_fraction=0.5),
+    "beta 40": _plain(ess=0.5, beta=40.0),
+    "beta 30": _plain(ess=0.5, beta=30.0),
+    "beta 20": _plain(ess=0.5, beta=20.0),
+    "beta 10": _plain(ess=0.5, beta=10.0),
+    "floor 0.5": _plain(ess=0.5, uniform_fraction=0.5),
     "moving 600": _moving(),
     "moving 300": _moving(window=600),
     "moving 12 visits": _moving(window=300, per_case=12),
     "moving 24 visits": _moving(window=300, per_case=24),
     "moving soft": _moving(soft=True, limit=1.5),
     "moving soft 24": _moving(soft=True, limit=1.5, window=300, per_case=24),
-    "ends uniformly": lambda n, rng, steps: Ending([str(i) for i in range(n)], Settings(), rng=rng, steps=steps),
+    "ends uniformly": lambda n, rng, steps: Ending([str(i) for i in range(n)], Settings(ess=0.5), rng=rng, steps=steps),
 }
