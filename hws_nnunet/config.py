@@ -39,7 +39,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-    ess: Annotated[float, Field(ge=0, le=1)] = 0.5
+    ess: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Smallest effective sample size, as a share of the cases: the setting to choose. 1 is uniform sampling; 0 leaves
     beta as given."""
 

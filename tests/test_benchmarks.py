@@ -151,7 +151,7 @@ def test_jobs_of_an_experiment(experiments, tmp_path):
     }
     ours = next(job for job in jobs.values() if job["arm"] == "ours")
     assert ours["trainer"] == "HardnessWeightedTrainer"
-    assert ours["settings"]["ess"] == Settings().ess, "a run is not taken for one with other defaults"
+    assert ours["settings"] == Settings(ess=0.5).model_dump(), "a run is not taken for one with other defaults"
     assert ours["base"] == str(tmp_path / "results" / "base-0" / "base.pth")
     assert ours["evaluate"] == [26, 36]
     (scratch,) = phantom.EXPERIMENT.jobs(tmp_path, 1, ["ours"], scratch=True)
@@ -289,7 +289,7 @@ def test_feedback_tells_lags_and_how_far_draws_are_from_what_was_meant(experimen
     assert right["steps_until_all_seen"] == 5
     assert right["total_variation"] < 0.04
     assert right["weighted_draws"] == pytest.approx(6000, abs=30)
-    assert right["ess"][-1] == pytest.approx(0.5, abs=0.02)
+    assert right["ess"][-1] == pytest.approx(0.8, abs=0.02)
     wrong = follow(lambda ids: [0, 1])
     assert wrong["total_variation"] > 0.5
     assert wrong["longest_run"] == 3000

@@ -30,6 +30,8 @@ EXPERIMENTS = (
     "loader",
     "scale",
     "groups",
+    "rare",
+    "worlds",
     "sampler",
     "overhead",
 )

@@ -194,7 +194,9 @@ def segmented(network: nn.Module, image: np.ndarray, plan: Plan) -> np.ndarray:
     with torch.no_grad(), halved():
         for corner in product(*starts):
             cut = tuple(slice(start, start + side) for start, side in zip(corner, plan.patch, strict=True))
-            total[(slice(None), slice(None), *cut)] += network(padded[(slice(None), slice(None), *cut)]).float().softmax(1)
+            total[(slice(None), slice(None), *cut)] += (
+                network(padded[(slice(None), slice(None), *cut)]).float().softmax(1)
+            )
     labels = total.argmax(1)[(slice(None), *(slice(size) for size in batch.shape[2:]))]
     return (labels if plan.slices else labels[0]).numpy()
 

@@ -3,10 +3,10 @@
 Two sets are public and not to be passed on (one has no licence), so that scripts take the path of a copy:
 
 - brains: ``data/fetal_brain_atlases`` of github.com/LucasFidon/trustworthy-ai-fetal-brain-segmentation. 31
-  neurotypical volumes of two atlases (Gholipour 2017, Wu 2021) and 15 with spina bifida (Fidon 2021), the rare group, all
-  with the same 8 labels.
-- hearts: ``Different_Vendor`` of github.com/laisong127/Cardiac-segmentation (M&Ms). 75 patients of vendor A and 75 of B,
-  end diastole and end systole, three structures. Headers have lost the voxel sizes. A patient's two images stay together.
+  neurotypical volumes of two atlases (Gholipour 2017, Wu 2021) and 15 with spina bifida (Fidon 2021), the rare group,
+  all with the same 8 labels.
+- hearts: ``Different_Vendor`` of github.com/laisong127/Cardiac-segmentation (M&Ms). 75 patients of vendor A, 75 of B,
+  end diastole and end systole, three structures; headers have lost the voxel sizes. A patient's images stay together.
 
 Hippocampus: see ``hippocampus_data.py``; changing its images needs TorchIO.
 """
@@ -113,7 +113,7 @@ def _hearts(data: Path, vendor: str, group: str) -> list[list[Example]]:
 
 
 def hearts(data: Path, seed: int) -> Split:
-    """Return a split of the hearts: 4 of 60 training patients are of the rare vendor, B for even seeds, A for odd ones."""
+    """Return a split of the hearts: 4 of 60 training patients are of the rare vendor, B for even seeds, else A."""
     rare, common = "BA" if seed % 2 == 0 else "AB"
     groups = {"rare": _hearts(data, rare, "rare"), "common": _hearts(data, common, "common")}
     return _divided(groups, {"rare": HEARTS_RARE, "common": HEARTS_COMMON}, np.random.default_rng(seed))

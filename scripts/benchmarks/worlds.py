@@ -1,10 +1,10 @@
 """Simulated trainings in which what is hard can be rare, or hard by nature: does the sampler tell them apart?
 
-    python scripts/benchmarks/worlds.py [--seeds N] [--quick] [--mechanisms NAME ...] [--show]
+    python scripts/benchmarks/worlds.py [--seeds N] [--quick] [--samplings NAME ...] [--show]
 
 Cases are of two kinds. A kind is learnt by visits to it and, less, by visits to the other:
 
-    V = visits to the kind's cases, in visits a case of all; uneven ones count less: the mean of their square roots, squared
+    V = visits to the kind's cases, in visits a case of all; uneven ones count less (mean of square roots, squared)
     E = V of the kind + transfer * V of the other
     loss of a visit = floor of the case + (top - floor) (1 + E / half) ** -power + visit noise
 
@@ -22,12 +22,23 @@ from pathlib import Path
 
 import numpy as np
 from experiments import run_all
-from mechanisms import MECHANISMS
 from page import Lines, Section, arguments, finish, table
+
+from hws_nnunet import HardnessWeightedSampler, Settings
 
 BATCH, LAG = 2, 8
 VISITS = 160
 """Of a case, under uniform sampling, in all."""
+
+SAMPLINGS = {
+    "uniform": {"ess": 1.0},
+    "ess 0.5": {"ess": 0.5},
+    "ess 0.8": {"ess": 0.8},
+    "beta 20": {"ess": 0.5, "beta": 20.0},
+    "beta 10": {"ess": 0.5, "beta": 10.0},
+    "uniform_fraction 0.5": {"ess": 0.5, "uniform_fraction": 0.5},
+}
+"""Settings by name."""
 
 TOP, TRANSFER, HALF, POWER = 0.93, 0.54, 75.0, 0.7
 BRAINS, HEARTS = {"spread": 0.02, "noise": 0.055}, {"spread": 0.085, "noise": 0.2}
@@ -48,14 +59,14 @@ def curve(roots: np.ndarray, members: np.ndarray) -> np.ndarray:
 
 
 def training(job: dict) -> dict:
-    """Return what a mechanism did in one simulated training."""
+    """Return what a sampling did in one simulated training."""
     n, world = job["cases"], WORLDS[job["world"]]
     rng = np.random.default_rng([job["seed"], n])
     rare = np.arange(n) < round(world["rare"] * n)
     kind, members = rare.astype(int), np.array([n - rare.sum(), rare.sum()])
     floor = np.clip(0.15 + world["spread"] * rng.standard_normal(n), 0.0, None)
     steps = VISITS * n // BATCH
-    sampler = MECHANISMS[job["mechanism"]](n, rng, steps)
+    sampler = HardnessWeightedSampler([str(i) for i in range(n)], Settings(**SAMPLINGS[job["sampling"]]), rng=rng)
     roots, visits, waiting = np.zeros(2), np.zeros(n), deque()
     ess, seen = [], np.zeros(n)
     for step in range(steps):
@@ -92,10 +103,10 @@ def run(args: Namespace) -> dict:
     run_all(
         training,
         [
-            {"name": f"{n}-{world}-{name}-{seed}", "cases": n, "world": world, "mechanism": name, "seed": seed}
+            {"name": f"{n}-{world}-{name}-{seed}", "cases": n, "world": world, "sampling": name, "seed": seed}
             for n in (args.cases[:1] if args.quick else args.cases)
             for world in WORLDS
-            for name in args.mechanisms
+            for name in args.samplings
             for seed in range(1 if args.quick else args.seeds)
         ],
         args.work,
@@ -108,21 +119,23 @@ def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
     """Return no lines on bars, and the section."""
     found: dict[tuple, list[dict]] = {}
     for one in runs:
-        found.setdefault((one["world"], one["cases"], one["mechanism"]), []).append(one)
+        found.setdefault((one["world"], one["cases"], one["sampling"]), []).append(one)
     rows = []
     for world in WORLDS:
         for n in sorted({n for _, n, _ in found}):
-            for name in MECHANISMS:
+            for name in dict.fromkeys([*SAMPLINGS, *(name for _, _, name in found)]):
                 if of := found.get((world, n, name)):
                     values = [[one[figure] for one in of] for figure in FIGURES]
                     cells = ["" if None in value else f"{np.mean(value):.3g}" for value in values]
                     rows.append((world, f"{n:,}", name, len(of), *cells))
     told = (
-        "Simulated trainings with 160 visits a case. lags: 8 % of the cases are of a rare kind that lags; floors: cases are hard by nature, "
-        "differently so; both: both at once. ours: `ess: 0.5`. ESS: of the probabilities in force, and of what was drawn in all, as a share of the "
-        "cases; drawn: how many times as often as under uniform sampling, the rare kind and the tenth with the highest floors; losses at the end."
+        "Simulated trainings with 160 visits a case. Lags: 8 % of the cases are of a rare kind that lags; floors: "
+        "some cases are hard by nature; both: both at once. ESS, as a share of the cases: of the probabilities in "
+        "force, and of what was drawn in all; drawn: how many times as often as under uniform sampling, the rare kind "
+        "and the tenth with the highest floors; losses at the end. What is not among the script's samplings is a "
+        "prototype."
     )
-    header = ("world", "cases", "mechanism", "seeds", "ESS in force", "ESS drawn", "rare drawn", "floors drawn")
+    header = ("world", "cases", "sampling", "seeds", "ESS in force", "ESS drawn", "rare drawn", "floors drawn")
     return [], [told, "", *table((*header, "rare loss", "common loss", "mean loss"), rows)]
 
 
@@ -132,5 +145,5 @@ SECTIONS = (Section("worlds", "Worlds: rare, or hard by nature", "worlds.py", se
 if __name__ == "__main__":
     parser = arguments(__doc__, "worlds", seeds=2)
     parser.add_argument("--cases", type=int, nargs="+", default=[25, 120, 1000])
-    parser.add_argument("--mechanisms", nargs="+", choices=list(MECHANISMS), default=["uniform", "ours", "ess 0.8"])
+    parser.add_argument("--samplings", nargs="+", choices=list(SAMPLINGS), default=list(SAMPLINGS))
     finish(parser.parse_args(), SECTIONS, run)

@@ -143,7 +143,7 @@ CHANGES = (
     Change(
         "other settings",
         lambda place: None,
-        ("Changed since the checkpoint was saved: ess: 0.5 -> 0.3",),
+        ("Changed since the checkpoint was saved: ess: 0.8 -> 0.3",),
         True,
         "It goes on with the new ones; the log tells both values.",
         config="ess: 0.3",

@@ -120,11 +120,11 @@ def test_what_changed_since_a_checkpoint_is_told(capsys):
     )
     now.load_state_dict(state)
     told = capsys.readouterr().out
-    assert "Changed since the checkpoint was saved: ess: 0.5 -> 0.3, nnU-Net: 2.6.0 -> 2.8.1\n" in told
+    assert "Changed since the checkpoint was saved: ess: 0.8 -> 0.3, nnU-Net: 2.6.0 -> 2.8.1\n" in told
     assert "goes on after 1 steps" in told
     del state["made_by"]  # as older checkpoints are
     now.load_state_dict(state)
-    assert "was saved: ess: 0.5 -> 0.3\n" in capsys.readouterr().out
+    assert "was saved: ess: 0.8 -> 0.3\n" in capsys.readouterr().out
 
 
 def test_values_reach_tensorboard_if_asked(monkeypatch, tmp_path):

@@ -188,7 +188,7 @@ def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, o
     assert checkpoint["plot_stuff"][0] == [1.0]
     assert checkpoint["best_stuff"][2] == 0.5
     assert isinstance(checkpoint["state_dict"], OrderedDict)
-    assert checkpoint[STATE]["settings"]["ess"] == 0.5
+    assert checkpoint[STATE]["settings"]["ess"] == 0.8
     whole = file.read_bytes()
 
     def fail(checkpoint, target, *args, **kwargs):

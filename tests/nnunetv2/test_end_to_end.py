@@ -36,7 +36,7 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     assert state["version"] == STEPS * epoch, "one update a step"
     log = workspace.run(*train_command(1, "3d_small", 0, TRAINER, "--c"), **steps).stdout
     assert f"goes on after {STEPS * epoch} steps" in log
-    assert "settings from defaults: ess: 0.5, beta: 100.0" in log
+    assert "settings from defaults: ess: 0.8, beta: 100.0" in log
     for part in (
         "Sampling: ESS ",
         "of 6 cases (at least ",

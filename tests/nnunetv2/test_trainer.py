@@ -25,7 +25,7 @@ WEIGHTED = [
     ("ShortHardnessWeighted", 1, "3d_small", settings)
     for settings in ({}, STRUCTURES, {"beta": 0, **STRUCTURES}, PAPER)
 ]
-AGAIN = [("ShortHardnessWeighted", 1, "3d_small", {"ess": 0.5}), ("ShortHardnessWeighted", 2, "3d_small", {})]
+AGAIN = [("ShortHardnessWeighted", 1, "3d_small", {"ess": 0.8}), ("ShortHardnessWeighted", 2, "3d_small", {})]
 POISONED = [("ShortStockPoisoned", 1, "3d_small", None), ("ShortPoisoned", 1, "3d_small", NEUTRAL)]
 ALL = STOCK + OURS + WEIGHTED + AGAIN + POISONED
 
@@ -97,7 +97,7 @@ def test_with_weighting_on_they_differ(steps, settings):
 
 @pytest.mark.slow
 def test_a_single_process_repeats_itself_under_a_seed(steps):
-    assert first_difference(steps(settings={}), steps(settings={"ess": 0.5})) is None
+    assert first_difference(steps(settings={}), steps(settings={"ess": 0.8})) is None
     assert steps(dataset=2, settings={})["fault"] == ""
 
 
@@ -260,7 +260,7 @@ def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, t
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pth"]
     checkpoint = torch.load(file, weights_only=False)
     assert checkpoint["trainer_name"] == "HardnessWeightedTrainer"
-    assert checkpoint[STATE]["settings"]["ess"] == 0.5
+    assert checkpoint[STATE]["settings"]["ess"] == 0.8
     torch.save(checkpoint[STATE], tmp_path / "state.pth")
     torch.load(tmp_path / "state.pth", weights_only=True)
 
