@@ -146,7 +146,7 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(str(path), [f"cannot be read: {error}"]) from error
     except Exception as error:  # a value that does not fit its tag makes the loader raise what it comes upon
-        raise SettingsError(str(path), ["is no valid YAML: " + " ".join(str(error).split())]) from error
+        raise SettingsError(str(path), ["is not valid YAML: " + " ".join(str(error).split())]) from error
     if values is None:
         values = {}
     if not isinstance(values, dict):

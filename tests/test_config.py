@@ -111,10 +111,10 @@ def test_files(tmp_path):
     path.write_text("")
     assert read_settings(path) == Settings()
     for text, message in (
-        ("ess: [1", "is no valid YAML"),
+        ("ess: [1", "is not valid YAML"),
         ("- ess", "expected a mapping of names to values, found list"),
         ("beta: 1e3", r"YAML reads 1e3 as text: write 1.0e\+3"),
-        ("!!python/object/apply:os.system ['true']", "is no valid YAML"),
+        ("!!python/object/apply:os.system ['true']", "is not valid YAML"),
     ):
         path.write_text(text)
         with pytest.raises(SettingsError, match=message):

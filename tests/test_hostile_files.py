@@ -211,7 +211,7 @@ def test_a_file_of_surfaces_is_no_image(tmp_path):
     file = tmp_path / "cortex.dtseries.nii"
     axes = nib.cifti2.SeriesAxis(0, 1, 2), nib.cifti2.BrainModelAxis.from_mask(np.ones((2, 2, 2)), affine=np.eye(4))
     nib.save(nib.Cifti2Image(np.zeros((2, 8)), axes), file)
-    with pytest.raises(ValueError, match=r"cortex\.dtseries\.nii is no NIfTI image, but Cifti2Image"):
+    with pytest.raises(ValueError, match=r"cortex\.dtseries\.nii is not a NIfTI image, but Cifti2Image"):
         read_grid(file)
 
 
@@ -316,6 +316,6 @@ def test_a_checkpoint_that_is_none_is_named_on_export(tmp_path, content):
     for name in ("plans.json", "dataset.json"):
         (model / name).write_text(json.dumps({}))
     (model / "fold_0" / "checkpoint_final.pth").write_bytes(FOREIGN[content])
-    with pytest.raises(ValueError, match=r"checkpoint_final\.pth is no checkpoint of nnU-Net v2"):
+    with pytest.raises(ValueError, match=r"checkpoint_final\.pth is not a checkpoint of nnU-Net v2"):
         export_model(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()

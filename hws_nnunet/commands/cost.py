@@ -49,7 +49,7 @@ def measure(cases: int, batch_size: int, *, steps: int = 2000) -> dict[str, Any]
     rng = np.random.default_rng(0)
     hardness = rng.normal(0.5, 0.1, cases)
     sampler = HardnessWeightedSampler([str(i) for i in range(cases)], rng=rng)
-    for begin in range(0, cases, 1000):  # the first sweep
+    for begin in range(0, cases, 1000):  # the warm-up pass
         ids = np.arange(begin, min(begin + 1000, cases))
         sampler.update(ids, hardness[ids])
     spent: dict[str, list[float]] = {"draw": [], "update": [], "uniform_draw": []}

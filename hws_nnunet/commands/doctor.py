@@ -1,4 +1,4 @@
-"""The command ``hws-nnunet doctor``: checks of an installation, one line each, every failure with its mend."""
+"""The command ``hws-nnunet doctor``: checks of an installation, one line each, every failure with its remedy."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from hws_nnunet.facts import versions
 
 @dataclass(frozen=True)
 class Check:
-    """One finding: ``ok``, or a ``mend``. Only ``required`` ones count for the exit code."""
+    """One finding: ``ok``, or a ``remedy``. Only ``required`` ones count for the exit code."""
 
     name: str
     ok: bool
     found: str
-    mend: str = ""
+    remedy: str = ""
     required: bool = True
 
     def line(self) -> str:
         """Return the finding as a line for people."""
         mark = "ok  " if self.ok else "FAIL" if self.required else "note"
-        mend = f"\n      mend: {self.mend}" if self.mend and not self.ok else ""
-        return f"{mark}  {self.name}: {self.found}{mend}"
+        remedy = f"\n      remedy: {self.remedy}" if self.remedy and not self.ok else ""
+        return f"{mark}  {self.name}: {self.found}{remedy}"
 
 
 def doctor(
     nnunet: Annotated[NnUNet | None, typer.Option("--nnunet", help="Check for this one alone; default: both.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check the installation: one line a check, each failure with its mend.
+    """Check the installation: one line a check, each failure with its remedy.
 
     Ends with exit code 0 only if all that is required holds. Where both versions of nnU-Net are installed and the
     folders of one alone are set, nothing of the other is required.
@@ -95,16 +95,16 @@ def _own_folders(host: versions.Host) -> list[str]:
     return [name for name in host.variables if name not in others]
 
 
-def _guarded(name: str, check: Callable[[], Check], mend: str | None = None) -> Check:
+def _guarded(name: str, check: Callable[[], Check], remedy: str | None = None) -> Check:
     try:
         return check()
     except Exception as error:
-        return Check(name, False, str(error) or type(error).__name__, _MENDS[name] if mend is None else mend)
+        return Check(name, False, str(error) or type(error).__name__, _REMEDIES[name] if remedy is None else remedy)
 
 
-_MENDS = {
+_REMEDIES = {
     "shared memory": "give this machine or container more shared memory (docker run --shm-size=1g) or free some space",
-    "settings": "mend that file, or unset HWS_CONFIG",
+    "settings": "correct that file, or unset HWS_CONFIG",
 }
 
 
@@ -139,8 +139,8 @@ def _absent(host: versions.Host) -> Check:
 def _unused(host: versions.Host) -> Check:
     names = _own_folders(host)
     found = f"neither {' nor '.join(names)} is set, so nnU-Net {host.version} is not in use"
-    mend = f"to use it: {' '.join(f'export {name}=FOLDER;' for name in names)}"
-    return Check(f"folders {host.version}", False, found, mend, required=False)
+    remedy = f"to use it: {' '.join(f'export {name}=FOLDER;' for name in names)}"
+    return Check(f"folders {host.version}", False, found, remedy, required=False)
 
 
 def _folder(name: str) -> Check:
@@ -167,8 +167,8 @@ def _device() -> Check:
         return Check("device", True, f"CUDA, {torch.cuda.get_device_name()}", required=False)
     if torch.backends.mps.is_available():
         return Check("device", True, "mps: train with -device mps", required=False)
-    mend = "install a CUDA build of PyTorch, or train small things with -device cpu"
-    return Check("device", False, "no GPU that PyTorch can use", mend, required=False)
+    remedy = "install a CUDA build of PyTorch, or train small things with -device cpu"
+    return Check("device", False, "no GPU that PyTorch can use", remedy, required=False)
 
 
 def _shared_memory() -> Check:
@@ -177,7 +177,7 @@ def _shared_memory() -> Check:
     try:
         HardnessTable([str(i) for i in range(1000)])
     except OSError as error:
-        return Check("shared memory", False, f"a table of 1,000 cases does not fit ({error})", _MENDS["shared memory"])
+        return Check("shared memory", False, f"a table of 1,000 cases does not fit ({error})", _REMEDIES["shared memory"])
     return Check("shared memory", True, "a table of 1,000 cases fits")
 
 

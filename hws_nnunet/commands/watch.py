@@ -33,7 +33,7 @@ def watch(
 ) -> None:
     """Watch a training in the terminal: time left, effective sample size, beta, and the hardest cases over the epochs.
 
-    Reads the record's files alone. Ctrl-C ends it, and nothing else. Where the output is no terminal, or the training
+    Reads the record's files alone. Ctrl-C ends it, and nothing else. Where the output is not a terminal, or the training
     is over, it prints one view and ends.
 
     \b
@@ -50,7 +50,7 @@ def watch_fold(fold: Path, *, top: int, every: float, once: bool, console: Conso
         fold: the folder.
         top: how many cases; fewer where the terminal is low.
         every: seconds between two looks.
-        once: show it once; so it is where the output is no terminal, too.
+        once: show it once; so it is where the output is not a terminal, too.
         console: to print to, the standard output where None.
 
     Raises:
@@ -159,7 +159,7 @@ def _figures(found: Snapshot, console: Console, blocks: str) -> Table:
         grid.add_row(name, text, sparkline(values, min([low, *known]), top, width=width, blocks=blocks), meaning)
 
     bound = f", at least {now[least]:.1f}" if (least := "smallest_effective_sample_size") in now else ""
-    drawn = f"of {cases:.0f} cases{bound}" if weighted else "draws are not weighted (first sweep, or beta 0)"
+    drawn = f"of {cases:.0f} cases{bound}" if weighted else "draws are not weighted (warm-up pass, or beta 0)"
     add("ESS", "effective_sample_size", f"{now.get('effective_sample_size', math.nan):.1f}", drawn, high=cases)
     limit = f"limit {now['beta_limit']:g}" if "beta_limit" in now else ""
     add("beta", "beta_in_force", f"{now.get('beta_in_force', 0.0):.3g}", limit)

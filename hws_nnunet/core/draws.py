@@ -15,7 +15,7 @@ from hws_nnunet.core.table import HardnessTable
 _FEW = 16  # cases: up to here one by one is faster than all at once
 _ATTEMPTS = 64  # rejections of a single draw before all cases are looked at
 _DENSE = 8  # cases for each one that is drawn: with fewer, all are looked at
-_PATIENCE = 3.0  # mean lags until a draw of the first sweep counts as lost: twice what a full pipeline takes
+_PATIENCE = 3.0  # mean lags until a draw of the warm-up pass counts as lost: twice what a full pipeline takes
 
 
 class DrawnCases(NamedTuple):
@@ -44,7 +44,7 @@ class Draws:
     def draw_cases(self, size: int, rng: np.random.Generator) -> DrawnCases:
         """Draw ``size`` cases.
 
-        Until every case has been seen, cases come in the first sweep's order; then by probability. In one batch no case
+        Until every case has been seen, cases come in the warm-up pass's order; then by probability. In one batch no case
         comes twice (unless ``with_replacement``, or there are too few).
 
         Args:
@@ -75,7 +75,7 @@ class Draws:
         return ids, version, None
 
     def _sweep(self, size: int, rng: np.random.Generator) -> tuple[list[int], int]:
-        """Draw the next cases of the first sweep; unseen ones whose draw was lost after it, and then any.
+        """Draw the next cases of the warm-up pass; unseen ones whose draw was lost after it, and then any.
 
         Returns:
             ids, and the sweep's position after them.

@@ -40,7 +40,7 @@ class HardnessWeightedSampler:
         prior: ``(n,)``, above 0, in any unit: how often cases are drawn where hardness says nothing; equally often by
             default. Uniform share, cap and effective sample size are relative to it.
         groups: ``(n,)``, the name of each case's group, over which hardness is pooled; None for no groups.
-        rng: gives the first sweep's order; the numbers' own order where None.
+        rng: gives the warm-up pass's order; the numbers' own order where None.
         context: a ``multiprocessing`` context for the shared memory.
 
     Attributes:

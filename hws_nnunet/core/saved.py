@@ -15,7 +15,7 @@ from hws_nnunet.messages import some_of
 
 
 def save_table(table: HardnessTable) -> dict[str, Any]:
-    """Return what is tracked, as names, numbers and copies of arrays; the first sweep's position is left out."""
+    """Return what is tracked, as names, numbers and copies of arrays; the warm-up pass's position is left out."""
     return {
         "format": current_format(),
         "names": list(table.names),
@@ -96,7 +96,7 @@ def _checked(state: dict[str, Any], version: int) -> CheckedState:
     names, structures = state["names"], state["structures"]
     for given in (names, structures):
         if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
-            raise ValueError("names are no list of texts")
+            raise ValueError("names are not a list of texts")
     words = {
         word.name: state[word.name if word.since <= version else word.formerly]
         for word in columns.WORDS
@@ -110,7 +110,7 @@ def _checked(state: dict[str, Any], version: int) -> CheckedState:
         if column.saved and column.since <= version
     }
     if not np.array_equal(np.sort(saved["order"]), np.arange(len(names))):
-        raise ValueError("order is no order of the cases")
+        raise ValueError("order is not a permutation of the cases")
     return CheckedState(words, saved, names, structures)
 
 

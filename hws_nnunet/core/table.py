@@ -27,7 +27,7 @@ class HardnessTable:
     common now, and the case's own *offset* from it. So a case need not be seen again to be compared after all losses
     have fallen.
 
-    The training process alone writes (inside :meth:`writing`), except for the first sweep's position and stamps, which
+    The training process alone writes (inside :meth:`writing`), except for the warm-up pass's position and stamps, which
     workers write. Readers take no lock (:meth:`read`); what a reader draws while the training process dies in a write
     is a draw from one of two distributions a step apart.
 
@@ -158,7 +158,7 @@ class HardnessTable:
         if np.isfinite(self.offset[self.visits == 0]).any():
             return "a case without a visit has a loss"
         if not np.array_equal(np.sort(self.order), np.arange(len(self))):
-            return "the sweep's order is no permutation"
+            return "the sweep's order is not a permutation"
         weights = self.weight
         if not np.isfinite(weights).all() or not 0 <= weights.min() <= weights.max() <= self.largest:
             return f"draw weights lie from {weights.min()} to {weights.max()}, expected 0 to {self.largest}"

@@ -21,7 +21,7 @@ def read_column(path: str | Path, column: str) -> dict[str, str]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CaseTableError: it is no text, lacks one of the columns or a field, or has a case twice.
+        CaseTableError: it is not text, lacks one of the columns or a field, or has a case twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,7 +47,7 @@ def read_column(path: str | Path, column: str) -> dict[str, str]:
                 case = row["case"].strip()
                 lines.append((rows.line_num, case, row[column].strip()))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise CaseTableError(path, [f"is no table: {error}"]) from None
+        raise CaseTableError(path, [f"is not a table: {error}"]) from None
     named = case_names(case for _, case, _ in lines)
     for line, case, value in lines:
         if named[case] in found:

@@ -59,7 +59,7 @@ def read_feta(source: Path, *, how: Reading = AS_FOUND) -> Collection:
 
     Raises:
         DatasetError: with every problem found: no case, a missing or repeated file, an unreadable one, images that are
-            not on one grid, values that are no labels, a label image without any foreground, a table that contradicts
+            not on one grid, values that are not labels, a label image without any foreground, a table that contradicts
             itself.
     """
     source = existing_folder(source)

@@ -45,7 +45,7 @@ def read_fetal(source: Path, *, how: Reading = AS_FOUND) -> Collection:
 
     Raises:
         DatasetError: with every problem found: no case, a missing file, an unreadable one, images that are
-            not on one grid, values that are no labels, a label image without any foreground.
+            not on one grid, values that are not labels, a label image without any foreground.
     """
     source = existing_folder(source)
     folders = case_folders(source)
@@ -73,8 +73,13 @@ def read_fetal(source: Path, *, how: Reading = AS_FOUND) -> Collection:
     )
 
 
+<<<<<<< HEAD
 def fetal_problems(checks: Checks, labels: dict[str, int]) -> list[str]:
-    """Return the cases whose label files hold values that are no labels, or no foreground."""
+    """Return the cases whose label files hold values that are not labels, or no foreground."""
+=======
+def fetal_problems(cases: Sequence[Case], checked: Sequence[Checked], labels: dict[str, int]) -> list[str]:
+    """Return all problems of checked cases; values that are not labels and a lack of foreground are some, too."""
+>>>>>>> e8b8b19 (README: what it is, when to use it and when not, one table of commands; words by the ten rules, which a test looks after)
     problems: list[str] = []
     for case, found in zip(checks.cases, checks.results, strict=True):
         if case.label is None or not found.values:

@@ -94,7 +94,7 @@ def same_grid(one: Geometry, other: Geometry, *, tolerance: float = 1e-3) -> tup
     by_affine = _difference(one.affine[:3], other.affine[:3])
     by_itk = None if one.itk is None or other.itk is None else _difference(one.itk, other.itk)
     seen = by_affine if by_itk is None else min(by_affine, by_itk)
-    if not seen <= tolerance:  # NaN is no grid either
+    if not seen <= tolerance:  # NaN is not a grid either
         return f"affines differ by up to {seen:.4g} mm (allowed: {tolerance:g})", []
     oddities = []
     if _difference(one.sizes, other.sizes) > tolerance:

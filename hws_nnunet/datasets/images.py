@@ -21,7 +21,7 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ImageFileError: it is no NIfTI image, is truncated or damaged, or promises more voxels than it can hold.
+        ImageFileError: it is not a NIfTI image, is truncated or damaged, or promises more voxels than it can hold.
     """
     path = Path(path)
     if not path.is_file():
@@ -31,7 +31,7 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
     except Exception as error:  # nibabel, zlib and numpy each raise their own
         raise _damaged(path, error) from error
     if not isinstance(image, nib.Nifti1Image):  # CIFTI's files have the same ending
-        raise ImageFileError(f"{path} is no NIfTI image, but {type(image).__name__}")
+        raise ImageFileError(f"{path} is not a NIfTI image, but {type(image).__name__}")
     promised = math.prod(image.shape) * image.get_data_dtype().itemsize
     if promised > held * (_MOST_PACKED if path.suffix == ".gz" else 1) + _SPARE:
         raise ImageFileError(

@@ -67,7 +67,7 @@ def written_cases(
     Where a subject has several scans, ``splits_file`` gets the folds that keep them together.
 
     Raises:
-        DatasetError: the files are no NIfTI files.
+        DatasetError: the files are not NIfTI files.
     """
     wrong = [str(f) for c in collection.cases for f in (*c.images, c.label) if f and not f.name.endswith(ENDINGS)]
     if wrong:

@@ -56,7 +56,7 @@ def write_raw_v1(
     Raises:
         FileNotFoundError: ``raw_base`` does not exist.
         FileExistsError: the task exists and ``overwrite`` is off, or another one has this number.
-        DatasetError: the files are no NIfTI files.
+        DatasetError: the files are not NIfTI files.
     """
     target = check_task_target(raw_base, dataset_id=dataset_id, name=name, overwrite=overwrite)
     names = {part: sorted(c.name for c in collection.cases if c.test == (part == "Ts")) for part in ("Tr", "Ts")}

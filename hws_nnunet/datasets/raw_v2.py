@@ -55,7 +55,7 @@ def write_raw_v2(
     Raises:
         FileNotFoundError: ``raw_folder`` does not exist.
         FileExistsError: the data set exists and ``overwrite`` is off, or another one has this number.
-        DatasetError: the files are no NIfTI files.
+        DatasetError: the files are not NIfTI files.
     """
     target = check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite)
     with written_cases(collection, target, splits_file=V2.splits_file, link=link, progress=progress) as folder:

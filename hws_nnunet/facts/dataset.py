@@ -39,7 +39,7 @@ def read_dataset(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no JSON object.
+        ValueError: it is not a JSON object.
     """
     path = Path(path)
     if not path.is_file():
@@ -47,9 +47,9 @@ def read_dataset(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no nnU-Net dataset.json: {type(error).__name__}: {error}") from None
+        raise ValueError(f"{path} is not a dataset.json of nnU-Net: {type(error).__name__}: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is no nnU-Net dataset.json: expected an object, found {type(content).__name__}")
+        raise ValueError(f"{path} is not a dataset.json of nnU-Net: expected an object, found {type(content).__name__}")
     return content
 
 
@@ -70,7 +70,7 @@ def labels_of(described: Mapping[str, Any], path: Path) -> LabelTable:
         regions = {str(name): _values(values) for name, values in pairs}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         text = f"expected 'labels', names with whole numbers: {type(error).__name__}: {error}"
-        raise ValueError(f"{path} is no nnU-Net dataset.json: {text}") from None
+        raise ValueError(f"{path} is not a dataset.json of nnU-Net: {text}") from None
     ignored = regions.pop("ignore", (None,))[0]
     regions = {name: values for name, values in regions.items() if values != (0,)}
     if not regions or not all(regions.values()):
@@ -81,7 +81,7 @@ def labels_of(described: Mapping[str, Any], path: Path) -> LabelTable:
 def _values(values: Any) -> tuple[int, ...]:
     found = [float(value) for value in (values if isinstance(values, list | tuple) else [values])]
     if not all(value.is_integer() for value in found):
-        raise ValueError(f"{values!r} is no whole number")
+        raise ValueError(f"{values!r} is not a whole number")
     return tuple(map(int, found))
 
 

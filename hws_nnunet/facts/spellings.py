@@ -1,4 +1,4 @@
-"""How people spell what is no case, no structure and no value, and how files name cases: one list of each."""
+"""How people spell rows and values to leave out, and how files name cases: one list of each."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def case_name(path: str) -> str:
 def case_names(texts: Iterable[str]) -> dict[str, str]:
     """Return the cases' names of a table's fields: without folder, ending, and nnU-Net's ``_0000`` where all have it.
 
-    What would give two cases one name stays, and so does what is no path, whatever slashes it has.
+    What would give two cases one name stays, and so does what is not a path, whatever slashes it has.
     """
     names = {text: case_name(text) if re.fullmatch(r"[\w\s.:/\\+~-]+", text) else text.strip() for text in texts}
     if len(names) > 1 and all(name.endswith("_0000") for name in names.values()):

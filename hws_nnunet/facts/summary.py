@@ -74,7 +74,7 @@ def read_summary(path: Path) -> Summary:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"is no JSON: {error}") from None
+        raise ValueError(f"is not JSON: {error}") from None
     if not isinstance(content, dict) or not content.keys() & {"metric_per_case", "results"}:
         keys = ", ".join(content) if isinstance(content, dict) else type(content).__name__
         expected = "'metric_per_case' (nnU-Net v2) or 'results' (nnU-Net v1)"

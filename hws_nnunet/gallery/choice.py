@@ -102,7 +102,7 @@ def worst_in_validation(layout: Layout, data: RawData, *, top: int) -> tuple[lis
     try:
         dice = _mean_dice(read_summary(file))
     except ValueError as error:
-        raise ValueError(f"{file} is no summary of nnU-Net's: {error}") from error
+        raise ValueError(f"{file} is not a summary of nnU-Net: {error}") from error
     if not dice:
         raise ValueError(f"{file} lists no case")
     order = sorted(dice, key=lambda name: (math.isnan(dice[name]), dice[name], name))

@@ -117,7 +117,7 @@ def read_case(images: Sequence[Path], label: Path, prediction: Path | None, *, c
         channel: which one to show.
 
     Raises:
-        ValueError: for labels that are no whole numbers, a file that cannot be read, or a channel that it has not.
+        ValueError: for labels that are not whole numbers, a file that cannot be read, or a channel that it has not.
     """
     grid = read_grid(images[0])
     image = np.asarray(_read_channel(images, channel), dtype=np.float32)

@@ -142,11 +142,11 @@ def read_raw_data(folder: Path) -> RawData:
         described = read_dataset(file)
         ending, listed = described.get("file_ending", ".nii.gz"), described.get("dataset", {})
         if not isinstance(ending, str) or not isinstance(listed, dict):
-            raise TypeError("file_ending is no text, or dataset no list of files")
+            raise TypeError("file_ending is not text, or dataset is not a list of files")
         channels = described.get("channel_names") or described["modality"]
         channels = tuple(str(channels[key]) for key in sorted(channels, key=int))
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is no nnU-Net dataset.json: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{file} is not a dataset.json of nnU-Net: {type(error).__name__}: {error}") from error
     labels = labels_of(described, file)
     return RawData(
         folder=folder,
@@ -171,7 +171,7 @@ def _read_subgroups(file: Path) -> dict[str, str]:
             names = case_names(case for case, _ in found)
             return {names[case]: words for case, words in found}
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} is no table: {error}") from error
+        raise ValueError(f"{file} is not a table: {error}") from error
 
 
 def _in_words(row: dict[str, str]) -> str:

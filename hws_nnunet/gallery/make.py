@@ -56,7 +56,7 @@ def make_gallery(
 
     Raises:
         FileNotFoundError: the fold, its record or validation, the raw data set or ``predictions`` are not there.
-        FileExistsError: ``out`` exists and is no gallery, or ``overwrite`` is off.
+        FileExistsError: ``out`` exists and is not a gallery, or ``overwrite`` is off.
         DatasetError: files of cases are missing, cannot be read, or do not fit each other; all are told.
         ValueError: for other things that cannot be used.
     """
@@ -113,7 +113,7 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
     if not overwrite:
         raise FileExistsError(f"{out} exists; --overwrite replaces it")
     if not out.is_dir() or any(file.name != PAGE and file.suffix != ".png" for file in out.iterdir()):
-        raise FileExistsError(f"{out} is no gallery (it holds more than {PAGE} and .png files), so it is not replaced")
+        raise FileExistsError(f"{out} is not a gallery (it holds more than {PAGE} and .png files), so it is not replaced")
 
 
 def _check_files(chosen: Sequence[Chosen], data: RawData) -> None:

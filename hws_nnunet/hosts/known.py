@@ -16,7 +16,7 @@ def read_weights(path: str, cases: Sequence[str], log: Callable[[str], None]) ->
 
     Raises:
         FileNotFoundError: there is no such file.
-        CaseTableError: a training case is not there, or its weight is no finite number above 0.
+        CaseTableError: a training case is not there, or its weight is not a finite number above 0.
     """
     column = read_column(path, "weight")
     problems = _missing(column, cases)

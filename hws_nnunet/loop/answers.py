@@ -17,7 +17,7 @@ def checked_answers(losses: Any, indices: Any, size: int) -> tuple[np.ndarray, n
         size: of the data set.
 
     Raises:
-        TypeError: no indices, or some that are no whole numbers.
+        TypeError: no indices, or some that are not whole numbers.
         ValueError: not one index for each loss, or one that the data set has not.
     """
     if indices is None:

@@ -68,7 +68,7 @@ class HardnessWeightedBatchSampler(BatchSampler):  # by its type alone, which ig
         learnt: has ``state_dict()`` and ``load_state_dict()``, for checkpoints.
 
     Raises:
-        ValueError: for sizes that are no whole numbers from 1 on, weights or groups of another number of samples,
+        ValueError: for sizes that are not whole numbers from 1 on, weights or groups of another number of samples,
             weights that are not positive, settings given twice or without a meaning here.
         SettingsError: for settings that cannot be used.
     """
@@ -143,7 +143,7 @@ class HardnessWeightedBatchSampler(BatchSampler):  # by its type alone, which ig
             indices: ``(B,)``, as they came with the batch; they have to be given.
 
         Raises:
-            TypeError: no indices, or some that are no whole numbers.
+            TypeError: no indices, or some that are not whole numbers.
             ValueError: not one index for each loss, or one that the data set has not.
             RuntimeError: a sample that was never drawn; ranks that did not all answer.
         """

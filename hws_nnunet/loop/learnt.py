@@ -48,7 +48,7 @@ class Learnt:
             type(self._rng.bit_generator)().state = random
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             told = f"{type(error).__name__}: {error}"
-            raise ValueError(f"this is no state of a batch sampler, or a damaged one: {told}") from error
+            raise ValueError(f"this is not a state of a batch sampler, or a damaged one: {told}") from error
         if saved != len(self._sampler):
             raise ValueError(f"the saved state is of {saved} samples, the data set has {len(self._sampler)}")
         self._sampler.load_state_dict(state["sampler"])

@@ -78,7 +78,7 @@ class Ranks:
         return together[:, 0].long().numpy(), together[:, 1:].numpy(), int(blocks[0][0, 1])
 
     def share_sweep(self, table: HardnessTable) -> None:
-        """Have the ranks share out the first sweep: all take rank 0's order, and each begins at a place of its own."""
+        """Have the ranks share out the warm-up pass: all take rank 0's order, and each begins at a place of its own."""
         order = torch.from_numpy(table.order.copy())
         dist.broadcast(order, 0, group=self._group)
         begin = len(order) * sum(self._sizes[: self.rank]) // sum(self._sizes)

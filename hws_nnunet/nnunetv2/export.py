@@ -40,7 +40,7 @@ def export_model(model_folder: Path, out: Path, *, overwrite: bool = False) -> l
     checkpoints = sorted(model_folder.glob("fold_*/checkpoint_*.pth"))
     if missing or not checkpoints:
         lacks = ", ".join([*missing, *([] if checkpoints else ["fold_*/checkpoint_*.pth"])])
-        raise FileNotFoundError(f"{model_folder} is no trained nnU-Net v2 model: it has no {lacks}")
+        raise FileNotFoundError(f"{model_folder} is not a trained nnU-Net v2 model: it has no {lacks}")
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists; --overwrite replaces it")
     check_room(out, folder=True)
@@ -55,7 +55,7 @@ def export_model(model_folder: Path, out: Path, *, overwrite: bool = False) -> l
                 trainer = checkpoint["trainer_name"]
             except Exception as error:  # torch, pickle and zip each raise their own
                 told = f"{type(error).__name__}: {error}"
-                raise ValueError(f"{file} is no checkpoint of nnU-Net v2, or truncated or damaged: {told}") from error
+                raise ValueError(f"{file} is not a checkpoint of nnU-Net v2, or truncated or damaged: {told}") from error
             checkpoint = {key: value for key, value in checkpoint.items() if key != STATE}
             checkpoint["trainer_name"] = stock_name(trainer)
             target = partial / file.relative_to(model_folder)

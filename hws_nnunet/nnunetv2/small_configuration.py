@@ -52,7 +52,7 @@ def add_small_configuration(
         plans = json.loads(plans_file.read_text(encoding="utf-8"))
         configurations = plans["configurations"]
     except (KeyError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"{plans_file} is no plans file of nnU-Net v2's: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{plans_file} is not a plans file of nnU-Net v2: {type(error).__name__}: {error}") from error
     number = dataset_number(plans_file)
     planned = configurations.get(base)
     if planned is None or not planned.keys() & {"architecture", _OLD}:

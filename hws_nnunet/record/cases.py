@@ -32,7 +32,7 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
 
     Raises:
         FileNotFoundError: the folder has none.
-        ValueError: it is no such table, or not all of one.
+        ValueError: it is not such a table, or not the whole of one.
     """
     path = Path(folder) / CASES_FILE
     if not path.is_file():
@@ -56,7 +56,7 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
         if not abs(total - 1) <= _ROUNDING:
             raise ValueError(f"its probabilities sum to {total:.4f}, expected 1: rows are missing, or not its own")
     except (UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise ValueError(f"{path} is no whole record of this package: {error}") from error
+        raise ValueError(f"{path} is not a whole record of this package: {error}") from error
     return rows
 
 

@@ -95,7 +95,7 @@ class EpochSummary:
                 f"beta {self.beta_in_force:.3g} (limit {self.beta_limit:g})"
             )
         else:
-            drawing = "draws are uniform" if self.beta_limit == 0 else "first sweep, draws are not weighted yet"
+            drawing = "draws are uniform" if self.beta_limit == 0 else "warm-up pass, draws are not weighted yet"
         lines = [
             f"Sampling: {drawing}",
             f"Hardness: smallest {self.smallest:.4f}, mean {self.mean:.4f}, largest {self.largest:.4f}; "

@@ -78,7 +78,7 @@ def read_record(folder: Path) -> Snapshot | None:
     if not (epochs.is_file() and cases.is_file()):
         if any(folder.glob("training_log_*.txt")):  # both versions of nnU-Net write one from the start on
             return None
-        found = "is no folder" if not folder.is_dir() else f"holds no {EPOCHS_FILE} and {CASES_FILE}"
+        found = "is not a folder" if not folder.is_dir() else f"holds no {EPOCHS_FILE} and {CASES_FILE}"
         raise FileNotFoundError(f"{folder} {found}: expected {A_FOLD}")
     try:
         path, written = epochs, epochs.stat().st_mtime

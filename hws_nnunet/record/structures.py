@@ -80,7 +80,7 @@ def read_hardest_structures(folder: Path) -> dict[str, Hardest]:
             text = file.read()
         header, *rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row] or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no table: {error}") from error
+        raise ValueError(f"{path} is not a table: {error}") from error
     if tuple(header[: len(_HEADER)]) != _HEADER:
         raise ValueError(f"{path} starts with {', '.join(header) or 'nothing'}; expected {', '.join(_HEADER)}, ...")
     if not text.endswith("\n"):

@@ -63,7 +63,7 @@ def write_report(
         The folder.
 
     Raises:
-        FileExistsError: ``out`` exists, and ``overwrite`` is off or it is no report.
+        FileExistsError: ``out`` exists, and ``overwrite`` is off or it is not a report.
         FileNotFoundError: a file does not exist.
         ResultError: results, subgroups or labels cannot be used; the message lists why.
         ValueError: an option is out of its range, or there is no result set.
@@ -156,5 +156,5 @@ def _check_target(out: Path, *, overwrite: bool) -> None:
     foreign = [path.name for path in out.iterdir() if path.name not in ours] if out.is_dir() else [out.name]
     if foreign:
         raise FileExistsError(
-            f"{out} is no report, as it holds {short_list(foreign)}: --overwrite replaces reports only"
+            f"{out} is not a report, as it holds {short_list(foreign)}: --overwrite replaces reports only"
         )

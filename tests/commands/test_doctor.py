@@ -37,7 +37,7 @@ def test_a_sound_installation(sound):
 
 def test_json(sound):
     checks = json.loads(run(cli.app, ["doctor", "--json"]).output)
-    assert {"name", "ok", "found", "mend", "required"} == set(checks[0])
+    assert {"name", "ok", "found", "remedy", "required"} == set(checks[0])
     assert [check["name"] for check in checks][:6] == [
         "Python",
         "torch",
@@ -131,14 +131,14 @@ def test_every_failure_has_its_mend(sound, monkeypatch):
         "nnUNet_results",
         "settings",
     ]
-    assert result.output.count("mend: ") >= 5
-    for mend in (
+    assert result.output.count("remedy: ") >= 5
+    for remedy in (
         "hws-nnunet register",
         "export nnUNet_raw=FOLDER",
         f"mkdir -p {sound / 'nowhere'}",
         "unset HWS_CONFIG",
     ):
-        assert mend in result.output
+        assert remedy in result.output
     assert "5 required check(s) failed" in result.output
 
 

@@ -144,7 +144,7 @@ def test_low_terminals_show_fewer_cases(training):
 
 
 def test_what_is_missing_is_told(training, tmp_path):
-    for folder, found in ((tmp_path / "none", "is no folder"), (tmp_path, "holds no hardness_epochs.csv")):
+    for folder, found in ((tmp_path / "none", "is not a folder"), (tmp_path, "holds no hardness_epochs.csv")):
         error = run(app, ["watch", str(folder)]).exception
         assert isinstance(error, FileNotFoundError)
         assert found in str(error)

@@ -90,7 +90,7 @@ def test_a_batch_holds_no_case_twice_while_there_are_others():
     assert len(sampler_of(1, losses=[1.0]).draw_cases(2, rng).ids) == 2
 
 
-# ------------------------------------------------------------------ first sweep
+# ------------------------------------------------------------------ warm-up pass
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])

@@ -15,7 +15,7 @@ from tests.valid import fault_of
 
 @pytest.mark.parametrize("midpoint", [1, 5, 8, 40])
 def test_resume_loses_nothing(midpoint, tmp_path):
-    """Save at several midpoints, one within the first sweep; the rest of the run is the same, draw by draw."""
+    """Save at several midpoints, one within the warm-up pass; the rest of the run is the same, draw by draw."""
     losses = np.linspace(0.3, 1.0, 12)
 
     def run(sampler, steps, rng):

@@ -113,7 +113,7 @@ def test_a_faulty_table_is_told():
     assert table.check_valid().startswith("unseen is 2")
     table.visits[0] = 0
     table.order[:] = 0
-    assert table.check_valid() == "the sweep's order is no permutation"
+    assert table.check_valid() == "the sweep's order is not a permutation"
     table.order[:] = [1, 0]
     table.weight[0] = 0.5
     assert table.check_valid() == "the total of the draw weights is 2.0, they sum to 1.5"

@@ -62,7 +62,7 @@ def test_a_file_that_is_none_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist: expected a table"):
         read_weights(str(tmp_path / "none.csv"), ["a"], print)
     (tmp_path / "image.csv").write_bytes(b"case,weight\n\xff\xfe\x00")
-    with pytest.raises(ValueError, match="is no table"):
+    with pytest.raises(ValueError, match="is not a table"):
         read_weights(str(tmp_path / "image.csv"), ["a"], print)
 
 

@@ -90,7 +90,7 @@ def test_batches_of_any_loop_are_shared_out_too(run):
     assert_same_state(without_order(found[0]["state"]), without_order(found[1]["state"]))
     assert found[0]["state"]["visits"].sum() == 160 * 3 + 40 * 4
     together = [np.concatenate(pair) for pair in zip(*(one["drawn"] for one in found), strict=True)]
-    assert len(set(np.concatenate(together[:3]))) == 9, "each begins the first sweep at its own place"
+    assert len(set(np.concatenate(together[:3]))) == 9, "each begins the warm-up pass at its own place"
     for one in found:
         assert "made before PyTorch's process group" in one["message"], "of another one, which was"
 

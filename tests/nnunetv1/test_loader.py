@@ -67,7 +67,7 @@ def test_structures_follow_the_closed_form(tmp_path, patch, initial, beta):
 @pytest.mark.parametrize("beta", [0.0, 100.0])
 @pytest.mark.parametrize("patch", [(8, 8, 8), (8, 8)])
 def test_structures_that_a_case_lacks_are_not_drawn(tmp_path, patch, beta):
-    """Nor what is no structure of the table's; without any, the host chooses."""
+    """Nor what is not a structure of the table's; without any, the host chooses."""
     cases = make_cases(tmp_path, 4, labels=(-1, *LABELS))
     first, second, third, fourth = (case["properties"]["class_locations"] for case in cases.values())
     first[2], second[2], second[3] = [], np.zeros((0, 3), dtype=int), []

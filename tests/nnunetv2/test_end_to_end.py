@@ -96,7 +96,7 @@ def predict_without_this_package(workspace, model, tmp_path, expected):
     assert again.returncode == 1
     assert "exists; --overwrite replaces it" in again.stdout
     nothing = workspace.run("hws-nnunet", "export", tmp_path, tmp_path / "other", check=False)
-    assert "is no trained nnU-Net v2 model: it has no plans.json" in nothing.stdout
+    assert "is not a trained nnU-Net v2 model: it has no plans.json" in nothing.stdout
     assert not (tmp_path / "other").exists()
 
 

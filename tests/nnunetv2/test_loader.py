@@ -78,7 +78,7 @@ def test_structures_follow_the_closed_form(keys, annotated, options, beta):
 
 @pytest.mark.parametrize("annotated", [None, ANNOTATED])
 def test_structures_that_a_case_lacks_are_not_drawn(annotated):
-    """Nor what is no structure of the table's; without any, the host chooses."""
+    """Nor what is not a structure of the table's; without any, the host chooses."""
     cases = FakeCases(4, keys=LABELS, annotated=annotated)
     first, second, third, fourth = cases.locations.values()
     first[2], second[2], second[3] = [], np.zeros((0, 4), dtype=int), []

@@ -207,7 +207,7 @@ def test_log_lines():
     assert f"12 of 12 cases seen, {visited} in this epoch; lag 2 (median), 6 (largest) steps" in second
     assert third.count("case") == 5 + 1
     _, record, _, _ = trained(12, 1, steps=5)
-    assert record.summaries[0].lines()[0] == "Sampling: first sweep, draws are not weighted yet"
+    assert record.summaries[0].lines()[0] == "Sampling: warm-up pass, draws are not weighted yet"
 
 
 class Made(SimpleNamespace):

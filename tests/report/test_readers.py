@@ -75,7 +75,7 @@ def test_a_summary_that_nnunet_v1_wrote(tmp_path):
         pairs, labels=[0, 1, 2, 3], json_output_file=str(predictions / "summary.json"), num_threads=1
     )
     found = read_results("v1", predictions)
-    assert found.labels == ("1", "2", "3"), "the background is no structure"
+    assert found.labels == ("1", "2", "3"), "the background is not a structure"
     assert found.dice == pytest.approx(np.array(expected(references, predictions)), nan_ok=True)
     assert found.missed.sum() == 1
     assert found.missed[5, 2]
@@ -218,7 +218,7 @@ def test_files_that_are_no_results(tmp_path):
         read_results("a", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"does not exist: expected a summary.json, a table"):
         read_results("a", tmp_path / "x.json")
-    with pytest.raises(ResultError, match="is no JSON"):
+    with pytest.raises(ResultError, match="is not JSON"):
         read_results("a", table(tmp_path / "x.json", "{"))
     with pytest.raises(ResultError, match="found: list"):
         read_results("a", table(tmp_path / "y.json", "[1]"))

@@ -244,7 +244,7 @@ def test_nothing_is_overwritten_unless_it_is_a_report(given, tmp_path):
     write_report({"a": given["two"]}, out, overwrite=True)
     assert str(given["two"]) in (out / "cases.csv").with_name("report.md").read_text().replace("\\", "")
     (out / "precious.nii.gz").touch()
-    with pytest.raises(FileExistsError, match=r"is no report, as it holds 'precious.nii.gz'"):
+    with pytest.raises(FileExistsError, match=r"is not a report, as it holds 'precious.nii.gz'"):
         write_report({"a": given["one"]}, out, overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 

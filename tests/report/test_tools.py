@@ -75,7 +75,7 @@ def test_a_report_of_monai(tmp_path):
         read_results("x", tmp_path / "mean_dice_summary.csv")
     values[0, 0] = NAN  # the reference lacks it; whether the prediction does MONAI does not tell
     write_metrics_reports(str(tmp_path), names, None, {"mean_dice": values}, None, class_labels=["wt", "tc"])
-    with pytest.raises(ResultError, match=r"case 'a', label 'wt': there is no Dice.*--absent nan"):
+    with pytest.raises(ResultError, match=r"case 'a', label 'wt': there is not Dice.*--absent nan"):
         read_results("x", tmp_path / "mean_dice_raw.csv")
     assert np.isnan(read_results("x", tmp_path / "mean_dice_raw.csv", absent="nan").dice[0, 1])
 
@@ -333,7 +333,7 @@ def test_a_summary_with_two_spellings(tmp_path):
 
 
 def test_lines_of_json_that_are_none(tmp_path):
-    with pytest.raises(ResultError, match="is no table"):
+    with pytest.raises(ResultError, match="is not a table"):
         read_results("x", table(tmp_path / "t.jsonl", '{"a": 1}\n'))
 
 

@@ -23,7 +23,7 @@ _FAR = 10.0  # mm: rounding to two digits gives a Dice of 1 beside some HD95, ne
 _UNTOLD = "and the table does not tell whether reference and prediction have the structure: expected --absent"
 _DOUBT = {
     "one": f"Dice is 1, {_UNTOLD} one where neither has it, or --absent never where it was found without a fault",
-    "nan": f"there is no Dice, {_UNTOLD} nan where neither has it (MONAI leaves out all that the reference lacks, "
+    "nan": f"there is not Dice, {_UNTOLD} nan where neither has it (MONAI leaves out all that the reference lacks, "
     "invented structures too: measure them with --references)",
 }
 

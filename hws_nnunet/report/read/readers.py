@@ -88,7 +88,7 @@ def gather(
     lesion_rule: str = "",
     notes: Sequence[str] = (),
 ) -> ResultSet:
-    """Sort rows of case, label and measures into a result set; the background and averages are no structures.
+    """Sort rows of case, label and measures into a result set; the background and averages are not structures.
 
     Args:
         name: of the set.

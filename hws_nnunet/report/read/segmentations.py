@@ -119,7 +119,7 @@ def evaluate(pairs: Pairs, labels: LabelTable, *, tolerance: float = 1.0, progre
         progress: show a bar on standard error.
 
     Raises:
-        ResultError: a file cannot be read, or a prediction holds a value that is no label.
+        ResultError: a file cannot be read, or a prediction holds a value that is not a label.
     """
     allowed = {0, *(value for values in labels.regions.values() for value in values)}
     allowed |= set() if labels.ignored is None else {labels.ignored}

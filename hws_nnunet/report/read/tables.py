@@ -121,7 +121,7 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
         columns: what columns are, by their headings; see :func:`parse_columns`.
 
     Raises:
-        ResultError: with every problem found: it is no table, a column is missing, a field is no number.
+        ResultError: with every problem found: it is not a table, a column is missing, a field is not a number.
     """
     given, comma = _read(path)
     headings = list(given.columns)
@@ -180,7 +180,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, bool]:
     except pd.errors.EmptyDataError:
         frame, separator = pd.DataFrame(), ""
     except (UnicodeDecodeError, pd.errors.ParserError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultError(path, [f"is no table: {error}"]) from None
+        raise ResultError(path, [f"is not a table: {error}"]) from None
     if twice := sorted({name for name in frame.columns if name and list(frame.columns).count(name) > 1}):
         raise ResultError(path, [f"has two columns of one heading: {short_list(twice)}"])
     frame = frame.loc[:, [str(name) != "" for name in frame.columns]]
