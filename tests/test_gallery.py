@@ -386,7 +386,9 @@ def test_folders_that_cannot_be(tmp_path):
     with pytest.raises(ValueError, match="no case with a hardness"):
         make_gallery(fold, raw)
     (fold / "hardness.csv").write_text(f"{head}a,0.1,1")
-    with pytest.raises(ValueError, match=r"hardness\.csv is not a whole record .*: line 2 has 3 of 5 fields, was it cut"):
+    with pytest.raises(
+        ValueError, match=r"hardness\.csv is not a whole record .*: line 2 has 3 of 5 fields, was it cut"
+    ):
         make_gallery(fold, raw)
     (fold / "hardness.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"no hardness\.csv in"):

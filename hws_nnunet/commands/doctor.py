@@ -177,7 +177,8 @@ def _shared_memory() -> Check:
     try:
         HardnessTable([str(i) for i in range(1000)])
     except OSError as error:
-        return Check("shared memory", False, f"a table of 1,000 cases does not fit ({error})", _REMEDIES["shared memory"])
+        remedy = _REMEDIES["shared memory"]
+        return Check("shared memory", False, f"a table of 1,000 cases does not fit ({error})", remedy)
     return Check("shared memory", True, "a table of 1,000 cases fits")
 
 

@@ -33,8 +33,8 @@ def watch(
 ) -> None:
     """Watch a training in the terminal: time left, effective sample size, beta, and the hardest cases over the epochs.
 
-    Reads the record's files alone. Ctrl-C ends it, and nothing else. Where the output is not a terminal, or the training
-    is over, it prints one view and ends.
+    Reads the record's files alone. Ctrl-C ends it, and nothing else. Where the output is not a terminal, or the
+    training is over, it prints one view and ends.
 
     \b
     Example:

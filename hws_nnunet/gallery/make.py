@@ -113,7 +113,9 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
     if not overwrite:
         raise FileExistsError(f"{out} exists; --overwrite replaces it")
     if not out.is_dir() or any(file.name != PAGE and file.suffix != ".png" for file in out.iterdir()):
-        raise FileExistsError(f"{out} is not a gallery (it holds more than {PAGE} and .png files), so it is not replaced")
+        raise FileExistsError(
+            f"{out} is not a gallery (it holds more than {PAGE} and .png files), so it is not replaced"
+        )
 
 
 def _check_files(chosen: Sequence[Chosen], data: RawData) -> None:

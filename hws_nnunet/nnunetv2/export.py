@@ -55,7 +55,9 @@ def export_model(model_folder: Path, out: Path, *, overwrite: bool = False) -> l
                 trainer = checkpoint["trainer_name"]
             except Exception as error:  # torch, pickle and zip each raise their own
                 told = f"{type(error).__name__}: {error}"
-                raise ValueError(f"{file} is not a checkpoint of nnU-Net v2, or truncated or damaged: {told}") from error
+                raise ValueError(
+                    f"{file} is not a checkpoint of nnU-Net v2, or truncated or damaged: {told}"
+                ) from error
             checkpoint = {key: value for key, value in checkpoint.items() if key != STATE}
             checkpoint["trainer_name"] = stock_name(trainer)
             target = partial / file.relative_to(model_folder)

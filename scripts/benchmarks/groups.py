@@ -43,7 +43,7 @@ def training(job: dict) -> dict:
     hardness = 0.4 + harder * rare + spread * rng.standard_normal(n)
     truth = (hardness - hardness.mean()) / hardness.std()
     groups = None if job["arm"] == "no groups" else np.where(rare, "rare", "common").tolist()
-    settings = Settings(group_pooling=ARMS[job["arm"]])
+    settings = Settings(ess=0.5, group_pooling=ARMS[job["arm"]])
     sampler = HardnessWeightedSampler([str(i) for i in range(n)], settings, groups=groups, rng=rng)
 
     def losses(ids: np.ndarray, _: float) -> np.ndarray:

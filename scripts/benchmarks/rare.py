@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import rare_data
 from experiments import ARMS, UNIFORM, run_all
-from page import Lines, Section, arguments, finish, table, verdict
+from page import COLOURS, Lines, Section, arguments, finish, save, table, verdict
 from plain import Plan, train
 
 from hws_nnunet import Settings
@@ -152,7 +153,35 @@ def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
         "standard error. Drawn: how often the rare training cases, against their share. ESS: of all draws."
     )
     header = ("data", "steps", "sampling", "seeds", *FIGURES, "rare drawn", "ESS")
+    _plot(runs, figure)
     return bars, [told, "", *table(header, rows)]
+
+
+def _plot(runs: list[dict], path: Path) -> None:
+    """Draw the default's differences to uniform sampling: a point a seed, their mean, and its standard error."""
+    kinds = [kind for kind in TITLES if any(run["kind"] == kind and run["arm"] == DEFAULT for run in runs)]
+    figure, axes = plt.subplots(1, len(kinds), figsize=(4.6 * len(kinds), 3.6), sharey=True, squeeze=False)
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        of = {(run["arm"], run["seed"]): run for run in runs if run["kind"] == kind}
+        seeds = sorted(seed for arm, seed in of if arm == DEFAULT and (UNIFORM, seed) in of)
+        names = [name for name in FIGURES if name in of[DEFAULT, seeds[0]]]
+        for x, name in enumerate(names):
+            values = np.array([of[DEFAULT, seed][name] - of[UNIFORM, seed][name] for seed in seeds])
+            axis.plot(x + np.linspace(-0.15, 0.15, len(values)), values, "o", color=COLOURS[0], alpha=0.45, ms=5)
+            error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
+            axis.errorbar(x, values.mean(), error, fmt="_", color="black", ms=18, mew=2, capsize=4)
+            axis.annotate(_points(values.mean()), (x + 0.22, values.mean()), va="center", fontsize=9)
+        axis.axhline(0, color="grey", lw=0.8)
+        axis.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
+        axis.set_xlim(-0.5, len(names) - 0.2)
+        axis.set_title(f"{TITLES[kind]} ({len(seeds)} seeds)")
+    axes[0, 0].set_ylabel("points of Dice over uniform sampling")
+    save(figure, path)
+
+
+def _points(value: float) -> str:
+    """Return a difference in points, zero without a sign."""
+    return f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
 
 
 def _mean(runs: object, figure: str) -> str:
@@ -162,10 +191,10 @@ def _mean(runs: object, figure: str) -> str:
 
 def _difference(values: list[float]) -> str:
     error = f" ({np.std(values, ddof=1) / len(values) ** 0.5:.1f})" if len(values) > 1 else ""
-    return f"{np.mean(values):+.1f}{error}"
+    return f"{_points(np.mean(values))}{error}"
 
 
-SECTIONS = (Section("rare", "Hard is not rare: five kinds of data", "rare.py", section, figure=False),)
+SECTIONS = (Section("rare", "Hard is not rare: five kinds of data", "rare.py", section),)
 
 if __name__ == "__main__":
     parser = arguments(__doc__, "rare")

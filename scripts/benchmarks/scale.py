@@ -51,7 +51,10 @@ def jobs(seeds: int, *, quick: bool = False, settings: dict | None = None) -> li
     cases += [(n, spread, fall) for n in (100, 1000, 4000) for fall in (10, 30) for spread in SPREADS]
     if quick:
         cases = [(20, 0.0, 0), (100, 0.05, 10)]
-    epochs, settings = 12 if quick else EPOCHS, settings or {}
+    epochs, settings = (
+        12 if quick else EPOCHS,
+        settings or {"ess": 0.5},
+    )  # the default of the core that these are compared with
     return [
         {
             "name": f"{n}-{spread}-{fall}-{seed}",
@@ -173,5 +176,5 @@ SECTIONS = (Section("scale", "Scale: does the sampler follow the signal?", "scal
 if __name__ == "__main__":
     parser = arguments(__doc__, "scale", seeds=2)
     parser.add_argument("--other", type=Path, help="a checkout of an older version, to run beside this one")
-    parser.add_argument("--settings", type=json.loads, help="other settings than the default ones, as JSON")
+    parser.add_argument("--settings", type=json.loads, help="other settings than ess 0.5, as JSON")
     finish(parser.parse_args(), SECTIONS, run)

@@ -59,7 +59,7 @@ def test_the_documented_trainer_of_ones_own(workspace, monkeypatch, tmp_path):
     if needs_registering():
         pytest.skip("nnUNet_extTrainer came with nnunetv2 2.8")
     text = Path(__file__).parents[2].joinpath("docs", "howto", "trainer.md").read_text(encoding="utf-8")
-    code = re.search(r"Any other trainer can have it.*?```python\n(.*?)```", text, re.DOTALL)[1]
+    code = re.search(r"Any other trainer.*?```python\n(.*?)```", text, re.DOTALL)[1]
     (tmp_path / "my_trainers.py").write_text(code, encoding="utf-8")
     monkeypatch.setenv("nnUNet_extTrainer", str(tmp_path))
     trainer = trainer_of(workspace, monkeypatch, find_trainer("Mine"))
