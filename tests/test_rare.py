@@ -89,7 +89,7 @@ def test_the_table_tells_differences_in_the_same_seeds_and_what_was_reached(tmp_
         "- hippocampus as it is, 2,000 steps, mean: +0.0 points (bar: -0.1), 2 seeds: reached",
         "- hippocampus as it is, 2,000 steps, worst tenth: +0.3 points (bar: +0.8), 2 seeds: NOT reached",
     ]
-    assert f"| {rare.DEFAULT} | 2 | +0.0 (0.5) | +0.0 (0.0) | +0.3 (0.1) |" in "\n".join(lines)
+    assert f"| {rare.DEFAULT} | 2 | 0.0 (0.5) | 0.0 (0.0) | +0.3 (0.1) |" in "\n".join(lines)
 
 
 def test_a_rare_kind_that_lags_is_drawn_more_often_the_more_uneven_draws_may_be(monkeypatch):

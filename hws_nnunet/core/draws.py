@@ -44,8 +44,8 @@ class Draws:
     def draw_cases(self, size: int, rng: np.random.Generator) -> DrawnCases:
         """Draw ``size`` cases.
 
-        Until every case has been seen, cases come in the warm-up pass's order; then by probability. In one batch no case
-        comes twice (unless ``with_replacement``, or there are too few).
+        Until every case has been seen, cases come in the warm-up pass's order; then by probability. In one batch no
+        case comes twice (unless ``with_replacement``, or there are too few).
 
         Args:
             size: at least 1.

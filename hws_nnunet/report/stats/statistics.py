@@ -13,7 +13,7 @@ DESCRIBED = ("cases", "mean", "sd", "median", "iqr", *(f"p{q}" for q in PERCENTI
 def cvar(values: np.ndarray, *, higher_is_better: bool = True, axis: int = -1) -> np.ndarray:
     """Return the conditional value at risk at 10 %: the mean of the worst tenth of the values.
 
-    A tenth that is not a whole number of values takes its share of the next one, so that the mean is over exactly 0.1 n;
+    A tenth that is not a whole number of values takes its share of the next one: the mean is over exactly 0.1 n;
     of fewer than ten values it is the worst. See Rockafellar and Uryasev, Journal of Banking & Finance 26, 2002.
 
     Args:
