@@ -73,13 +73,8 @@ def read_fetal(source: Path, *, how: Reading = AS_FOUND) -> Collection:
     )
 
 
-<<<<<<< HEAD
 def fetal_problems(checks: Checks, labels: dict[str, int]) -> list[str]:
     """Return the cases whose label files hold values that are not labels, or no foreground."""
-=======
-def fetal_problems(cases: Sequence[Case], checked: Sequence[Checked], labels: dict[str, int]) -> list[str]:
-    """Return all problems of checked cases; values that are not labels and a lack of foreground are some, too."""
->>>>>>> e8b8b19 (README: what it is, when to use it and when not, one table of commands; words by the ten rules, which a test looks after)
     problems: list[str] = []
     for case, found in zip(checks.cases, checks.results, strict=True):
         if case.label is None or not found.values:
