@@ -66,12 +66,16 @@ class Draws:
         if not table.weighted:
             swept, position = self._sweep(size, rng)
             return swept, version, position
-        ids: Sequence[int] | np.ndarray | None = None
+        ids: Sequence[int] | np.ndarray = ()
         if replacement or size * _DENSE <= len(table):
             draw = draw_few if size <= _FEW else draw_many
             ids = draw(table, size, rng, replacement=replacement)
-        if ids is None:
-            ids = draw_looking_at_all(table.weight, size, rng, replacement=replacement)
+        if left := size - len(ids):
+            # Those that have come stay: to draw anew would favour batches that are quick to draw.
+            begun = np.asarray(ids, dtype=np.int64)
+            others = np.arange(len(table)) if replacement else np.delete(np.arange(len(table)), begun)
+            rest = draw_looking_at_all(table.weight[others], left, rng, replacement=replacement)
+            ids = np.concatenate((begun, others[rest]))
         return ids, version, None
 
     def _sweep(self, size: int, rng: np.random.Generator) -> tuple[list[int], int]:
@@ -133,8 +137,8 @@ def weighs_cases(settings: Settings, *, has_prior: bool) -> bool:
 # in proportion to its weight, whatever the others'. The cap bounds the largest weight, and so the number of attempts.
 
 
-def draw_few(table: HardnessTable, size: int, rng: np.random.Generator, *, replacement: bool) -> list[int] | None:
-    """Draw a few cases by weight, one by one, or return None after too many attempts."""
+def draw_few(table: HardnessTable, size: int, rng: np.random.Generator, *, replacement: bool) -> list[int]:
+    """Draw a few cases by weight, one by one; fewer where the next one would take too many attempts."""
     random, weight, n, largest = rng.random, table.words["weight"], len(table.names), table.largest
     ids: list[int] = []
     for _ in range(size):
@@ -144,18 +148,18 @@ def draw_few(table: HardnessTable, size: int, rng: np.random.Generator, *, repla
             if (place - case) * largest < weight[case] and (replacement or case not in ids):
                 break
         else:
-            return None
+            break
         ids.append(case)
     return ids
 
 
-def draw_many(table: HardnessTable, size: int, rng: np.random.Generator, *, replacement: bool) -> np.ndarray | None:
-    """Draw many cases by weight at a time, or return None where that would take too many attempts."""
+def draw_many(table: HardnessTable, size: int, rng: np.random.Generator, *, replacement: bool) -> np.ndarray:
+    """Draw many cases by weight at a time; none where that would take too many attempts."""
     n, largest = len(table.names), table.largest
     attempts = n * largest / table.total  # for each case, on average
-    if not attempts <= _ATTEMPTS:
-        return None
     ids = np.empty(0, dtype=np.int64)
+    if not attempts <= _ATTEMPTS:
+        return ids
     while len(ids) < size:
         place = rng.random(int(1.2 * attempts * (size - len(ids))) + _FEW) * n
         cases = place.astype(np.int64)

@@ -58,6 +58,34 @@ def test_draws_follow_the_closed_form(size, beta):
     assert size == 1 or not naive.close(counts, p), "batches without replacement have other shares"
 
 
+@pytest.mark.parametrize("cap", [4.0, None])
+@pytest.mark.parametrize(("n", "size"), [(400, 2), (400, 16), (400, 17), (520, 64), (2048, 256)])
+def test_batches_of_any_size_follow_one_draw_after_another(n, size, cap):
+    losses = np.concatenate((np.linspace(0, 1, n - 4), [1.5, 2.0, 2.5, 3.0]))
+    sampler = sampler_of(n, losses=losses, beta=6.0, ess=0.0, cap=cap, uniform_fraction=0.0)
+    p, rng = sampler.probabilities(), np.random.default_rng(size)
+    counts, expected = np.zeros(n), np.zeros(n)
+    batches = 60_000 // size
+    for _ in range(batches):
+        counts[sampler.draw_cases(size, rng).ids] += 1
+        expected[rng.choice(n, size, replace=False, p=p)] += 1
+    deviations = (counts - expected) / np.sqrt(np.maximum(counts + expected, 1))
+    assert np.abs(deviations).max() < 5
+    assert np.mean(deviations**2) < 1.2
+    hardest = slice(n - 4, n)
+    assert abs(counts[hardest].sum() - expected[hardest].sum()) < 5 * np.sqrt(2 * expected[hardest].sum())
+
+
+def test_batches_that_are_slow_to_draw_are_not_drawn_less_often():
+    p = np.array([0.3, 0.3, 0.3] + [0.1 / 29] * 29)  # after the three, a draw is rejected 99 times in 100
+    sampler = sampler_of(32, losses=np.log(p), beta=1.0, **PAPER)
+    assert sampler.probabilities() == pytest.approx(p)
+    rng = np.random.default_rng(3)
+    drawn = [np.sort(sampler.draw_cases(4, rng).ids)[2] for _ in range(8_000)]
+    expected = [np.sort(rng.choice(32, 4, replace=False, p=p))[2] for _ in range(8_000)]
+    assert np.mean(np.equal(drawn, 2)) == pytest.approx(np.mean(np.equal(expected, 2)), abs=0.02)
+
+
 @pytest.mark.parametrize("size", [2, 4])
 def test_draws_with_replacement_follow_the_closed_form_too(size):
     losses = np.linspace(0, 1, 7)
