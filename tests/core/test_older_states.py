@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hws_nnunet import HardnessWeightedSampler
+from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.core.columns import current_format
 from tests.valid import fault_of
 
@@ -20,7 +20,8 @@ def test_format_4(name):
     state = saved["state"]
     assert state["format"] == 4 < current_format()
     known = {"prior": STATES["prior"].numpy(), "groups": STATES["groups"]} if name == "known" else {}
-    sampler = HardnessWeightedSampler(state["names"], structures=state["structures"], **known)
+    settings = Settings(ess=0.5)  # the default of then
+    sampler = HardnessWeightedSampler(state["names"], settings, structures=state["structures"], **known)
     sampler.load_state_dict(state)
     assert fault_of(sampler) == ""
     assert sampler.table.visits.tolist() == state["visits"].tolist()
