@@ -21,6 +21,7 @@ SCRIPTS = Path(__file__).parents[1] / "scripts" / "benchmarks"
 @pytest.fixture
 def experiments(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.delitem(sys.modules, "digits", raising=False)  # an example has that name, too
     import experiments
 
     return experiments

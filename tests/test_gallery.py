@@ -394,7 +394,7 @@ def test_folders_that_cannot_be(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no hardness\.csv in"):
         make_gallery(fold, raw)
     (raw / "Dataset007_Made/dataset.json").write_text('{"labels": []}')
-    with pytest.raises(ValueError, match=r"is no nnU-Net dataset\.json: KeyError"):
+    with pytest.raises(ValueError, match=r"is not a dataset\.json of nnU-Net: KeyError"):
         make_gallery(fold, raw)
     (raw / "Dataset007_Made/subgroups.csv").write_text("name,subgroup\na,rare\n")
     (raw / "Dataset007_Made/dataset.json").write_text('{"channel_names": {"0": "x"}, "labels": {"a": 1}}')

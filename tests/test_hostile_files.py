@@ -113,7 +113,7 @@ def test_a_record_that_is_cut_off_anywhere_gives_no_figure(tmp_path, name, whole
         (b"0.75", b"nan", "line 2 has probability 'nan'"),
         (b"0.75,3", b"0.75,3.5", "line 2 has visits '3.5'"),
         (b"a,0.5,0.75,3,1.2,7,0\n", b"", "probabilities sum to 0.2500, expected 1"),
-        (b"a,0.5", b'"a,0.5', "no whole record"),
+        (b"a,0.5", b'"a,0.5', "not a whole record"),
         (b"a,0.5", b"a,0.5,0.5", "line 2 has 8 of 7 fields"),
         (b"visits", b"visit", "no column visits"),
     ],

@@ -189,8 +189,8 @@ def test_neutral_draws_are_reported_as_uniform(tmp_path):
 def test_log_lines():
     _, record, _, _ = trained(12, 6)
     first, second, third = record.summaries[-1].lines()
-    assert first.startswith("Sampling: ESS 6.")
-    assert " of 12 cases (at least 6." in first
+    assert first.startswith("Sampling: ESS 9.")
+    assert " of 12 cases (at least 9." in first
     assert re.search(r", reliability (0\.9\d|1\.00)\)", first)
     assert first.endswith(" (limit 100)")
     unknown = dataclasses.replace(
