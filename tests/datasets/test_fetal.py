@@ -190,7 +190,7 @@ def test_missing_nnunet_folders(source, tmp_path, monkeypatch):
 def test_the_real_atlas(raw):
     result = run(cli.app, ["prepare", "fetal", str(ATLAS), "--dataset-id", "501", "--raw", str(raw)])
     assert result.exit_code == 0, result.output
-    assert "15 cases (5 notoperated, 10 operated)" in result.output
+    assert "15 cases: 5 notoperated, 10 operated" in result.output
     pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
     from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
