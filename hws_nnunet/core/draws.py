@@ -14,6 +14,7 @@ from hws_nnunet.core.table import HardnessTable
 
 _FEW = 16  # cases: up to here one by one is faster than all at once
 _ATTEMPTS = 64  # rejections of a single draw before all cases are looked at
+_ROUNDS = 8  # of many draws at a time, before all cases are looked at
 _DENSE = 8  # cases for each one that is drawn: with fewer, all are looked at
 _PATIENCE = 3.0  # mean lags until a draw of the warm-up pass counts as lost: twice what a full pipeline takes
 
@@ -154,13 +155,15 @@ def draw_few(table: HardnessTable, size: int, rng: np.random.Generator, *, repla
 
 
 def draw_many(table: HardnessTable, size: int, rng: np.random.Generator, *, replacement: bool) -> np.ndarray:
-    """Draw many cases by weight at a time; none where that would take too many attempts."""
+    """Draw many cases by weight at a time; fewer, or none, where that would take too many attempts."""
     n, largest = len(table.names), table.largest
     attempts = n * largest / table.total  # for each case, on average
     ids = np.empty(0, dtype=np.int64)
     if not attempts <= _ATTEMPTS:
         return ids
-    while len(ids) < size:
+    for _ in range(_ROUNDS):  # few cases may have all the weight, and then others hardly ever come
+        if len(ids) >= size:
+            break
         place = rng.random(int(1.2 * attempts * (size - len(ids))) + _FEW) * n
         cases = place.astype(np.int64)
         ids = np.concatenate((ids, cases[(place - cases) * largest < table.weight[cases]]))

@@ -86,6 +86,16 @@ def test_batches_that_are_slow_to_draw_are_not_drawn_less_often():
     assert np.mean(np.equal(drawn, 2)) == pytest.approx(np.mean(np.equal(expected, 2)), abs=0.02)
 
 
+@pytest.mark.parametrize("harder", [30.0, 900.0])
+def test_a_batch_larger_than_the_cases_that_have_all_weight_is_drawn(harder):
+    losses = np.zeros(400)
+    losses[:10] += harder
+    sampler = sampler_of(400, losses=losses, beta=1.0, ess=0.0, cap=None, uniform_fraction=0.0)
+    ids = sampler.draw_cases(20, np.random.default_rng(0)).ids
+    assert len(set(ids.tolist())) == 20
+    assert set(range(10)) <= set(ids.tolist())
+
+
 @pytest.mark.parametrize("size", [2, 4])
 def test_draws_with_replacement_follow_the_closed_form_too(size):
     losses = np.linspace(0, 1, 7)
