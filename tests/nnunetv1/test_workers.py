@@ -49,7 +49,7 @@ def counts_of(batches):
 @pytest.mark.parametrize("workers", [2, 12])
 def test_updates_reach_the_draws(tmp_path, workers):
     shape = (10, 10, 10)
-    settings = Settings(smoothing=0.0, stall_limit=False, structure_beta=2.0)
+    settings = Settings(ess=0.5, smoothing=0.0, stall_limit=False, structure_beta=2.0)
     options = {"size": 1, "patch": (4, 4, 4), "structures": (1, 2), "oversample": 1.0}
     loader, sampler = loader_of(make_cases(tmp_path, CASES, shape), settings, **options)
     easy, hard = np.full(CASES, 0.5), np.full(CASES, 0.5)

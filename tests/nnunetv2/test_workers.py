@@ -75,7 +75,7 @@ def hard_run(workers, *, steps, size=1, shared=True, method="fork"):
         the sampler, the batches that were drawn afterwards, and how often each structure was.
     """
     cases = FakeCases(CASES, shape=(10, 10, 10))
-    settings = Settings(smoothing=0.0, stall_limit=False, structure_beta=2.0)
+    settings = Settings(ess=0.5, smoothing=0.0, stall_limit=False, structure_beta=2.0)
     loader, sampler = loader_of(cases, settings, size=size, patch=(4, 4, 4), structures=STRUCTURES, oversample=1.0)
     if not shared:  # what a fork without shared memory has: each worker the state of the start
         loader.draws = Draws(private_copy(sampler.table), settings)
