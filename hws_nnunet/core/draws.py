@@ -92,12 +92,13 @@ class Draws:
             if visits[case := int(order[position])] == 0:
                 ids.append(case)
             position += 1
-        while len(ids) < size:
+        if len(ids) < size:
             free = np.ones(n, dtype=bool)
             free[ids] = False
             lost = free & (visits == 0) & (table.version - table.stamp > _PATIENCE * (table.lag + 1.0))
-            choice = np.flatnonzero(lost if lost.any() else free if free.any() else ~free)
-            ids.append(int(rng.choice(choice)))
+            for some in (np.flatnonzero(lost), np.flatnonzero(free & ~lost)):
+                ids += rng.choice(some, min(size - len(ids), len(some)), replace=False).tolist()
+            ids += rng.integers(n, size=size - len(ids)).tolist()  # a batch of more samples than there are cases
         return ids, position
 
     def check_structures(self, keys: Sequence[object]) -> None:
