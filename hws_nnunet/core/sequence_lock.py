@@ -8,17 +8,17 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_REPEATS = 50  # of a read: two milliseconds, hundreds of times what an update takes
-_AT_ONCE = 10  # of them without a pause
+_PATIENCE = 5.0  # seconds for a write under way: a busy machine takes the writer off its core for milliseconds
+_REPEATS = 50  # of a read that later writes overtook
 
 
 class SequenceLock:
     """A counter that is odd while its owner writes, used as a context by the writer alone.
 
-    Readers take nothing: :meth:`read` repeats what it computed if the counter has moved meanwhile. Words are aligned
-    and of 64 bits, so that none is ever seen half written, on x86 and on ARM. That a write under way is noticed takes
-    stores that become visible in their order: x86 keeps it, ARM need not. There, or where the writer was killed in a
-    write and the repeats run out, a reader sees values of which some are a write older than others.
+    Readers take nothing: :meth:`read` waits for the end of a write, and repeats what it computed if the counter has
+    moved meanwhile. Words are aligned and of 64 bits, so that none is ever seen half written, on x86 and on ARM. That
+    a write under way is noticed takes stores that become visible in their order: x86 keeps it, ARM need not. There, or
+    where the writer was killed in a write, a reader sees values of which some are a write older than others.
 
     Args:
         words: an integer buffer that the processes share.
@@ -43,12 +43,19 @@ class SequenceLock:
 
         What ``compute`` changes it may change more than once.
         """
-        words, index = self._words, self._index
-        for attempt in range(_REPEATS):
-            before = words[index]
+        for _ in range(_REPEATS):
+            before = self._wait()
             result = compute()
-            if words[index] == before and not before & 1:
+            if before & 1 or self._words[self._index] == before:
                 break
-            if attempt > _AT_ONCE:
-                time.sleep(5e-5)
         return result
+
+    def _wait(self) -> int:
+        """Return the counter after the write that is under way; odd where that write does not end."""
+        counter: int = self._words[self._index]
+        if counter & 1:
+            end = time.monotonic() + _PATIENCE
+            while counter & 1 and time.monotonic() < end:
+                time.sleep(5e-5)
+                counter = self._words[self._index]
+        return counter

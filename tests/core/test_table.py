@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hws_nnunet import Settings
-from hws_nnunet.core import Draws, HardnessTable
+from hws_nnunet.core import Draws, HardnessTable, sequence_lock
 
 METHODS = [m for m in ("fork", "forkserver", "spawn") if m in multiprocessing.get_all_start_methods()]
 
@@ -99,6 +99,33 @@ def test_readers_never_see_half_a_write():
         writer.join(60)
     assert torn == 0
     assert changes > 10, "the writer never wrote while it was read"
+
+
+def _write_slowly(table, half_written):
+    with table.writing():
+        table.offset[: len(table) // 2] = 1.0
+        half_written.set()
+        time.sleep(0.3)
+        table.offset[len(table) // 2 :] = 1.0
+
+
+def test_a_reader_waits_for_a_writer_that_is_held_up():
+    context = multiprocessing.get_context("fork" if "fork" in METHODS else "spawn")
+    table, half_written = HardnessTable(["a", "b"], context=context), context.Event()
+    writer = context.Process(target=_write_slowly, args=(table, half_written), daemon=True)
+    writer.start()
+    assert half_written.wait(60)
+    assert table.read(table.offset.tolist) == [1.0, 1.0]
+    writer.join(60)
+
+
+def test_a_reader_goes_on_after_a_writer_that_died(monkeypatch):
+    monkeypatch.setattr(sequence_lock, "_PATIENCE", 0.01)
+    table = HardnessTable(["a", "b"])
+    table.lock = 1  # as a process leaves it that is killed in a write
+    computed = []
+    table.read(lambda: computed.append(1))
+    assert computed == [1]
 
 
 def test_a_faulty_table_is_told():
