@@ -25,10 +25,11 @@ class SequenceLock:
         index: of the counter's word.
     """
 
-    __slots__ = ("_index", "_words")
+    __slots__ = ("_abandoned", "_index", "_words")
 
     def __init__(self, words: memoryview[Any], index: int):
         self._words, self._index = words, index
+        self._abandoned = -1  # the counter in a write that did not end: nobody waits for it twice
 
     def __enter__(self) -> None:
         if self._words[self._index] & 1:
@@ -53,9 +54,10 @@ class SequenceLock:
     def _wait(self) -> int:
         """Return the counter after the write that is under way; odd where that write does not end."""
         counter: int = self._words[self._index]
-        if counter & 1:
+        if counter & 1 and counter != self._abandoned:
             end = time.monotonic() + _PATIENCE
             while counter & 1 and time.monotonic() < end:
                 time.sleep(5e-5)
                 counter = self._words[self._index]
+            self._abandoned = counter
         return counter

@@ -120,12 +120,18 @@ def test_a_reader_waits_for_a_writer_that_is_held_up():
 
 
 def test_a_reader_goes_on_after_a_writer_that_died(monkeypatch):
+    pauses = []
     monkeypatch.setattr(sequence_lock, "_PATIENCE", 0.01)
+    monkeypatch.setattr(sequence_lock.time, "sleep", pauses.append)
     table = HardnessTable(["a", "b"])
     table.lock = 1  # as a process leaves it that is killed in a write
     computed = []
     table.read(lambda: computed.append(1))
-    assert computed == [1]
+    waited = len(pauses)
+    table.read(lambda: computed.append(2))
+    assert computed == [1, 2]
+    assert waited
+    assert len(pauses) == waited, "a reader waits once for a writer that died, not at each draw"
 
 
 def test_a_faulty_table_is_told():

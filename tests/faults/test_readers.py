@@ -15,7 +15,7 @@ from tests.valid import fault_of
 
 FORK = multiprocessing.get_context("fork")
 CASES, BATCH, STRUCTURES = 200, 2, ("a", "b", "c")
-DRAWS, BOUND = 20, 1.0
+DRAWS, FIRST, BOUND = 20, 10.0, 1.0  # seconds that the first draw and each other may take
 """Of a table whose writer is dead, and the seconds that one may take, on a machine that has other things to do."""
 
 
@@ -156,7 +156,7 @@ def _read_after(draws, parent, written, pipe):
         start = time.monotonic()
         wrong.append(wrong_in(draws, rng))
         times.append(time.monotonic() - start)
-    pipe.send((max(times), (time.process_time() - begin) / DRAWS, "".join(wrong)))
+    pipe.send((times, (time.process_time() - begin) / DRAWS, "".join(wrong)))
     time.sleep(600)
 
 
@@ -172,7 +172,7 @@ def test_writer_dies(long, told):
         reader = here.recv()
         process.join()
         try:
-            longest, each, wrong = here.recv() if here.poll(20) else (20.0, 20.0, "no answer")
+            times, each, wrong = here.recv() if here.poll(60) else ([60.0], 60.0, "no answer")
         except EOFError:  # nobody has the pipe's other end any more
             ends.add("" if block is forks_end_with_this_process else "it ended")
             continue
@@ -180,12 +180,14 @@ def test_writer_dies(long, told):
         if block is forks_end_with_this_process:
             ends.add("its worker lives on")
         else:
-            bounded.add(wrong or ("" if longest < BOUND else f"a draw took {longest:.2f} s"))
+            late = times[0] > FIRST or max(times[1:], default=0.0) > BOUND
+            bounded.add(wrong or (f"draws took up to {max(times):.2f} s" if late else ""))
             processor = max(processor, each)
     told(
         ends.row("the training process is killed in the middle of a write", "Its workers end with it."),
         bounded.row(
             "the same, and a worker lives on, as where the system knows no such thing",
-            f"Each draw ends, at a case, within {BOUND:g} s; of the processor it takes {1000 * processor:.1f} ms.",
+            f"The first draw waits for the write, {FIRST:g} s at most, the others {BOUND:g} s at most; of the processor a "
+            f"draw takes {1000 * processor:.1f} ms.",
         ),
     )
