@@ -187,7 +187,7 @@ def test_writer_dies(long, told):
         ends.row("the training process is killed in the middle of a write", "Its workers end with it."),
         bounded.row(
             "the same, and a worker lives on, as where the system knows no such thing",
-            f"The first draw waits for the write, {FIRST:g} s at most, the others {BOUND:g} s at most; of the processor a "
-            f"draw takes {1000 * processor:.1f} ms.",
+            f"The first draw waits for the write, {FIRST:g} s at most, the others {BOUND:g} s at most; of the "
+            f"processor a draw takes {1000 * processor:.1f} ms.",
         ),
     )
