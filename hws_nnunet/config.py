@@ -146,11 +146,13 @@ def read_settings(path: str | os.PathLike[str]) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(str(path), [f"cannot be read: {error}"]) from error
     except Exception as error:  # a value that does not fit its tag makes the loader raise what it comes upon
-        raise SettingsError(str(path), ["is not valid YAML: " + " ".join(str(error).split())]) from error
+        text = f"is not valid YAML, expected 'name: value' on each line: {' '.join(str(error).split())}"
+        raise SettingsError(str(path), [text]) from error
     if values is None:
         values = {}
     if not isinstance(values, dict):
-        raise SettingsError(str(path), [f"expected a mapping of names to values, found {type(values).__name__}"])
+        text = f"expected 'name: value' on each line, as in 'ess: 0.8', found {_SHORT.repr(values)}"
+        raise SettingsError(str(path), [text])
     for name in _FILES:
         if isinstance(values.get(name), str):
             values[name] = str(Path(path).absolute().parent / Path(values[name]).expanduser())

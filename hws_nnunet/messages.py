@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import ClassVar
 
 
@@ -40,6 +43,27 @@ class ProblemsError(ValueError):
 
     def __reduce__(self) -> tuple:
         return type(self), (self.source, self.problems)  # so that workers can raise it
+
+
+@contextmanager
+def without_traceback() -> Iterator[None]:
+    """Let an error of the block that lists problems, or names a missing file, end the program with its message alone.
+
+    Whoever catches the error finds it as it was raised.
+    """
+    try:
+        yield
+    except (ProblemsError, FileNotFoundError) as error:
+        before, told = sys.excepthook, error
+
+        def tell(kind: type[BaseException], uncaught: BaseException, traceback: TracebackType | None) -> None:
+            if uncaught is told:
+                print(f"error: {uncaught}", file=sys.stderr)
+            else:
+                before(kind, uncaught, traceback)
+
+        sys.excepthook = tell
+        raise
 
 
 def first_of(problems: Iterable[str], most: int = 10) -> list[str]:

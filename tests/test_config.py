@@ -111,8 +111,10 @@ def test_files(tmp_path):
     path.write_text("")
     assert read_settings(path) == Settings()
     for text, message in (
-        ("ess: [1", "is not valid YAML"),
-        ("- ess", "expected a mapping of names to values, found list"),
+        ("ess: [1", "is not valid YAML, expected 'name: value' on each line: while parsing"),
+        ("ess: 0.8\nbeta 3", "is not valid YAML, expected 'name: value' on each line: .* line 2"),
+        ("ess 0.8", "expected 'name: value' on each line, as in 'ess: 0.8', found 'ess 0.8'"),
+        ("- ess", r"expected 'name: value' on each line, as in 'ess: 0.8', found \['ess'\]"),
         ("beta: 1e3", r"YAML reads 1e3 as text: write 1.0e\+3"),
         ("!!python/object/apply:os.system ['true']", "is not valid YAML"),
     ):

@@ -71,6 +71,13 @@ def test_what_people_repeat_is_what_ran(tmp_path, monkeypatch):
         chains.ChainV1(tmp_path, "mps")
 
 
+def test_a_device_that_is_not_there_is_told_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(demo.DemoError, match=r"PyTorch finds no cuda device here: .* -device cpu"):
+        demo.run_demo(tmp_path / "out", device="cuda")
+    assert not (tmp_path / "out").exists()
+
+
 def test_mean_dice():
     reference = np.array([0, 1, 1, 2, 2])
     assert scores._mean_dice(reference, reference) == 1

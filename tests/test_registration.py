@@ -129,6 +129,24 @@ def test_it_never_breaks_nnunet_when_the_package_is_gone_or_broken(tmp_path, bro
     assert f"or remove {path}" in done.stderr
 
 
+@each_module
+@pytest.mark.parametrize(
+    ("name", "error", "told"),
+    [
+        ("HardnesWeightedTrainer", "RuntimeError('no trainer')", True),
+        ("HardnessWeightedTrainer_10epochs", "RuntimeError('no trainer')", True),
+        ("HardnessWeightedTrainer_10epochs", "RuntimeError('out of memory')", False),  # it was somebody's own
+        ("nnUNetTrainer", "RuntimeError('no trainer')", False),
+    ],
+)
+def test_a_misspelt_name_is_told_below_nnunets_error(path, name, error, told):
+    done = python(CODE.format(path=path, before="", after=f"hasattr(module, {name!r}); raise {error}"))
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"hws-nnunet has no trainer {name}; it has HardnessWeightedTrainer, ") == told
+    assert (last == error.replace("('", ": ").replace("')", "")) == (not told)
+
+
 def test_all_names_lead_somewhere(either):
     spec = importlib.util.spec_from_file_location("registered", either.trainers_path() / "hws_nnunet_trainers.py")
     module = importlib.util.module_from_spec(spec)

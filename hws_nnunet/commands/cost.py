@@ -15,7 +15,7 @@ def cost(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples in a batch.")] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what draws and updates cost on this machine, for a data set of that size: time and memory, in seconds.
+    """Tell what draws and updates cost on this machine, for a data set of some size: microseconds a batch, and memory.
 
     --json: 'cases', 'batch_size', 'steps', the medians 'draw_us', 'update_us' and 'uniform_draw_us' in microseconds a
     batch, and 'memory_bytes'.

@@ -1,4 +1,4 @@
-"""The command ``hws-nnunet doctor``: checks of an installation, one line each, every failure with its remedy."""
+"""The command ``hws-nnunet doctor``: checks of an installation, one line each, and what is still to be done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import platform
 import shlex
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -32,8 +32,8 @@ class Check:
 
     def line(self) -> str:
         """Return the finding as a line for people."""
-        mark = "ok  " if self.ok else "FAIL" if self.required else "note"
-        remedy = f"\n      remedy: {self.remedy}" if self.remedy and not self.ok else ""
+        mark = "ok  " if self.ok else "todo" if self.required else "note"
+        remedy = f"\n      remedy: {self.remedy}" if self.remedy and mark == "note" else ""
         return f"{mark}  {self.name}: {self.found}{remedy}"
 
 
@@ -41,10 +41,10 @@ def doctor(
     nnunet: Annotated[NnUNet | None, typer.Option("--nnunet", help="Check for this one alone; default: both.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check the installation: one line a check, each failure with its remedy.
+    """Check the installation, and list the commands that are still to be given, in order.
 
-    Ends with exit code 0 only if all that is required holds. Where both versions of nnU-Net are installed and the
-    folders of one alone are set, nothing of the other is required.
+    Ends with exit code 0 only if all that is required holds. Where both versions of nnU-Net are installed, nothing is
+    required of one none of whose own folders is set, or of v1 where none of either is.
 
     \b
     Examples:
@@ -52,13 +52,24 @@ def doctor(
       hws-nnunet doctor --nnunet v2
     """
     checks = examine(nnunet.value if nnunet else None)
-    failed = sum(check.required and not check.ok for check in checks)
+    failed = [check for check in checks if check.required and not check.ok]
     if as_json:
         print(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         print("\n".join(check.line() for check in checks))
-        print("all that is required holds" if not failed else f"{failed} required check(s) failed")
+        print(_to_do(failed) if failed else "all that is required holds")
     raise typer.Exit(1 if failed else 0)
+
+
+def _to_do(failed: Sequence[Check]) -> str:
+    """Return what is to be done, in order, to be pasted: commands, and what is not one as a comment."""
+    programs = ("export", "hws-nnunet", "mkdir", "pip")
+    lines = [
+        check.remedy if check.remedy.startswith(programs) else f"# {check.name}: {check.remedy}" for check in failed
+    ]
+    if any(line.startswith("export") for line in lines):
+        lines.append("# the exports last if they stand in ~/.bashrc, too")
+    return "\n  ".join(["\nto do, in this order:", *lines, "hws-nnunet doctor"])
 
 
 def examine(version: str | None = None) -> list[Check]:
@@ -66,11 +77,11 @@ def examine(version: str | None = None) -> list[Check]:
 
     Args:
         version: of nnU-Net, ``v1`` or ``v2``, to check for; None: both. Then nothing is required of a version none of
-            whose own folders is set, if the other's are.
+            whose own folders is set, if the other's are, or of v1 if none is.
     """
     asked = [host for host in versions.HOSTS.values() if version in (None, host.version)]
     hosts = [host for host in versions.installed() if host in asked]
-    used = [host for host in hosts if any(map(os.environ.get, _own_folders(host)))] or hosts
+    used = [host for host in hosts if any(map(os.environ.get, _own_folders(host)))] or hosts[-1:]
     checks = [_python(), _torch()]
     if not hosts:
         found = "neither v2 nor v1 is installed" if version is None else f"{version} is not installed"
@@ -78,7 +89,8 @@ def examine(version: str | None = None) -> list[Check]:
     for host in asked if version is None else hosts:
         of_host = _host(host) if host in hosts else [_absent(host)]
         checks += of_host if host in used else [replace(check, required=False) for check in of_host]
-    checks += [_folder(name) for name in dict.fromkeys(name for host in used for name in host.variables)]
+    folders = {name: kind for host in used for name, kind in zip(host.variables, _KINDS, strict=True)}
+    checks += [_folder(name, kind) for name, kind in folders.items()]
     checks += [_unused(host) for host in hosts if host not in used]
     return [
         *checks,
@@ -102,6 +114,8 @@ def _guarded(name: str, check: Callable[[], Check], remedy: str | None = None) -
         return Check(name, False, str(error) or type(error).__name__, _REMEDIES[name] if remedy is None else remedy)
 
 
+_KINDS = ("raw", "preprocessed", "results")
+"""Of nnU-Net's folders, in the order of ``Host.variables``."""
 _REMEDIES = {
     "shared memory": "give this machine or container more shared memory (docker run --shm-size=1g) or free some space",
     "settings": "correct that file, or unset HWS_CONFIG",
@@ -143,20 +157,20 @@ def _unused(host: versions.Host) -> Check:
     return Check(f"folders {host.version}", False, found, remedy, required=False)
 
 
-def _folder(name: str) -> Check:
-    value = os.environ.get(name)
+def _folder(name: str, kind: str) -> Check:
+    value, choose = os.environ.get(name), f"export {name}=~/nnunet/{kind}; mkdir -p ${name}"
     if not value:
-        return Check(name, False, "is not set", f"export {name}=FOLDER")
+        return Check(name, False, "is not set", choose)
     path = Path(value)
     if path.exists() and not path.is_dir():
-        return Check(name, False, f"{path} is a file, expected a folder", f"export {name}=FOLDER")
+        return Check(name, False, f"{path} is a file, expected a folder", choose)
     if not path.is_dir():
         return Check(name, False, f"{path} does not exist", f"mkdir -p {shlex.quote(value)}")
     try:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        return Check(name, False, f"{path} cannot be written ({error.strerror})", "choose a folder of your own")
+        return Check(name, False, f"{path} cannot be written ({error.strerror})", choose)
     return Check(name, True, str(path))
 
 

@@ -5,6 +5,7 @@ A command imports the libraries that it needs itself, so that help and the other
 
 from __future__ import annotations
 
+import inspect
 import signal
 import sys
 from typing import Annotated
@@ -12,6 +13,7 @@ from typing import Annotated
 import typer
 
 from hws_nnunet import __version__
+from hws_nnunet.commands.config import config
 from hws_nnunet.commands.cost import cost
 from hws_nnunet.commands.demo import demo
 from hws_nnunet.commands.doctor import doctor
@@ -32,7 +34,6 @@ from hws_nnunet.commands.weights import weights
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help=f"Hardness weighted sampling for nnU-Net, version {__version__}.\n\n"
@@ -47,15 +48,15 @@ prepare_app = typer.Typer(
 )
 
 COMMANDS = (
-    *(register, unregister, trainers_path, small_configuration, small_plans, demo, hardness, watch, cost, weights),
-    *(gallery, doctor, export, report),
+    *(register, unregister, trainers_path, doctor, demo, config, small_configuration, small_plans, hardness, watch),
+    *(gallery, report, weights, cost, export),
 )
 """In the order of the help."""
-for _command in COMMANDS:
-    app.command(_command.__name__.replace("_", "-"))(_command)
-for _family in (fetal, brats, phantom):
-    prepare_app.command(_family.__name__)(_family)
-app.add_typer(prepare_app, name="prepare")
+for _app, _commands in ((app, COMMANDS), (prepare_app, (fetal, brats, phantom))):
+    for _command in _commands:
+        _summary = (inspect.getdoc(_command) or "").partition("\n")[0]  # whole: it would be cut after 45 characters
+        _app.command(_command.__name__.replace("_", "-"), short_help=_summary)(_command)
+app.add_typer(prepare_app, name="prepare", short_help="Turn a downloaded data set into an nnU-Net raw data set.")
 
 
 @app.callback(invoke_without_command=True)

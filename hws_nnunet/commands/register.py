@@ -20,3 +20,7 @@ def register() -> None:
         print(f"wrote {registration.register(host)}")
         print(f"nnU-Net {host.version} finds {registration.find(host)}")
         print(f"train with: {host.train}")
+    print(
+        "Should nnU-Net not find the trainer: compare its spelling, and run 'hws-nnunet register' again in the "
+        "environment whose nnU-Net you call; 'hws-nnunet doctor' tells whether it is found there"
+    )

@@ -15,8 +15,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hws_nnunet.commands.options import Fold
+from hws_nnunet.commands.options import AsJson, Fold, print_json
 from hws_nnunet.messages import some_of
+from hws_nnunet.record.cases import with_numbers
 from hws_nnunet.record.snapshot import HISTORY_FILE, Snapshot, read_record
 
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "_.,-=+*#"  # the latter where the terminal knows ASCII alone
@@ -30,17 +31,43 @@ def watch(
     top: Annotated[int, typer.Option("--top", min=1, help="How many of the hardest cases, at most.")] = 20,
     every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between two looks.")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="Print one view and end.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Watch a training in the terminal: time left, effective sample size, beta, and the hardest cases over the epochs.
 
     Reads the record's files alone. Ctrl-C ends it, and nothing else. Where the output is not a terminal, or the
     training is over, it prints one view and ends.
 
+    --json prints one, too: epochs 'done' and 'planned' (0: unknown), 'over', 'seconds' an epoch, 'written' (since
+    1970), 'now', the last row of hardness_epochs.csv, 'cases', how many there are, and 'hardest', a list of these.
+
     \b
     Example:
       hws-nnunet watch $nnUNet_results/Dataset501_FetalBrain/HardnessWeightedTrainer__.../fold_0
     """
-    watch_fold(fold, top=top, every=every, once=once)
+    if as_json:
+        print_json(figures(_begun(fold, read_record(fold)), top=top))
+    else:
+        watch_fold(fold, top=top, every=every, once=once)
+
+
+def figures(record: Snapshot, *, top: int) -> dict[str, object]:
+    """Return what a script can use of a record, as ``--json`` prints it; NaN where something is unknown.
+
+    Args:
+        record: as it stands.
+        top: how many cases.
+    """
+    hardest = [
+        {
+            **with_numbers(row),
+            "hardest_structure": record.structures.get(row["case"]),
+            "history": list(record.history.get(row["case"], ())),
+        }
+        for row in record.cases[:top]
+    ]
+    about = {name: getattr(record, name) for name in ("done", "planned", "over", "seconds", "written")}
+    return {**about, "now": dict(record.epochs[-1]), "cases": len(record.cases), "hardest": hardest}
 
 
 def watch_fold(fold: Path, *, top: int, every: float, once: bool, console: Console | None = None) -> None:
@@ -60,9 +87,7 @@ def watch_fold(fold: Path, *, top: int, every: float, once: bool, console: Conso
     console = Console() if console is None else console
     found = read_record(fold)
     if once or not console.is_terminal or (found is not None and found.over):
-        if found is None:
-            raise FileNotFoundError(f"no epoch has ended in {fold} yet: the record appears with the first one's end")
-        console.print(view(fold, found, console, top=top))
+        console.print(view(fold, _begun(fold, found), console, top=top))
         return
     try:
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
@@ -75,6 +100,12 @@ def watch_fold(fold: Path, *, top: int, every: float, once: bool, console: Conso
                 found = read_record(fold)
     except KeyboardInterrupt:
         return  # the last view stays
+
+
+def _begun(fold: Path, record: Snapshot | None) -> Snapshot:
+    if record is None:
+        raise FileNotFoundError(f"no epoch has ended in {fold} yet: the record appears with the first one's end")
+    return record
 
 
 def view(fold: Path, found: Snapshot, console: Console, *, top: int, fits: bool = False) -> Group:

@@ -41,10 +41,13 @@ def run_demo(
 
     Raises:
         RuntimeError: this version of nnU-Net is not installed, or too old.
-        DemoError: ``out`` holds an earlier demonstration, or something else; or a command failed.
+        DemoError: PyTorch cannot use ``device``, ``out`` holds an earlier demonstration, or something else; or a
+            command failed.
     """
     begin = time.monotonic()
     HOSTS[version].check_version()
+    if not _can_use(device):
+        raise DemoError(f"PyTorch finds no {device} device here: --device cpu trains without (nnU-Net's -device cpu)")
     out = Path(out).resolve()
     chain = CHAINS[version](out, device)
     _make_room(out, chain.folders, overwrite)
@@ -67,6 +70,14 @@ def run_demo(
         print("One short training of each shows how it works; which one is better takes several of each.\n")
     for path in [*figures, out / "dice.md"]:
         print(path)
+
+
+def _can_use(device: str) -> bool:
+    import torch
+
+    if device == "cpu":
+        return True
+    return torch.cuda.is_available() if device == "cuda" else torch.backends.mps.is_available()
 
 
 def _prepare(chain: Chain, seed: int) -> None:

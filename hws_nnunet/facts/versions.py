@@ -114,7 +114,7 @@ V1 = Host(
     trains_regions=False,
     weights="state_dict",
     prepare="nnUNet_plan_and_preprocess -t {} --verify_dataset_integrity",
-    train=f"nnUNet_train CONFIGURATION {TRAINER} TASK FOLD",
+    train=f"nnUNet_train 3d_fullres {TRAINER} Task501_Fetal 0",
     validate="nnUNet_train ... -val",
     predict=f"nnUNet_predict -i {{}} -o predictions -t {{}} -m 3d_fullres -f 0 -tr {TRAINER}",
 )
@@ -133,7 +133,7 @@ V2 = Host(
     trains_regions=True,
     weights="network_weights",
     prepare="nnUNetv2_plan_and_preprocess -d {} --verify_dataset_integrity",
-    train=f"nnUNetv2_train DATASET CONFIGURATION FOLD -tr {TRAINER}",
+    train=f"nnUNetv2_train 501 3d_fullres 0 -tr {TRAINER}",
     validate="nnUNetv2_train ... --val",
     predict=f"nnUNetv2_predict -i {{}} -o predictions -d {{}} -c 3d_fullres -f 0 -tr {TRAINER}",
 )

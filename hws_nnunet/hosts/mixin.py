@@ -18,6 +18,7 @@ from hws_nnunet.hosts.contract import Adapter, check_adapter
 from hws_nnunet.hosts.loaders import DrawingLoader
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.hosts.weighting import Weighting, settings_in_force
+from hws_nnunet.messages import without_traceback
 
 
 class WeightingMixin(Adapter):
@@ -52,7 +53,8 @@ class WeightingMixin(Adapter):
         Raises:
             SettingsError: they cannot be used.
         """
-        return settings_in_force(type(self).hws_settings, self.print_to_log_file)
+        with without_traceback():
+            return settings_in_force(type(self).hws_settings, self.print_to_log_file)
 
     @property
     def sampler(self) -> HardnessWeightedSampler | None:
@@ -68,14 +70,15 @@ class WeightingMixin(Adapter):
     def _weigh(self, names: Sequence[str]) -> None:
         """Make a new sampler over the training cases; it goes on where a checkpoint loaded before says."""
         structures = list(self._structures())
-        self.weighting = Weighting(
-            names,
-            self.settings,
-            self.print_to_log_file,
-            structures=structures,
-            ranks=self._ranks(1 + len(structures)),
-            made_by={"hws-nnunet": __version__, **self._made_by()},
-        )
+        with without_traceback():
+            self.weighting = Weighting(
+                names,
+                self.settings,
+                self.print_to_log_file,
+                structures=structures,
+                ranks=self._ranks(1 + len(structures)),
+                made_by={"hws-nnunet": __version__, **self._made_by()},
+            )
         if self._saved_state is not None:
             self._take_saved_state()
 

@@ -26,6 +26,7 @@ def parse_results(arguments: Sequence[str], *, columns: Mapping[str, str] | None
 
     Raises:
         ResultError: a table cannot be used.
+        FileNotFoundError: an argument without a name is not a path of anything.
         ValueError: an argument has no name or no path, or a name is there twice.
     """
     found: dict[str, Path] = {}
@@ -37,10 +38,10 @@ def parse_results(arguments: Sequence[str], *, columns: Mapping[str, str] | None
         elif name.strip() and path:
             names = [name.strip()]
         else:
-            raise ValueError(
-                "expected NAME=PATH, for instance uniform=fold_0/validation, or the PATH of a fold or table, given: "
-                f"{argument!r}"
-            )
+            expected = "expected NAME=PATH, for instance uniform=fold_0/validation, or the PATH of a fold or table"
+            if "=" not in argument:
+                raise FileNotFoundError(f"{argument} does not exist: {expected}")
+            raise ValueError(f"{expected}, given: {argument!r}")
         for name in names:
             if name in found:
                 raise ValueError(f"the name {name!r} is given to two result sets, expected one name each: NAME=PATH")

@@ -25,7 +25,12 @@ def sound(tmp_path, monkeypatch):
 
 
 def failures(result):
-    return [line.removeprefix("FAIL").strip() for line in result.output.splitlines() if line.startswith("FAIL")]
+    return [line.removeprefix("todo").strip() for line in result.output.splitlines() if line.startswith("todo")]
+
+
+def to_do(result):
+    """Return the lines of the list at the end."""
+    return result.output.partition("to do, in this order:\n")[2].replace("  ", "").splitlines()
 
 
 def test_a_sound_installation(sound):
@@ -89,7 +94,16 @@ def test_nothing_is_set(sound, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     result = run(cli.app, ["doctor"])
     assert result.exit_code == 1
-    assert "5 required check(s) failed" in result.output
+    assert to_do(result) == [
+        "export nnUNet_raw=~/nnunet/raw; mkdir -p $nnUNet_raw",
+        "export nnUNet_preprocessed=~/nnunet/preprocessed; mkdir -p $nnUNet_preprocessed",
+        "export nnUNet_results=~/nnunet/results; mkdir -p $nnUNet_results",
+        "# the exports last if they stand in ~/.bashrc, too",
+        "hws-nnunet doctor",
+    ], "of two versions, none of which is in use, v2's alone"
+    assert "so nnU-Net v1 is not in use" in result.output
+    asked = to_do(run(cli.app, ["doctor", "--nnunet", "v1"]))
+    assert asked[0] == "export nnUNet_raw_data_base=~/nnunet/raw; mkdir -p $nnUNet_raw_data_base"
 
 
 def test_the_version_asked_for_is_not_installed(sound, monkeypatch):
@@ -131,15 +145,15 @@ def test_every_failure_has_its_mend(sound, monkeypatch):
         "nnUNet_results",
         "settings",
     ]
-    assert result.output.count("remedy: ") >= 5
-    for remedy in (
+    assert to_do(result) == [
         "hws-nnunet register",
-        "export nnUNet_raw=FOLDER",
+        "pip install 'hws-nnunet[v2]'",
+        "export nnUNet_raw=~/nnunet/raw; mkdir -p $nnUNet_raw",
         f"mkdir -p {sound / 'nowhere'}",
-        "unset HWS_CONFIG",
-    ):
-        assert remedy in result.output
-    assert "5 required check(s) failed" in result.output
+        "# settings: correct that file, or unset HWS_CONFIG",
+        "# the exports last if they stand in ~/.bashrc, too",
+        "hws-nnunet doctor",
+    ]
 
 
 def test_no_shared_memory(sound, monkeypatch):

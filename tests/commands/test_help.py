@@ -96,3 +96,28 @@ def test_the_schemes_of_brats_are_explained():
         (line,) = re.findall(rf"^ +{name}  +(.*)$", shown, flags=re.MULTILINE)
         for old, new in scheme.label_map.items():
             assert not new or re.search(rf"\b{old} \w|the same", line), line
+
+
+def test_summaries_are_not_cut_and_completion_is_offered():
+    shown = CliRunner().invoke(cli.app, ["--help"]).output + CliRunner().invoke(cli.app, ["prepare", "--help"]).output
+    assert not re.search(r"\w\.\.\.", shown)
+    assert "--install-completion" in shown
+    assert "of some size: microseconds" in " ".join(shown.split())
+
+
+def test_the_packaged_settings_are_printed(tmp_path):
+    from hws_nnunet.config import read_settings
+    from hws_nnunet.files import packaged
+
+    names = [file.stem for file in packaged("configs").glob("*.yaml")]
+    told = CliRunner().invoke(cli.app, ["config", "--help"]).output
+    assert all(f"'{name}'" in told for name in names)
+    for words in ([], *([name] for name in names)):
+        printed = CliRunner().invoke(cli.app, ["config", *words])
+        assert printed.exit_code == 0, printed.exception
+        file = packaged("configs", f"{(words or ['default'])[0]}.yaml")
+        assert printed.output == file.read_text(encoding="utf-8")
+        (tmp_path / "my.yaml").write_text(printed.output)
+        assert read_settings(tmp_path / "my.yaml") == read_settings(file)
+    error = CliRunner().invoke(cli.app, ["config", "liver"]).exception
+    assert str(error) == "the package has no settings 'liver', expected one of: brats, default, fetal_brain"

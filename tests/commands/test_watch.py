@@ -1,6 +1,7 @@
 """The live view: what it shows, at which width, and that it waits, and ends, as it should."""
 
 import io
+import json
 import math
 import os
 import time
@@ -150,13 +151,28 @@ def test_what_is_missing_is_told(training, tmp_path):
         assert found in str(error)
         assert "expected a fold's folder of a HardnessWeightedTrainer" in str(error)
     (tmp_path / "training_log_2026.txt").touch()
-    assert "no epoch has ended" in str(run(app, ["watch", "--once", str(tmp_path)]).exception)
+    for once in ("--once", "--json"):
+        assert "no epoch has ended" in str(run(app, ["watch", once, str(tmp_path)]).exception)
     training(0)
     (tmp_path / "hardness_epochs.csv.partial").write_text("epoch,ca")  # is being written
     assert run(app, ["watch", "--once", str(tmp_path)]).exit_code == 0
     (tmp_path / "hardness_epochs.csv").write_text("epoch,ess\n0,many\n")
     error = run(app, ["watch", str(tmp_path)]).exception
     assert "hardness_epochs.csv cannot be read: could not convert" in str(error)
+
+
+def test_json(training):
+    for epoch in range(3):
+        folder = training(epoch)
+    told = json.loads(run(app, ["watch", "--json", "--top", "2", str(folder)]).output)
+    assert {key: told[key] for key in ("done", "planned", "over", "seconds", "cases")} == {
+        **{"done": 3, "planned": 10, "over": False, "seconds": 100.0, "cases": 4}
+    }
+    assert told["now"]["epoch"] == 2
+    assert told["written"] == (folder / "hardness_epochs.csv").stat().st_mtime
+    hardest, next_one = told["hardest"]
+    assert (hardest["case"], hardest["hardest_structure"], len(hardest["history"])) == ("case-1", "csf", 3)
+    assert hardest["hardness"] > next_one["hardness"]
 
 
 def test_sparklines():

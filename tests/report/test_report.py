@@ -252,9 +252,11 @@ def test_nothing_is_overwritten_unless_it_is_a_report(given, tmp_path):
 def test_arguments():
     assert list(parse_results(["a=x=y.json", " b =z"])) == ["a", "b"]
     assert str(parse_results(["a=x=y.json"])["a"]) == "x=y.json"
-    for wrong in (["x.json"], ["=x"], ["a="]):
-        with pytest.raises(ValueError, match="expected NAME=PATH"):
+    for wrong in (["=x"], ["a="]):
+        with pytest.raises(ValueError, match=f"^expected NAME=PATH.* given: '{wrong[0]}'"):
             parse_results(wrong)
+    with pytest.raises(FileNotFoundError, match=r"^nope does not exist: expected NAME=PATH"):
+        parse_results(["nope"])
     with pytest.raises(ValueError, match="the name 'a' is given to two result sets"):
         parse_results(["a=x", "a=y"])
 

@@ -3,6 +3,9 @@
 nnU-Net imports this module whenever it looks for a trainer: nothing is imported until one of these names is asked for.
 """
 
+import difflib
+import sys
+
 _TRAINERS = (
     "HardnessWeightedTrainer",
     "HardnessWeightedTrainer_5epochs",
@@ -14,6 +17,8 @@ _DEMO = ("HardnessWeightedTrainer_demo", "nnUNetTrainer_demo")
 
 def __getattr__(name):
     if name not in _TRAINERS + _DEMO:
+        if difflib.get_close_matches(name, _TRAINERS, 1, 0.7):
+            _tell_last(f"hws-nnunet has no trainer {name}; it has {', '.join(_TRAINERS)}")
         raise AttributeError(name)
     try:
         if name in _DEMO:
@@ -26,3 +31,15 @@ def __getattr__(name):
             f"Install it in this environment (pip install 'hws-nnunet[v2]'), or remove {__file__}"
         ) from error
     return getattr(trainers, name)
+
+
+def _tell_last(text):
+    """Have Python print a line below the error in which nnU-Net says that it finds no such trainer."""
+    before = sys.excepthook
+
+    def tell(kind, error, traceback):
+        before(kind, error, traceback)
+        if "trainer" in str(error):
+            print(text, file=sys.stderr)
+
+    sys.excepthook = tell
