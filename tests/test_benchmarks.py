@@ -100,29 +100,6 @@ def test_spoiled_twins_have_other_labels(experiments, tmp_path):
     assert (labels[0] != labels[1]).mean() > 0.2
 
 
-def test_labels_are_spoiled_in_three_ways_and_ranked(experiments, tmp_path):
-    import wrong_labels
-
-    labels = np.arange(7, dtype=np.uint8).repeat(20).reshape(7, 20, 1)
-    shifted, swapped, removed = (wrong_labels.spoil(labels, kind) for kind in wrong_labels.KINDS)
-    assert sorted(shifted.ravel()) == sorted(labels.ravel())
-    assert (shifted != labels).any()
-    assert [swapped[i, 0, 0] for i in range(7)] == [0, 1, 2, 3, 4, 6, 5]
-    assert [removed[i, 0, 0] for i in range(7)] == [0, 1, 2, 0, 4, 5, 6]
-    folds = wrong_labels.splits()
-    for seed, fold in enumerate(folds):
-        assert len(set(fold["train"])) == wrong_labels.CASES
-        assert not set(fold["train"]) & set(fold["val"])
-        assert sum(name.endswith(wrong_labels.KINDS) for name in fold["train"]) == 3
-        assert set(wrong_labels.NAMES[: wrong_labels.RARE]) <= set(fold["train"]), seed
-    hardness = {name: float(name.endswith(wrong_labels.KINDS)) for name in folds[0]["train"]}
-    ranks = wrong_labels.ranks({"seed": 0, "hardness": hardness})
-    assert sorted(ranks[kind] for kind in wrong_labels.KINDS) == [1, 2, 3]
-    assert set(ranks) == {*wrong_labels.KINDS, "rare 1", "rare 2"}
-    _, lines = wrong_labels.section({"steps": 24, "arms": {"dice_ce": [ranks]}}, tmp_path)
-    assert any(line.startswith("| dice_ce | 3 | 3.00 of 3 | 0.45 | ") for line in lines)
-
-
 def test_folds_of_the_atlas(experiments):
     import atlas
 

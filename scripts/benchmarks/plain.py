@@ -111,43 +111,6 @@ def losses_of(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return entropy - dice.mean(1), dice_present.detach()
 
 
-class Measures:
-    """Other measures of a sample's hardness, tried offline: prevalence taken out of Dice, cross-entropy of structures."""
-
-    def __init__(self) -> None:
-        self.prevalence: Tensor | None = None
-
-    def of(self, logits: Tensor, labels: Tensor, loss: Tensor, dice_present: Tensor) -> list[list[float]]:
-        """Return dice_present, dice_ce, normalised Dice and cross-entropy of the structures present, a row each."""
-        with torch.no_grad():
-            p = logits.softmax(1)
-            axes = tuple(range(2, logits.ndim))
-            truth = torch.zeros_like(p).scatter_(1, labels[:, None], 1.0)
-            entropy = F.cross_entropy(logits, labels, reduction="none")[:, None]
-            sizes = truth.sum(axes)[:, 1:]
-            present = sizes > 0
-            of_structure = (entropy * truth).sum(axes)[:, 1:] / sizes.clamp(min=1.0)
-            share = (truth.mean(axes)[:, 1:]).clamp(1e-5, 0.9)
-            logs = torch.where(present, share.log(), torch.nan).nanmean(0)
-            if self.prevalence is None:
-                self.prevalence = logs
-            known = ~logs.isnan()
-            old = self.prevalence
-            self.prevalence = torch.where(known, torch.where(old.isnan(), logs, 0.99 * old + 0.01 * logs), old)
-            usual = self.prevalence.exp()
-            kappa = (1 / usual - 1) * share / (1 - share)
-            both, all_ours = (p * truth).sum(axes)[:, 1:], p.sum(axes)[:, 1:]
-            normalised = 2 * both / (2 * both + (sizes - both) + kappa * (all_ours - both)).clamp(min=1e-5)
-            many = present.sum(1)
-            rows = (
-                dice_present,
-                loss,
-                torch.where(present, 1 - normalised, 0.0).sum(1) / many,
-                torch.where(present, of_structure, 0.0).sum(1) / many,
-            )
-            return [[round(v, 4) if v == v else None for v in row.tolist()] for row in rows]
-
-
 def halved() -> torch.autocast:
     """Return a context in which the network computes in bfloat16, as nnU-Net does in float16; twice as fast."""
     return torch.autocast("cpu", torch.bfloat16)
@@ -274,7 +237,7 @@ def train(
     patches = Patches(training, plan, np.random.default_rng([seed, 1]))
     waiting: deque[list[int]] = deque()
     batches = iter(sampler)
-    visits, losses, telling, measures, measured = [], [], [], Measures(), []
+    visits, losses, telling = [], [], []
     for step in range(steps):
         while len(waiting) <= LAG and (batch := next(batches, None)) is not None:
             waiting.append(batch)
@@ -290,7 +253,6 @@ def train(
         nn.utils.clip_grad_norm_(network.parameters(), 12.0)
         optimizer.step()
         sampler.update(hardness, ids)
-        measured.append(measures.of(logits.detach().float(), labels, loss.detach(), hardness))
         visits.append(ids)
         losses.append([round(value, 4) if value == value else None for value in hardness.tolist()])
         if (step + 1) % 100 == 0:
@@ -301,5 +263,4 @@ def train(
         "visits": visits,
         "losses": losses,
         "ess_reliability": telling,
-        "measures": measured,
     }

@@ -20,10 +20,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import rare_data
-from experiments import ARMS, GROUPS_OURS, UNIFORM, WEIGHTS, run_all
-from mechanisms import clusters_of_images
+from experiments import ARMS, UNIFORM, run_all
 from page import COLOURS, Lines, Section, arguments, finish, save, table, verdict
-from plain import Example, Plan, train
+from plain import Plan, train
 
 from hws_nnunet import Settings
 from hws_nnunet.loop.batch_sampler import HardnessWeightedBatchSampler
@@ -76,9 +75,7 @@ TITLES = {
     "plain": "hippocampus as it is",
     "labels": "hippocampus, 10 of 140 labels wrong",
 }
-DEFAULT, CLUSTERS = "ours, ess 0.8", "ours, clusters"
-WEIGHT = 4.0
-"""Of the rare cases, where they are told."""
+DEFAULT, STEPS = "ours, ess 0.8", 2000
 FIGURES = ("mean", "10th percentile", "worst tenth", "rare", "common")
 
 
@@ -86,7 +83,7 @@ def training(job: dict) -> dict:
     """Train one network: a job's kind of data, arm and seed."""
     kind, arm, steps, seed = KINDS[job["kind"]], job["arm"], job["steps"], job["seed"]
     cases, held_out = kind.split(Path(job["data"]), seed)
-    batches = batches_of(arm, cases, kind.plan.batch, steps=steps, seed=seed)
+    batches = batches_of(arm, len(cases), kind.plan.batch, steps=steps, seed=seed)
     return {
         "training": [[case.name, case.group] for case in cases],
         "groups": {case.name: case.group for case in held_out},
@@ -94,23 +91,10 @@ def training(job: dict) -> dict:
     }
 
 
-def batches_of(arm: str, cases: list[Example], batch: int, *, steps: int, seed: int) -> HardnessWeightedBatchSampler:
+def batches_of(arm: str, size: int, batch: int, *, steps: int, seed: int) -> HardnessWeightedBatchSampler:
     """Return what draws an arm's batches; ``beta: 0`` is uniform sampling, whose losses are tracked all the same."""
-    groups = [case.group for case in cases]
-    options: dict = {}
-    if arm == WEIGHTS:
-        options["weights"] = [WEIGHT if group == "rare" else 1.0 for group in groups]
-    if arm == GROUPS_OURS:
-        options["groups"] = groups
-    if arm == CLUSTERS:
-        options["groups"] = clusters_of_images(cases)
-    if arm in (UNIFORM, WEIGHTS):
-        settings = Settings(beta=0.0)
-    else:
-        settings = Settings() if arm in (GROUPS_OURS, CLUSTERS) else Settings(**ARMS[arm])
-    return HardnessWeightedBatchSampler(
-        len(cases), batch, settings=settings, steps_per_epoch=steps, seed=seed, **options
-    )
+    settings = Settings(beta=0.0) if arm == UNIFORM else Settings(**ARMS[arm])
+    return HardnessWeightedBatchSampler(size, batch, settings=settings, steps_per_epoch=steps, seed=seed)
 
 
 def figures(run: dict) -> dict[str, float]:
@@ -175,6 +159,7 @@ def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
 
 def _plot(runs: list[dict], path: Path) -> None:
     """Draw the default's differences to uniform sampling: a point a seed, their mean, and its standard error."""
+    runs = [run for run in runs if run["steps"] == STEPS]
     kinds = [kind for kind in TITLES if any(run["kind"] == kind and run["arm"] == DEFAULT for run in runs)]
     figure, axes = plt.subplots(1, len(kinds), figsize=(4.6 * len(kinds), 3.6), sharey=True, squeeze=False)
     for axis, kind in zip(axes[0], kinds, strict=True):
@@ -219,5 +204,5 @@ if __name__ == "__main__":
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--arms", nargs="+", default=[UNIFORM, DEFAULT])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
-    parser.add_argument("--steps", type=int, nargs="+", default=[2000])
+    parser.add_argument("--steps", type=int, nargs="+", default=[STEPS])
     finish(parser.parse_args(), SECTIONS, run)

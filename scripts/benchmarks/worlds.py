@@ -22,7 +22,6 @@ from pathlib import Path
 
 import numpy as np
 from experiments import run_all
-from mechanisms import made
 from page import Lines, Section, arguments, finish, table
 
 from hws_nnunet import HardnessWeightedSampler, Settings
@@ -31,14 +30,7 @@ BATCH, LAG = 2, 8
 VISITS = 160
 """Of a case, under uniform sampling, in all."""
 
-SAMPLINGS = {
-    "uniform": {"ess": 1.0},
-    "ess 0.5": {"ess": 0.5},
-    "ess 0.8": {"ess": 0.8},
-    "beta 20": {"ess": 0.5, "beta": 20.0},
-    "beta 10": {"ess": 0.5, "beta": 10.0},
-    "uniform_fraction 0.5": {"ess": 0.5, "uniform_fraction": 0.5},
-}
+SAMPLINGS = {"uniform": {"ess": 1.0}, "ess 0.5": {"ess": 0.5}, "ess 0.8": {"ess": 0.8}}
 """Settings by name."""
 
 TOP, TRANSFER, HALF, POWER = 0.93, 0.54, 75.0, 0.7
@@ -67,10 +59,7 @@ def training(job: dict) -> dict:
     kind, members = rare.astype(int), np.array([n - rare.sum(), rare.sum()])
     floor = np.clip(0.15 + world["spread"] * rng.standard_normal(n), 0.0, None)
     steps = VISITS * n // BATCH
-    name, _, mechanism = job["sampling"].partition(" + ")
-    sampler = HardnessWeightedSampler([str(i) for i in range(n)], Settings(**SAMPLINGS[name]), rng=rng)
-    if mechanism:
-        made(mechanism, sampler, rare, np.random.default_rng([job["seed"], n, 1]))
+    sampler = HardnessWeightedSampler([str(i) for i in range(n)], Settings(**SAMPLINGS[job["sampling"]]), rng=rng)
     roots, visits, waiting = np.zeros(2), np.zeros(n), deque()
     ess, seen = [], np.zeros(n)
     for step in range(steps):
@@ -149,5 +138,5 @@ SECTIONS = (Section("worlds", "Worlds: rare, or hard by nature", "worlds.py", se
 if __name__ == "__main__":
     parser = arguments(__doc__, "worlds", seeds=2)
     parser.add_argument("--cases", type=int, nargs="+", default=[25, 120, 1000])
-    parser.add_argument("--samplings", nargs="+", default=list(SAMPLINGS))
+    parser.add_argument("--samplings", nargs="+", choices=list(SAMPLINGS), default=list(SAMPLINGS))
     finish(parser.parse_args(), SECTIONS, run)
