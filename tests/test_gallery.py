@@ -66,9 +66,22 @@ def make_fold(root, version="v2", *, names=CASES, channels=("T2w",), labels=LABE
         writer.writerows([("case", "subgroup", "age"), *((name, "rare", i) for i, name in enumerate(names))])
     with open(fold / "hardness.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("case", "hardness", "probability", "visits", "drawn", "last_epoch_seen"))
+        writer.writerow(
+            ("case", "hardness", "dice_present", "dice_ce", "probability", "visits", "drawn", "last_epoch_seen")
+        )
         for i, (name, value) in enumerate(zip(names, hardness, strict=True)):
-            writer.writerow((name, value, 1 / len(names), 10 + i, 0.9 + i / 10, 4 if value != "" else ""))
+            writer.writerow(
+                (
+                    name,
+                    value,
+                    value,
+                    1.5 if value != "" else "",
+                    1 / len(names),
+                    10 + i,
+                    0.9 + i / 10,
+                    4 if value != "" else "",
+                )
+            )
     return fold, raw
 
 
@@ -127,7 +140,9 @@ def test_the_hardest_training_cases(tmp_path, version):
     parsed = Parsed(page)
     assert {"01_a.png", "02_b.png"} <= set(parsed.links)
     assert "2 of 3 training cases seen" in parsed.text
-    assert "hardness 0.5000, drawn 0.9x, visits 10, last epoch seen 4, subgroup rare, age 0" in parsed.text
+    assert (
+        "hardness 0.5000, dice_ce 1.5000, drawn 0.9x, visits 10, last epoch seen 4, subgroup rare, age 0" in parsed.text
+    )
     assert "Slices through the voxel whose slices show the most structures" in parsed.text
     assert sorted(p.name for p in fold.iterdir()) == ["gallery", "hardness.csv"], "nothing else is left"
 
@@ -182,12 +197,13 @@ def test_training_cases_are_shown_with_the_predictions_that_there_are(tmp_path):
     assert [t for t in texts if t.startswith("Prediction")] == [f"Prediction: {folder / 'a.nii.gz'}"]
 
 
-def test_stalled_cases(tmp_path):
+def test_stalled_cases_of_a_record_of_before_the_measures(tmp_path):
     fold, raw = make_fold(tmp_path)
     with open(fold / "hardness.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     for i, row in enumerate(rows):
         row |= {"stalled": int(i == 0)}
+        del row["dice_present"], row["dice_ce"]
     with open(fold / "hardness.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -195,6 +211,7 @@ def test_stalled_cases(tmp_path):
     page = Parsed(make_gallery(fold, raw)).texts
     assert len([text for text in page if text.startswith("Stalled: ")]) == 1
     assert "Hardest training cases" in page
+    assert "dice_ce" not in page
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -203,8 +220,8 @@ def test_the_record_tells_the_hardest_structure(tmp_path, version):
     hard = [[0.2, 0.7], [float("nan")] * 2, [0.4, 0.1]]
     write_structures(fold, CASES, np.array([0.5, 0.3, -0.1]), ("brain", "cyst"), np.array(hard))
     page = Parsed(make_gallery(fold, raw))
-    assert "hardness 0.5000, hardest structure cyst 0.700, drawn 0.9x" in page.text
-    assert "hardness -0.1000, hardest structure brain 0.400, drawn 1.1x" in page.text
+    assert "hardness 0.5000, dice_ce 1.5000, hardest structure cyst 0.700, drawn 0.9x" in page.text
+    assert "hardness -0.1000, dice_ce 1.5000, hardest structure brain 0.400, drawn 1.1x" in page.text
     rules = [text for text in page.texts if text.startswith("Slices")]
     assert ["case's hardest structure" in rule for rule in rules] == [True, False, True]
     assert "the most structures" in rules[1]

@@ -70,11 +70,11 @@ def test_the_column_that_is_added(monkeypatch):
     (row,) = blocks("Add a column")
     column = eval(row, {"Column": columns.Column, "math": math})
     monkeypatch.setattr(columns, "COLUMNS", (*columns.COLUMNS, column))
-    assert column.since == columns.current_format() == 6, "the next format"
+    assert column.since == columns.current_format() == 7, "the next format"
     sampler, other = HardnessWeightedSampler("ab"), HardnessWeightedSampler("ba")
-    sampler.table.dice_ce[:] = [0.1, 0.2]
+    sampler.table.entropy[:] = [0.1, 0.2]
     other.load_state_dict(sampler.state_dict())
-    assert other.table.dice_ce.tolist() == [0.2, 0.1]
+    assert other.table.entropy.tolist() == [0.2, 0.1]
 
 
 def test_the_layout_that_is_added(tmp_path):

@@ -11,6 +11,7 @@ import typer
 
 from hws_nnunet.commands.options import AsJson, Fold, print_json
 from hws_nnunet.record.cases import read_cases, with_numbers
+from hws_nnunet.record.measures import measures_beside
 
 if TYPE_CHECKING:
     from hws_nnunet.record.structures import Hardest
@@ -64,9 +65,11 @@ def table(rows: Sequence[Mapping[str, str]], hardest: Mapping[str, Hardest], *, 
         hardest: case to hardest structure; there is no such column where it is empty.
         top: how many cases, at least 1.
     """
-    lines = [_columns(row, hardest.get(row["case"]), len(rows)) for row in rows[:top]]
+    measures = measures_beside(rows)
+    lines = [_columns(row, hardest.get(row["case"]), len(rows), measures) for row in rows[:top]]
     names = [name for name in lines[0] if hardest or name != "hardest structure"]
-    below = ["", f"{len(lines)} of {len(rows)} cases; chance: of a single draw now, in times of uniform sampling"]
+    below = ["", *(f"hardness: what draws go by; {name}: the other measure, as smoothed" for name in measures)]
+    below += [f"{len(lines)} of {len(rows)} cases; chance: of a single draw now, in times of uniform sampling"]
     below.append("drawn: visits in the whole training, in times of all cases' mean")
     if any(line[""] for line in lines):
         below.append("stalled: far harder than the others, and no easier for being drawn; is the label right?")
@@ -90,10 +93,10 @@ def _figures(row: Mapping[str, str], hardest: Hardest | None, cases: int) -> dic
     }
 
 
-def _columns(row: Mapping[str, str], hardest: Hardest | None, cases: int) -> dict[str, str]:
+def _columns(row: Mapping[str, str], hardest: Hardest | None, cases: int, measures: Sequence[str]) -> dict[str, str]:
     return {
         "case": row["case"],
-        "hardness": f"{float(row['hardness']):.4f}" if row["hardness"] else "-",
+        **{name: f"{float(row[name]):.4f}" if row[name] else "-" for name in ("hardness", *measures)},
         "hardest structure": f"{hardest.structure} {hardest.hardness:.2f}" if hardest else "-",
         "chance": f"{float(row['probability']) * cases:.1f}x",
         "visits": row["visits"],

@@ -18,6 +18,7 @@ from rich.text import Text
 from hws_nnunet.commands.options import AsJson, Fold, print_json
 from hws_nnunet.messages import some_of
 from hws_nnunet.record.cases import with_numbers
+from hws_nnunet.record.measures import measures_beside
 from hws_nnunet.record.snapshot import HISTORY_FILE, Snapshot, read_record
 
 _BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "_.,-=+*#"  # the latter where the terminal knows ASCII alone
@@ -206,10 +207,11 @@ def _figures(found: Snapshot, console: Console, blocks: str) -> Table:
 
 def _hardest(found: Snapshot, console: Console, blocks: str, top: int) -> Table:
     wide, rows = console.width >= _WIDE, found.cases[:top]
-    width = 40 if wide else 16
+    width, measures = 40 if wide else 16, measures_beside(found.cases) if wide else []
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("hardest cases", no_wrap=True, overflow="ellipsis", max_width=40 if wide else 20)
-    table.add_column("hardness", justify="right", no_wrap=True)
+    for name in ("hardness", *measures):
+        table.add_column(name, justify="right", no_wrap=True)
     known = [value for row in rows for value in found.history.get(row["case"], ()) if not math.isnan(value)]
     longest = max((len(values) for values in found.history.values()), default=0)
     if longest:
@@ -220,7 +222,7 @@ def _hardest(found: Snapshot, console: Console, blocks: str, top: int) -> Table:
         table.add_column("structure", no_wrap=True, overflow="ellipsis")
     low, high = min(known, default=0.0), max(known, default=1.0)
     for row in rows:
-        cells = [row["case"], f"{float(row['hardness']):.4f}" if row["hardness"] else "-"]
+        cells = [row["case"], *(f"{float(row[n]):.4f}" if row[n] else "-" for n in ("hardness", *measures))]
         if longest:
             cells.append(sparkline(found.history.get(row["case"], ()), low, high, width=width, blocks=blocks))
         cells += [f"{float(row['probability']) * len(found.cases):.1f}x", row["visits"]]

@@ -53,6 +53,7 @@ COLUMNS = (
     Column("weight", float, 1.0, "What draws go by, in proportion.", saved=False),
     Column("offset", float, math.nan, "Tracked loss, from the level; NaN until a finite value came."),
     Column("structure_hardness", float, math.nan, "Tracked loss of each structure, likewise.", by_structure=True),
+    Column("other_loss", float, math.nan, "Smoothed loss by another measure, for the record alone.", since=6),
     Column("visits", int, 0, "Answers that came, finite or not."),
     Column("stamp", int, 0, "The version when the warm-up pass drew the case.", saved=False, compared=False),
     Column("order", int, 0, "The warm-up pass's permutation.", compared=False),

@@ -98,6 +98,7 @@ class HardnessWeightedSampler:
         cases: Sequence[int] | np.ndarray,
         losses: Sequence[float] | np.ndarray,
         *,
+        other_losses: Sequence[float] | np.ndarray | None = None,
         structures: np.ndarray | None = None,
         version: int | None = None,
     ) -> None:
@@ -106,21 +107,23 @@ class HardnessWeightedSampler:
         1. Visits are counted, finite losses tracked.
         2. Safeguards learn from them.
         3. These cases' weights are computed, with what is frozen.
-        4. Losses of structures are tracked; lag and version go on.
+        4. Other losses and those of structures are smoothed; lag and version go on.
         5. All weights are computed anew where a safeguard asks for it, they have moved too far, or the last case has
            now been seen: before any reader sees weights that a jump has thrown out of scale.
 
         Args:
             cases: ``(B,)`` ids.
             losses: ``(B,)``. A value that is not finite, or beyond 1e100, counts as a visit and changes nothing else.
-            structures: ``(B, number of structures)``, losses of single structures; such values change nothing.
+            other_losses: ``(B,)``, by another measure, for the record: draws do not go by them.
+            structures: ``(B, number of structures)``, losses of single structures, for the record and for the
+                structures that patches are centred on.
             version: the table's version when the batch was drawn, as the draw returned it; tells how far draws and
                 updates lie apart.
 
         Raises:
             ValueError: for shapes that do not belong together, or ids out of range; nothing is changed then.
         """
-        self._updates.take_in(cases, losses, structures, version)
+        self._updates.take_in(cases, losses, other_losses, structures, version)
 
     def refresh(self) -> None:
         """Compute beta in force and all weights anew."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,6 @@ import numpy as np
 from hws_nnunet.core.groups import Groups
 from hws_nnunet.core.reliability import Reliability
 from hws_nnunet.core.table import HardnessTable
-
-LARGEST_LOSS = 1e100
-"""In size: what is beyond counts as not finite, so that differences and squares stay so."""
 
 LARGEST_BATCH = 1024
 """Of those that :meth:`Tracker.add_all` takes in at once."""
@@ -134,20 +130,6 @@ class Tracker:
             self._known = int(count[-1])
         self.mean = float(sums[-1]) / self._known
         return levels
-
-    def smooth(self, column: np.ndarray, cases: Sequence[int] | np.ndarray, values: np.ndarray) -> None:
-        """Smooth values that are tracked beside the loss into a column; what is not finite changes nothing.
-
-        Args:
-            column: of the table, ``(n,)`` or ``(n, K)``.
-            cases: ``(B,)`` ids, whose visits have been counted; one that comes twice is taken in twice.
-            values: ``(B,)`` or ``(B, K)``.
-        """
-        with np.errstate(over="ignore", invalid="ignore"):  # of what is left out
-            for case, new in zip(cases, values, strict=True):
-                old, gain = column[case], max(1.0 - self._smoothing, 1.0 / self._visits[case])
-                smoothed = np.where(np.isnan(old), new, old + gain * (new - old))
-                column[case] = np.where(np.abs(new) <= LARGEST_LOSS, smoothed, old)
 
     def ranked_offsets(self) -> np.ndarray:
         """Return what draws go by, ``(n,)``, finite, from the common level: a case never seen ranks as the hardest.

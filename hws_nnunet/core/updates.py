@@ -9,8 +9,9 @@ import numpy as np
 
 from hws_nnunet.config import Settings
 from hws_nnunet.core.safeguards import SAFEGUARDS
+from hws_nnunet.core.smoothing import LARGEST_LOSS, Smoothing
 from hws_nnunet.core.table import HardnessTable
-from hws_nnunet.core.tracker import LARGEST_BATCH, LARGEST_LOSS, Tracker
+from hws_nnunet.core.tracker import LARGEST_BATCH, Tracker
 from hws_nnunet.core.weights import Weights
 
 _LAG_RATE = 0.05  # of the running mean
@@ -42,6 +43,8 @@ class Updates:
         self._table, self._tracker = table, tracker
         self._safeguards = [safeguard(table, settings) for safeguard in SAFEGUARDS]
         self._learning = [safeguard for safeguard in self._safeguards if safeguard.learns]
+        self._structures = Smoothing(table, "structure_hardness", settings.smoothing)
+        self._other_loss = Smoothing(table, "other_loss", settings.smoothing)
         self.weights = Weights(table, settings, prior, tracker, self._safeguards)
 
     @property
@@ -57,6 +60,7 @@ class Updates:
         self,
         cases: Sequence[int] | np.ndarray,
         losses: Sequence[float] | np.ndarray,
+        other_losses: Sequence[float] | np.ndarray | None,
         structures: np.ndarray | None,
         version: int | None,
     ) -> None:
@@ -64,13 +68,14 @@ class Updates:
         <hws_nnunet.core.sampler.HardnessWeightedSampler.update>`.
         """
         table, tracker = self._table, self._tracker
-        ids, values = checked(table, cases, losses, structures)
+        ids, values = checked(table, cases, losses, other_losses, structures)
         with table.writing():
             unseen = table.unseen
             turned = self._one_by_one(ids, values) if isinstance(ids, list) else self._all_at_once(ids, values)
+            if other_losses is not None:
+                self._other_loss.take_in(ids, np.asarray(other_losses, dtype=np.float64))
             if structures is not None and table.structures:
-                structures = np.asarray(structures, dtype=np.float64)
-                tracker.smooth(table.structure_hardness, ids, structures)
+                self._structures.take_in(ids, np.asarray(structures, dtype=np.float64))
             if version is not None:
                 table.lag += _LAG_RATE * (table.version - version - table.lag)
             table.version += 1
@@ -144,6 +149,7 @@ def checked(
     table: HardnessTable,
     cases: Sequence[int] | np.ndarray,
     losses: Sequence[float] | np.ndarray,
+    other_losses: Sequence[float] | np.ndarray | None,
     structures: np.ndarray | None,
 ) -> tuple[Any, Any]:
     """Return a step's ids and losses: lists where there are few, of which single numbers are cheaper, or else arrays.
@@ -158,6 +164,8 @@ def checked(
     nested = isinstance(values[0], list) if few and len(values) else np.ndim(values) > 1
     if len(values) != len(ids) or nested:
         raise ValueError(f"{len(ids)} cases and losses of shape {np.shape(values)} given; expected one each")
+    if other_losses is not None and np.shape(other_losses) != (len(ids),):
+        raise ValueError(f"other losses have shape {np.shape(other_losses)}, expected {(len(ids),)}")
     if structures is not None and np.shape(structures) != (len(ids), len(table.structures)):
         raise ValueError(
             f"losses of structures have shape {np.shape(structures)}, expected {(len(ids), len(table.structures))}"

@@ -10,6 +10,7 @@ from hws_nnunet.facts.spellings import is_background
 from hws_nnunet.facts.summary import Summary, read_summary, trained_on_all
 from hws_nnunet.gallery.layout import Layout, RawData
 from hws_nnunet.record.cases import CASES_FILE, read_cases
+from hws_nnunet.record.measures import measures_beside
 from hws_nnunet.record.structures import Hardest, read_hardest_structures
 
 
@@ -17,13 +18,14 @@ from hws_nnunet.record.structures import Hardest, read_hardest_structures
 class Chosen:
     """A case to show; what is not known is None.
 
-    ``drawn`` is its visits in times of the mean of all training cases; ``stalled`` whether it is far harder than the
-    others and gets no easier for being drawn.
+    ``other_losses`` are its losses by measures that draws do not go by; ``drawn`` its visits in times of the mean of
+    all training cases; ``stalled`` whether it is far harder than the others and gets no easier for being drawn.
     """
 
     name: str
     prediction: Path | None = None
     hardness: float | None = None
+    other_losses: tuple[tuple[str, float], ...] = ()
     hardest: Hardest | None = None
     drawn: float | None = None
     visits: int | None = None
@@ -47,19 +49,21 @@ def hardest_in_training(layout: Layout, data: RawData, *, top: int, predictions:
     """
     rows = read_cases(layout.fold)
     seen = [row for row in rows if row["hardness"]]
-    chosen = [_from_record(row, layout, data, predictions) for row in seen[:top]]
+    measures = measures_beside(rows)
+    chosen = [_from_record(row, layout, data, predictions, measures) for row in seen[:top]]
     if not chosen:
         raise ValueError(f"{layout.fold / CASES_FILE} has no case with a hardness: train at least one epoch")
     hardest = read_hardest_structures(layout.fold)
     return [replace(case, hardest=hardest.get(case.name)) for case in chosen], len(seen)
 
 
-def _from_record(row: dict, layout: Layout, data: RawData, predictions: Path | None) -> Chosen:
+def _from_record(row: dict, layout: Layout, data: RawData, predictions: Path | None, measures: list[str]) -> Chosen:
     name = row["case"]
     return Chosen(
         name,
         _prediction(name, layout, data, predictions),
         hardness=float(row["hardness"]),
+        other_losses=tuple((name, float(row[name])) for name in measures if row[name]),
         drawn=float(row["drawn"]) if row.get("drawn") else None,  # records of earlier versions do not say
         visits=int(row["visits"]),
         last_epoch=int(row["last_epoch_seen"]) if row["last_epoch_seen"] else None,

@@ -19,6 +19,7 @@ from hws_nnunet.gallery.slices import RULE, choose_place, wrong_voxels
 from hws_nnunet.record.figures import short
 from hws_nnunet.record.links import GALLERIES, REPORT, report_link
 from hws_nnunet.record.links import PAGE as REPORT_PAGE
+from hws_nnunet.record.measures import MEASURES
 
 PAGE = "index.html"
 """Name of a gallery's page."""
@@ -79,7 +80,7 @@ def make_gallery(
     style = Style(data.value_names(), window)
     columns: tuple[str, ...] = ("mean Dice", "worst structure", "subgroup")
     if not worst:
-        columns = ("hardness", "hardest structure", "drawn", "visits", "last epoch seen", *columns)
+        columns = ("hardness", *MEASURES, "hardest structure", "drawn", "visits", "last epoch seen", *columns)
     entries = []
     with atomic_folder(out) as folder:
         for rank, case in enumerate(tqdm(chosen, desc="drawing", unit="case", disable=not progress), start=1):
@@ -195,6 +196,8 @@ def _values(case: Chosen, dice: dict[str, float]) -> dict[str, str]:
     worst = min(dice, key=dice.__getitem__, default=None)
     return {
         "hardness": "" if case.hardness is None else f"{case.hardness:.4f}",
+        **dict.fromkeys(MEASURES, ""),
+        **{measure: f"{loss:.4f}" for measure, loss in case.other_losses},
         "hardest structure": f"{case.hardest.structure} {case.hardest.hardness:.3f}" if case.hardest else "",
         "drawn": "" if case.drawn is None else f"{case.drawn:.1f}x",
         "visits": "" if case.visits is None else str(case.visits),
@@ -234,8 +237,9 @@ def _how_to_read(*, worst: bool, channel: str) -> list[str]:
         return [*lines, "Cases are in the order of nnU-Net's summary of the validation, lowest mean Dice first."]
     return [
         *lines,
-        "Hardness is the smoothed loss that the training tracked, that of a structure its smoothed soft Dice loss, 0 "
-        "to 1; drawn 2.0x is twice as often as the mean of all training cases. A case stays hard because it is rare, "
-        "or because its labels are wrong: contours that are shifted against the image, colours of two structures "
-        "exchanged, a structure that is there but has no contour.",
+        "Hardness is the smoothed loss that draws went by; dice_ce or dice_present is the smoothed loss by the other "
+        "measure. The hardness of a structure is its smoothed soft Dice loss, 0 to 1; drawn 2.0x is twice as often as "
+        "the mean of all training cases. A case stays hard because it is rare, or because its labels are wrong: "
+        "contours that are shifted against the image, colours of two structures exchanged, a structure that is there "
+        "but has no contour.",
     ]

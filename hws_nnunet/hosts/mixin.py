@@ -76,7 +76,7 @@ class WeightingMixin(Adapter):
                 self.settings,
                 self.print_to_log_file,
                 structures=structures,
-                ranks=self._ranks(1 + len(structures)),
+                ranks=self._ranks(2 + len(structures)),
                 made_by={"hws-nnunet": __version__, **self._made_by()},
             )
         if self._saved_state is not None:

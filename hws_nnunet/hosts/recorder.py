@@ -89,6 +89,11 @@ class LossRecorder(nn.Module):
         self._softmax, self._ignore_label, self._alone, self._log = softmax, ignore_label, alone, log
         self._full = (getattr(host_loss, "loss", host_loss),)  # within the wrapper for several resolutions; no part
         self._standard, self._compared = DiceAndEntropy.of(self._full[0]) is not None, False
+        if not (self._standard or alone):
+            log(
+                f"{type(self._full[0]).__name__} is not soft Dice and cross entropy: the loss of each sample (dice_ce) "
+                "is not recorded; with draw_by: dice_ce it is"
+            )
         self._compiled = torch.compile(sums_by_structure, dynamic=False) if is_compiled(host_loss) else None
         self._step: _Step | None = None
         self._pinned: dict[torch.Size, Tensor] = {}
@@ -179,7 +184,9 @@ class LossRecorder(nn.Module):
             if np.allclose(losses, expected, rtol=step.tolerance, atol=step.tolerance):
                 return losses
             self._standard = False
-            told = "it is called for each sample" if self._alone else "the losses of single samples are not recorded"
+            told = (
+                "it is called for each sample" if self._alone else "the loss of each sample (dice_ce) is not recorded"
+            )
             self._log(
                 f"{type(self._full[0]).__name__} is not soft Dice and cross entropy alone: it gives "
                 f"{expected.round(4)} for the first samples, these would be {losses.round(4)}; {told}"

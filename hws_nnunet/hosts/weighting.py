@@ -27,6 +27,7 @@ from hws_nnunet.loop.ranks import Ranks
 from hws_nnunet.loop.tensors import with_tensors
 from hws_nnunet.messages import some_of
 from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
+from hws_nnunet.record.measures import by_measure, other_measure
 from hws_nnunet.record.structures import write_structures
 from hws_nnunet.record.tensorboard import TensorBoardWriter
 
@@ -145,11 +146,13 @@ class Weighting:
                 "that splits batches does not work with it"
             )
         self._lags.append(self.sampler.table.version - drawn.version)
-        values = np.column_stack([getattr(recorded, self.settings.draw_by), recorded.structures])
+        measure = self.settings.draw_by
+        other = other_measure(measure)
+        values = np.column_stack([getattr(recorded, measure), getattr(recorded, other), recorded.structures])
         cases, version = drawn
         if self._ranks is not None:
             cases, values, version = self._ranks.gather(cases, values, version)
-        self.sampler.update(cases, values[:, 0], structures=values[:, 1:], version=version)
+        self.sampler.update(cases, values[:, 0], other_losses=values[:, 1], structures=values[:, 2:], version=version)
 
     def end_epoch(self, epoch: int, planned: int = 0) -> EpochSummary:
         """Log what the sampler did, put it into the record, and return it.
@@ -207,8 +210,9 @@ class Weighting:
         from hws_nnunet.record.structure_figure import STRUCTURES_FIGURE, plot_structures
 
         with atomic_write(folder / FIGURE_FILE) as partial:
-            sampler = self.sampler
-            plot_record(self.record, draw_probabilities(sampler), sampler.table.visits, partial, sampler.groups)
+            sampler, table = self.sampler, self.sampler.table
+            beside = {name: losses for name, losses in by_measure(table).items() if name != table.measure}
+            plot_record(self.record, draw_probabilities(sampler), table.visits, partial, sampler.groups, beside)
         plot_structures(*self._hardness_of_structures(), folder / STRUCTURES_FIGURE)
 
     def state_dict(self) -> dict:

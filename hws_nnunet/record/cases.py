@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from hws_nnunet.record.measures import MEASURES
+
 CASES_FILE = "hardness.csv"
 A_FOLD = (
     "a fold's folder of a HardnessWeightedTrainer, for instance "
@@ -16,6 +18,7 @@ A_FOLD = (
 """What is expected where a record is read from, for messages."""
 _KINDS = {
     "hardness": float,
+    **dict.fromkeys(MEASURES, float),
     "probability": float,
     "visits": int,
     "drawn": float,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,12 @@ _CROWD, INK = "#7a8ca3", "#1f2a3a"
 
 
 def plot_record(
-    record: Record, probabilities: np.ndarray, visits: np.ndarray, path: Path, groups: Groups | None = None
+    record: Record,
+    probabilities: np.ndarray,
+    visits: np.ndarray,
+    path: Path,
+    groups: Groups | None = None,
+    beside: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Draw hardness over epochs, the hardest cases, ESS and beta, visits, and groups; write a PNG file.
 
@@ -37,13 +43,21 @@ def plot_record(
         visits: ``(n,)``.
         path: the file to write, whatever its ending.
         groups: of the cases, None where there are none.
+        beside: the cases' losses by other measures, ``(n,)`` each, by name; written beside the hardest cases.
     """
     # nnU-Net changes matplotlib's global style for its own figure.
     with matplotlib.style.context("default", after_reset=True):
-        _plot(record, probabilities, visits, path, groups)
+        _plot(record, probabilities, visits, path, groups, beside or {})
 
 
-def _plot(record: Record, probabilities: np.ndarray, visits: np.ndarray, path: Path, groups: Groups | None) -> None:
+def _plot(
+    record: Record,
+    probabilities: np.ndarray,
+    visits: np.ndarray,
+    path: Path,
+    groups: Groups | None,
+    beside: Mapping[str, np.ndarray],
+) -> None:
     columns = 2 if groups is None else 3
     figure = Figure(figsize=(7.5 * columns, 10), layout="constrained")
     FigureCanvasAgg(figure)
@@ -54,7 +68,7 @@ def _plot(record: Record, probabilities: np.ndarray, visits: np.ndarray, path: P
     known = np.flatnonzero(np.isfinite(last))
     hardest = known[np.argsort(-last[known], kind="stable")]
     _plot_hardness(over_epochs, record, hardness, hardest[:_NAMED])
-    _plot_hardest(now, record, last, hardest[:_MOST_BARS], probabilities)
+    _plot_hardest(now, record, last, hardest[:_MOST_BARS], probabilities, beside)
     _plot_spread(spread, record)
     _plot_visits(seen, record, last, known, visits, hardest[:_NAMED])
     if groups is not None:
@@ -86,18 +100,26 @@ def _plot_hardness(axes: Axes, record: Record, hardness: np.ndarray, hardest: np
         axes.legend(fontsize=8, loc="upper right")
 
 
-def _plot_hardest(axes: Axes, record: Record, last: np.ndarray, hardest: np.ndarray, probabilities: np.ndarray) -> None:
+def _plot_hardest(
+    axes: Axes,
+    record: Record,
+    last: np.ndarray,
+    hardest: np.ndarray,
+    probabilities: np.ndarray,
+    beside: Mapping[str, np.ndarray],
+) -> None:
     places = np.arange(len(hardest))
     low = np.nanmin(last) if len(hardest) else 0.0  # losses can be negative: bars start at the easiest case
     colours = [_COLOURS[i] if i < _NAMED else _CROWD for i in places]
     axes.barh(places, last[hardest] - low, left=low, color=colours)
     axes.set_yticks(places, [short(record.names[case], 28) for case in hardest], fontsize=8, parse_math=False)
     axes.invert_yaxis()
-    axes.margins(x=0.14)
+    axes.margins(x=0.38 if beside else 0.14)
     for place, case in zip(places, hardest, strict=True):
-        share = probabilities[case] * len(record.names)
+        told = [f"{probabilities[case] * len(record.names):.1f}x"]
+        told += [f"{name} {losses[case]:.2f}" for name, losses in beside.items() if np.isfinite(losses[case])]
         axes.annotate(
-            f"{share:.1f}x", (last[case], place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
+            ", ".join(told), (last[case], place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
         )
     axes.set(
         title="Who is hard now; 2.0x: twice the uniform chance in a single draw",

@@ -18,11 +18,28 @@ import torch
 from hws_nnunet.core import HardnessWeightedSampler
 from hws_nnunet.messages import some_of
 from hws_nnunet.record.cases import CASES_FILE
+from hws_nnunet.record.measures import by_measure, other_measure
 from hws_nnunet.record.snapshot import EPOCHS_FILE, FORMER_NAMES, HISTORY_FILE
 from hws_nnunet.record.structures import hardest_structure
 from hws_nnunet.record.tables import hardest_first, number, write_table
 
 GROUPS_FILE, FIGURE_FILE = "hardness_groups.csv", "hardness.png"
+
+
+class HardCase(NamedTuple):
+    """One of the hardest cases: its hardness, hardest structure ("" where none is known), and loss by other measure."""
+
+    name: str
+    hardness: float
+    structure: str
+    structure_hardness: float
+    other_measure: str = ""
+    other_loss: float = math.nan
+
+    def __str__(self) -> str:
+        beside = [] if math.isnan(self.other_loss) else [f"{self.other_measure} {self.other_loss:.2f}"]
+        beside += [f"{self.structure} {self.structure_hardness:.2f}"] if self.structure else []
+        return f"{self.name} {self.hardness:.4f}" + (f" ({', '.join(beside)})" if beside else "")
 
 
 class GroupSummary(NamedTuple):
@@ -44,13 +61,14 @@ class EpochSummary:
     """Figures of one epoch; hardness figures are NaN while nothing is known.
 
     ``effective_sample_size`` and the bound in force on it, in cases; ``lag`` in training steps. ``reliability``, 0 to
-    1: the share of the differences between tracked values that the next losses bear out. ``hardest``: name, hardness,
-    hardest structure ("" where none is known) and its hardness, hardest case first. ``stalled``: names, see
-    :mod:`hws_nnunet.core.safeguards.stall_limit`; ``held``: title, names and reason of each safeguard that holds
-    cases. ``smallest_effective_sample_size`` is NaN while draws are not weighted; it and ``reliability`` are
-    in records of earlier versions. ``groups``: hardest first, none without groups; ``pooling``, 0 to 1: by how much a
-    case's hardness is pulled towards its group's, 0 without groups. ``seconds``: from the end of the epoch before, or
-    from the start of the training's first; ``planned``: epochs that the training is to have, 0 where unknown.
+    1: the share of the differences between tracked values that the next losses bear out. ``hardest``: hardest case
+    first. ``stalled``: names, see :mod:`hws_nnunet.core.safeguards.stall_limit`; ``held``: title, names and reason of
+    each safeguard that holds cases. ``smallest_effective_sample_size`` is NaN while draws are not weighted.
+    ``mean_dice_present`` and ``mean_dice_ce``: of all cases' losses by both measures, one of which is ``mean``. These
+    four are NaN in records of earlier versions. ``groups``: hardest first, none without groups;
+    ``pooling``, 0 to 1: by how much a case's hardness is pulled towards its group's, 0 without groups. ``seconds``:
+    from the end of the epoch before, or from the start of the training's first; ``planned``: epochs that the training
+    is to have, 0 where unknown.
     """
 
     cases: int
@@ -70,7 +88,9 @@ class EpochSummary:
     largest_lag: float
     reliability: float = math.nan
     smallest_effective_sample_size: float = math.nan
-    hardest: tuple[tuple[str, float, str, float], ...] = ()
+    mean_dice_present: float = math.nan
+    mean_dice_ce: float = math.nan
+    hardest: tuple[HardCase, ...] = ()
     stalled: tuple[str, ...] = ()
     held: tuple[tuple[str, tuple[str, ...], str], ...] = ()
     groups: tuple[GroupSummary, ...] = ()
@@ -103,13 +123,7 @@ class EpochSummary:
             f"lag {self.median_lag:.0f} (median), {self.largest_lag:.0f} (largest) steps",
         ]
         if self.hardest:
-            lines.append(
-                "Hardest cases: "
-                + ", ".join(
-                    f"{name} {value:.4f}" + (f" ({structure} {loss:.2f})" if structure else "")
-                    for name, value, structure, loss in self.hardest
-                )
-            )
+            lines.append(f"Hardest cases: {', '.join(map(str, self.hardest))}")
         if self.groups:
             told = [
                 f"{group.name} {group.hardness:.4f}, {group.cases} cases, {group.drawn:.0%} of the epoch's draws"
@@ -138,7 +152,8 @@ def summarise(
     order = known[np.argsort(-hardness[known], kind="stable")][:hardest]
     values = hardness[known] if known.size else np.array([np.nan])
     weighted = table.weighted and sampler.weighs_cases
-    groups = sampler.groups
+    groups, other = sampler.groups, other_measure(table.measure)
+    means = {measure: _mean_of_known(losses) for measure, losses in by_measure(table).items()}
     return EpochSummary(
         cases=len(table),
         effective_sample_size=sampler.effective_sample_size() if weighted else float(len(table)),
@@ -157,8 +172,16 @@ def summarise(
         largest_lag=float(max(lags, default=math.nan)),
         reliability=float(sampler.reliability),
         smallest_effective_sample_size=float(sampler.smallest_effective_sample_size) if weighted else math.nan,
+        mean_dice_present=means.get("dice_present", math.nan),
+        mean_dice_ce=means.get("dice_ce", math.nan),
         hardest=tuple(
-            (table.names[i], float(hardness[i]), *hardest_structure(table.structures, table.structure_hardness[i]))
+            HardCase(
+                table.names[i],
+                float(hardness[i]),
+                *hardest_structure(table.structures, table.structure_hardness[i]),
+                other,
+                float(table.other_loss[i]) if other else math.nan,
+            )
             for i in order
         ),
         stalled=tuple(table.names[i] for i in sampler.stalled),
@@ -182,10 +205,14 @@ def summarise_groups(sampler: HardnessWeightedSampler, visits: np.ndarray) -> li
     total = max(1, int(visits.sum()))
     for i, name in enumerate(groups.names):
         of = groups.index == i
-        known = hardness[of & np.isfinite(hardness)]
-        mean = float(known.mean()) if known.size else math.nan
+        mean = _mean_of_known(hardness[of])
         made.append(GroupSummary(name, int(of.sum()), mean, float(p[of].sum()), float(visits[of].sum()) / total))
     return [made[i] for i in hardest_first(np.array([group.hardness for group in made]))]
+
+
+def _mean_of_known(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else math.nan
 
 
 _NUMBERS = tuple(
@@ -265,9 +292,11 @@ class Record:
     def write(self, folder: Path, sampler: HardnessWeightedSampler) -> None:
         """Write the tables into a folder, each whole or not at all; that of groups where there are groups.
 
-        Of ``hardness.csv``, a row a case, hardest first: ``probability`` is that of a single draw now; visits come out
-        less uneven than that where a batch draws no case twice (``with_replacement`` off). ``drawn`` is what came of
-        it over the whole training: the case's visits in times of the mean (2.04: twice as many). Of
+        Of ``hardness.csv``, a row a case, hardest first: ``dice_present`` and ``dice_ce`` are the smoothed losses by
+        both measures, of which ``hardness`` is one (empty where one is not tracked). ``probability`` is that of a
+        single draw now; visits come out less uneven than that where a batch draws no case twice (``with_replacement``
+        off). ``drawn`` is what came of it over the whole training: the case's visits in times of the mean (2.04: twice
+        as many). Of
         ``hardness_groups.csv``, a row a group: ``probability`` and ``drawn`` are the group's shares of all. Of
         ``hardness_history.csv``, a row for each of the 100 hardest cases: the hardness after each epoch, or of 60
         epochs evenly spaced.
@@ -276,12 +305,14 @@ class Record:
         table, probabilities = sampler.table, draw_probabilities(sampler)
         hardness = table.hardness
         stalled, mean = set(sampler.stalled), table.visits.mean() or math.nan
-        header = ("case", "hardness", "probability", "visits", "drawn", "last_epoch_seen", "stalled")
+        measures = by_measure(table)
+        header = ("case", "hardness", *measures, "probability", "visits", "drawn", "last_epoch_seen", "stalled")
         groups = sampler.groups
         cases = [
             (
                 table.names[i],
                 number(hardness[i]),
+                *(number(losses[i]) for losses in measures.values()),
                 number(probabilities[i]),
                 int(table.visits[i]),
                 number(table.visits[i] / mean),

@@ -29,7 +29,8 @@ def training(tmp_path, monkeypatch):
         made.start_epoch()
         for loss in (0.5, 0.4, 0.3):
             losses = [loss / (epoch + 1), 0.9, loss, loss]
-            made.sampler.update([0, 1, 2, 3], losses, structures=[[x, x / 2] for x in losses])
+            others = [10 * x for x in losses]
+            made.sampler.update(range(4), losses, other_losses=others, structures=[[x, x / 2] for x in losses])
         made._lags.append(3)
         clock[0] += 100.0
         made.end_epoch(epoch, planned)
@@ -62,6 +63,7 @@ def test_one_view(training, width):
     first, second = lines[head + 1 : head + 3]
     assert "█" in first
     assert "0.9000" in first
+    assert ("dice_ce" in lines[head]) == ("9.0000" in first) == (width == 120), "where there is room"
     assert "csf" in first
     assert "…" not in second
 

@@ -8,8 +8,9 @@ import pytest
 from hws_nnunet import HardnessWeightedSampler
 from hws_nnunet.core import columns
 from hws_nnunet.core.columns import Column, Word, current_format
+from hws_nnunet.core.smoothing import Smoothing
 
-SECOND = Column("dice_ce", float, math.nan, "Another loss of the case.", since=columns.OLDEST_FORMAT + 7)
+SECOND = Column("entropy", float, math.nan, "Another loss of the case.", since=columns.OLDEST_FORMAT + 7)
 
 
 @pytest.fixture
@@ -29,19 +30,19 @@ def sampler_of(names, values=None):
     sampler = HardnessWeightedSampler(names)
     sampler.update(range(len(names)), np.linspace(0.1, 0.3, len(names)))
     if values is not None:
-        sampler._tracker.smooth(sampler.table.dice_ce, range(len(names)), np.array(values))
+        Smoothing(sampler.table, "entropy", 0.5).take_in(range(len(names)), np.array(values))
     return sampler
 
 
 @pytest.mark.usefixtures("second")
 def test_a_new_column_is_there_unknown_and_smoothed():
     sampler = sampler_of("abc")
-    assert sampler.table.dice_ce.tolist() == pytest.approx([math.nan] * 3, nan_ok=True)
-    assert len(sampler.table.words["dice_ce"]) == 3
+    assert sampler.table.entropy.tolist() == pytest.approx([math.nan] * 3, nan_ok=True)
+    assert len(sampler.table.words["entropy"]) == 3
     sampler = sampler_of("abc", [1.0, math.nan, 2.0])
     sampler.update([0], [0.1])
-    sampler._tracker.smooth(sampler.table.dice_ce, [0], np.array([2.0]))
-    assert sampler.table.dice_ce == pytest.approx(np.array([1.5, math.nan, 2.0]), nan_ok=True)
+    Smoothing(sampler.table, "entropy", 0.5).take_in([0], np.array([2.0]))
+    assert sampler.table.entropy == pytest.approx(np.array([1.5, math.nan, 2.0]), nan_ok=True)
 
 
 @pytest.mark.usefixtures("second")
@@ -51,12 +52,12 @@ def test_a_new_column_is_saved_and_loaded_by_name():
     turned = HardnessWeightedSampler("dcb")
     with pytest.warns(UserWarning, match="case"):
         turned.load_state_dict(state)
-    assert turned.table.dice_ce == pytest.approx(np.array([math.nan, 3.0, 2.0]), nan_ok=True)
+    assert turned.table.entropy == pytest.approx(np.array([math.nan, 3.0, 2.0]), nan_ok=True)
     for wrong in (np.ones(2), np.array(["x"] * 3)):
-        with pytest.raises(ValueError, match=r"damaged: dice_ce is .* expected numbers of shape"):
-            turned.load_state_dict({**state, "dice_ce": wrong})
-    del state["dice_ce"]
-    with pytest.raises(ValueError, match="damaged: it has no 'dice_ce'"):
+        with pytest.raises(ValueError, match=r"damaged: entropy is .* expected numbers of shape"):
+            turned.load_state_dict({**state, "entropy": wrong})
+    del state["entropy"]
+    with pytest.raises(ValueError, match="damaged: it has no 'entropy'"):
         turned.load_state_dict(state)
 
 
@@ -64,7 +65,7 @@ def test_a_new_column_is_saved_and_loaded_by_name():
 def test_a_state_of_before_the_column_still_loads(older):
     sampler = sampler_of("abc", [1.0, 2.0, 3.0])
     sampler.load_state_dict(older)
-    assert np.isnan(sampler.table.dice_ce).all()
+    assert np.isnan(sampler.table.entropy).all()
     assert sampler.table.hardness == pytest.approx([0.1, 0.2, 0.3])
 
 
@@ -72,11 +73,11 @@ def test_a_state_of_before_the_column_still_loads(older):
 def test_a_new_column_is_compared_between_ranks_and_checked():
     one, other = sampler_of("abc", [1.0, 2.0, 3.0]).table, sampler_of("abc", [1.0, 2.0, 3.0]).table
     assert one.digest() == other.digest()
-    other.dice_ce[1] += 1e-12
+    other.entropy[1] += 1e-12
     assert one.digest() != other.digest()
     assert other.check_valid() == ""
-    other.dice_ce[1] = math.inf
-    assert other.check_valid() == "an infinite or a negative value entered the column dice_ce"
+    other.entropy[1] = math.inf
+    assert other.check_valid() == "an infinite or a negative value entered the column entropy"
 
 
 def test_a_counter_is_never_negative():

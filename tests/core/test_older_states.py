@@ -24,6 +24,7 @@ def test_format_4(name):
     sampler = HardnessWeightedSampler(state["names"], settings, structures=state["structures"], **known)
     sampler.load_state_dict(state)
     assert fault_of(sampler) == ""
+    assert np.isnan(sampler.table.other_loss).all(), "format 6 has it"
     assert sampler.table.visits.tolist() == state["visits"].tolist()
     assert sampler.table.structure_hardness == pytest.approx(state["structure_hardness"].numpy(), nan_ok=True)
     for cases, losses in saved["later"]:

@@ -208,6 +208,24 @@ def test_structures_are_tracked_where_a_sample_shows_them():
     assert fault_of(sampler) == ""
 
 
+def test_losses_by_another_measure_are_smoothed_and_change_no_draw():
+    one, other = (HardnessWeightedSampler("abc", Settings(smoothing=0.5)) for _ in range(2))
+    steps = [([0, 1, 2], [0.5, 0.6, 0.7], [2.0, math.nan, 4.0]), ([0, 1, 0], [0.5, 0.5, 0.4], [3.0, 5.0, math.inf])]
+    for cases, losses, others in steps:
+        one.update(cases, losses)
+        other.update(cases, losses, other_losses=others)
+    assert np.isnan(one.table.other_loss).all()
+    assert other.table.other_loss.tolist() == [2.5, 5.0, 4.0]
+    assert other.probabilities().tolist() == one.probabilities().tolist()
+    with pytest.raises(ValueError, match=r"other losses have shape \(1,\), expected \(2,\)"):
+        other.update([0, 1], [0.5, 0.5], other_losses=[1.0])
+    assert other.table.visits.tolist() == [3, 2, 1]
+    many = np.arange(100)
+    sampler = sampler_of(100)
+    sampler.update(many, many / 100, other_losses=many / 10)
+    assert sampler.table.other_loss == pytest.approx(many / 10)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1.7e308, -1.7e308])
 def test_a_value_that_is_not_finite_is_a_visit_and_nothing_else(value):
     sampler = sampler_of(3, losses=[0.1, 0.2, 0.3])

@@ -113,7 +113,7 @@ def test_structures_are_matched_by_name():
 def test_another_format_or_measure_is_refused():
     sampler = sampler_of(2, losses=[0.1, 0.2])
     before = sampler.state_dict()
-    with pytest.raises(ValueError, match="has format 1, expected 4 to 5: it was saved by another version"):
+    with pytest.raises(ValueError, match="has format 1, expected 4 to 6: it was saved by another version"):
         sampler.load_state_dict({**before, "format": 1})
     with pytest.raises(ValueError, match="tracks 'x', expected 'loss': a training goes on with the draw_by"):
         sampler.load_state_dict({**before, "measure": "x"})

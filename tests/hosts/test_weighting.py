@@ -1,13 +1,21 @@
 import sys
 import time
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from hws_nnunet import Settings
+from hws_nnunet.core import DrawnCases
 from hws_nnunet.hosts import weighting
+from hws_nnunet.hosts.measures import dice_by_structure
+from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.record import figures
+from hws_nnunet.record.measures import MEASURES, by_measure
+from tests.hosts.test_recorder import Standard
 
 
 @pytest.fixture
@@ -18,7 +26,7 @@ def made(monkeypatch):
     found = weighting.Weighting(["a", "b", "c"], Settings(), print)
     found.drawn = []
 
-    def plot(record, probabilities, visits, path, groups):
+    def plot(record, probabilities, visits, path, groups, beside):
         found.drawn.append(clock[0])
         clock[0] += 1.0
         path.touch()
@@ -39,6 +47,33 @@ def test_the_figure_takes_at_most_a_thousandth_of_the_time(made, tmp_path):
     assert len(made.drawn) == 1
     tables = ["hardness.csv", "hardness.png", "hardness_epochs.csv", "hardness_history.csv"]
     assert sorted(path.name for path in tmp_path.iterdir()) == tables
+
+
+def test_measures_are_what_draws_can_go_by():
+    assert set(get_args(Settings.model_fields["draw_by"].annotation)) == set(MEASURES)
+
+
+@pytest.mark.parametrize("draw_by", MEASURES)
+@pytest.mark.parametrize("standard", [True, False])
+def test_both_measures_are_tracked_whatever_draws_go_by(draw_by, standard):
+    host = Standard() if standard else nn.CrossEntropyLoss()
+    made = weighting.Weighting(["a", "b", "c"], Settings(draw_by=draw_by), print, structures=["x", "y"])
+    recorder = LossRecorder(host, alone=draw_by == "dice_ce")
+    torch.manual_seed(0)
+    output, target = torch.randn(2, 3, 5, 5, requires_grad=True), torch.randint(3, (2, 1, 5, 5))
+    given = (output, target if standard else target[:, 0])
+    for _ in range(2):  # in the first step, sums are compared with the host's loss
+        recorder(*given)
+        made.after_step(recorder, DrawnCases(np.array([2, 0]), 0))
+    with torch.no_grad():
+        alone = [host(*(part[i : i + 1] for part in given)).item() for i in range(2)]
+    present = np.nanmean(dice_by_structure(output, target), axis=1)
+    tracked = {"dice_present": present, "dice_ce": alone if standard or draw_by == "dice_ce" else [np.nan] * 2}
+    found = by_measure(made.sampler.table)
+    assert found[draw_by] == pytest.approx(made.sampler.table.hardness, nan_ok=True)
+    for name, values in tracked.items():
+        assert found[name][[2, 0]] == pytest.approx(values, abs=1e-6, nan_ok=True)
+        assert np.isnan(found[name][1])
 
 
 def test_a_record_that_cannot_be_written_is_a_warning(made, monkeypatch, tmp_path, capsys):

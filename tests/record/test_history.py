@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import math
 import re
 from types import SimpleNamespace
 
@@ -19,10 +20,11 @@ from hws_nnunet.record.structures import write_structures
 run = CliRunner().invoke
 
 
-def trained(n, epochs, *, names=None, settings=None, steps=None):
+def trained(n, epochs, *, names=None, settings=None, steps=None, measure="loss"):
     """A sampler and its record after some epochs of made-up losses."""
     rng = np.random.default_rng(0)
-    sampler = HardnessWeightedSampler(names or [f"case{i:03d}" for i in range(n)], settings, rng=rng)
+    names = names or [f"case{i:03d}" for i in range(n)]
+    sampler = HardnessWeightedSampler(names, settings, rng=rng, measure=measure)
     losses = rng.normal(0.5, 0.1, n)
     record = Record(sampler.table.names)
     for epoch in range(epochs):
@@ -34,7 +36,8 @@ def add_epoch(record, sampler, losses, rng, epoch, steps):
     before = sampler.table.visits.copy()
     for _ in range(steps):
         drawn = sampler.draw_cases(1, rng)
-        sampler.update(drawn.ids, losses[drawn.ids] - 0.01 * epoch, version=drawn.version)
+        values = losses[drawn.ids] - 0.01 * epoch
+        sampler.update(drawn.ids, values, other_losses=3 * values, version=drawn.version)
     record.append(epoch, sampler, summarise(sampler, lags=[1, 2, 6], visits_before=before), before)
 
 
@@ -126,7 +129,8 @@ def test_a_resumed_record_goes_on_as_if_nothing_had_happened(tmp_path):
     resumed.load_state_dict(torch.load(tmp_path / "record.pth", weights_only=True))
     assert resumed.epochs == [0, 1], "cut to the checkpoint's epoch"
     for one, other in zip(resumed.summaries, record.summaries[:2], strict=True):
-        same = {"hardest": (), "seconds": 0.0}  # which are not saved, or not known
+        unknown = dict.fromkeys(("seconds", "mean_dice_present", "mean_dice_ce"), 0.0)
+        same = {"hardest": (), **unknown}  # which is not saved
         assert dataclasses.replace(one, **same) == dataclasses.replace(other, **same)
     assert np.array_equal(resumed.hardness, record.hardness[:2])
     add_epoch(resumed, sampler, losses, rng, 2, 6)
@@ -137,7 +141,7 @@ def test_a_resumed_record_goes_on_as_if_nothing_had_happened(tmp_path):
 def test_a_record_of_an_earlier_version_knows_no_reliability(tmp_path):
     sampler, record, _, _ = trained(6, 2)
     state = record.state_dict()
-    later = ("reliability", "smallest_effective_sample_size")
+    later = ("reliability", "smallest_effective_sample_size", "mean_dice_present", "mean_dice_ce")
     kept = [i for i, name in enumerate(state["columns"]) if name not in later]
     former = {name: formerly for formerly, name in FORMER_NAMES.items()}
     names = [former.get(state["columns"][i], state["columns"][i]) for i in kept]
@@ -219,6 +223,8 @@ def made_up_sampler(names, hardness, structures, values):
     """What a summary reads of a sampler."""
     table = Made(
         names=tuple(names),
+        measure="dice_present",
+        other_loss=np.array([math.nan, 1.25, math.nan]),
         hardness=np.array(hardness, dtype=float),
         weighted=True,
         beta_in_force=10.0,
@@ -243,11 +249,47 @@ def test_the_hardest_structure_stands_beside_its_case():
     nan = float("nan")
     sampler = made_up_sampler("abc", [0.2, 0.9, 0.5], ("x", "y"), [[nan, nan], [0.1, 0.71], [0.3, nan]])
     summary = summarise(sampler, lags=[1], visits_before=np.zeros(3))
-    assert summary.hardest[:2] == (("b", 0.9, "y", 0.71), ("c", 0.5, "x", 0.3))
-    assert summary.lines()[2] == "Hardest cases: b 0.9000 (y 0.71), c 0.5000 (x 0.30), a 0.2000"
+    assert summary.hardest[0] == ("b", 0.9, "y", 0.71, "dice_ce", 1.25)
+    assert summary.hardest[1][:4] == ("c", 0.5, "x", 0.3)
+    assert summary.lines()[2] == "Hardest cases: b 0.9000 (dice_ce 1.25, y 0.71), c 0.5000 (x 0.30), a 0.2000"
     assert summary.lines()[0] == "Sampling: ESS 2.5 of 3 cases (at least 2.0, reliability 0.75), beta 10 (limit 100)"
     assert summary.values()["hardness/reliability"] == 0.75
     assert summary.values()["hardness/smallest_effective_sample_size"] == 2.0
+
+
+@pytest.mark.parametrize(("measure", "other"), [("dice_present", "dice_ce"), ("dice_ce", "dice_present")])
+def test_both_measures_are_told(measure, other, tmp_path, monkeypatch):
+    sampler, record, _, _ = trained(5, 3, measure=measure)
+    record.write(tmp_path, sampler)
+    table = sampler.table
+    for case in rows(tmp_path / "hardness.csv"):
+        place = table.names.index(case["case"])
+        assert case[measure] == case["hardness"] != ""
+        assert float(case[other]) == pytest.approx(table.other_loss[place], rel=1e-5)
+    last = rows(tmp_path / "hardness_epochs.csv")[-1]
+    assert last[f"mean_{measure}"] == last["mean"] != ""
+    assert float(last[f"mean_{other}"]) == pytest.approx(table.other_loss.mean(), rel=1e-5)
+    assert record.summaries[-1].values()[f"hardness/mean_{other}"] == pytest.approx(table.other_loss.mean())
+    hardest = int(np.argmax(table.hardness))
+    expected = f"{table.hardness[hardest]:.4f} ({other} {table.other_loss[hardest]:.2f})"
+    assert record.summaries[-1].lines()[2].startswith(f"Hardest cases: {table.names[hardest]} {expected}, ")
+    head, first, *_ = run(main.app, ["hardness", str(tmp_path)]).output.splitlines()
+    assert head.split()[:3] == ["case", "hardness", other]
+    assert first.split()[2] == f"{table.other_loss[hardest]:.4f}"
+    monkeypatch.setattr(figures.Figure, "savefig", lambda self, *_, **__: kept.append(self))
+    kept = []
+    plot_record(record, sampler.probabilities(), table.visits, "unused", None, {other: table.other_loss})
+    told = [text.get_text() for text in kept[0].axes[1].texts]
+    assert f"x, {other} {table.other_loss[hardest]:.2f}" in told[0]
+
+
+def test_a_measure_that_is_not_tracked_is_left_empty(tmp_path):
+    sampler, record, _, _ = trained(5, 1, measure="dice_present")
+    sampler.table.other_loss[:] = math.nan
+    record.write(tmp_path, sampler)
+    assert {case["dice_ce"] for case in rows(tmp_path / "hardness.csv")} == {""}
+    head = run(main.app, ["hardness", str(tmp_path)]).output.splitlines()[0]
+    assert head.split()[:3] == ["case", "hardness", "chance"]
 
 
 def test_the_command_prints_the_hardest(tmp_path):
