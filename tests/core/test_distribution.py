@@ -1,7 +1,10 @@
+import math
+
 import numpy as np
 import pytest
 
 from hws_nnunet.core import case_distribution, effective_sample_size, solve_beta
+from hws_nnunet.core.distribution import largest_below
 from tests.core import naive
 
 
@@ -53,6 +56,36 @@ def test_is_safe_with_an_outlier_of_any_size(n):
             assert p.max() <= 10 / n * (1 + 1e-6)
             solved = solve_beta(hardness, beta, 0.5 * n, **options)
             assert effective_sample_size(case_distribution(hardness, solved, **options)) >= 0.5 * n * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_sums_to_1_where_plain_weights_are_0(with_prior):
+    """The cases at the cap leave half of the draws to others, whose plain weights are all 0."""
+    hardness = np.concatenate((np.full(5, 1000.0), np.random.default_rng(0).exponential(1.0, 4995)))
+    prior = np.ones(5000) if with_prior else None
+    p = case_distribution(hardness, 1.0, cap=500.0, prior=prior)
+    assert p[:5] == pytest.approx(np.full(5, 0.1))
+    assert p[5:] == pytest.approx(0.5 * naive.softmax(hardness[5:], 1.0))
+
+
+@pytest.mark.parametrize("guess", [-30.0, 0.0, 1.0, 7.0, 30.0])
+@pytest.mark.parametrize(
+    ("excess", "expected"),
+    [
+        (lambda x: 2 * x - 4, 2.0),
+        (lambda x: math.tanh(100 * (x - 3)), 3.0),  # flat at both ends
+        (lambda x: -1e-9 if x < 5 else 1e9, 5.0),  # a jump
+        (lambda x: math.copysign(abs(x + 6) ** 0.1, x + 6), -6.0),
+        (lambda x: -1.0, 10.0),
+        (lambda x: 1.0, -math.inf),
+    ],
+)
+def test_the_largest_argument_below_0_is_found_from_anywhere(guess, excess, expected):
+    asked = []
+    result = largest_below(lambda x: asked.append(x) or excess(x), -10.0, 10.0, guess)
+    assert result == pytest.approx(expected, abs=2e-4)
+    assert not math.isfinite(result) or excess(result) <= 0
+    assert len(asked) <= 60  # halves alone take 18, of which every fourth step is one
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
