@@ -17,7 +17,7 @@ import hws_nnunet
 PUBLIC = ["hws_nnunet", "hws_nnunet.core", "hws_nnunet.datasets"]
 
 FLOORS = [
-    {"files", "processes", "config", "facts", "messages", "registration", "_lazy", "_version"},
+    {"files", "processes", "config", "extras", "facts", "messages", "registration", "_lazy", "_version"},
     {"core", "datasets"},
     {"loop", "record", "report"},
     {"hosts"},

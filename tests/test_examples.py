@@ -1,4 +1,4 @@
-"""The examples, and the README's loop, run, and say what they did."""
+"""The examples run, and say what they did."""
 
 import os
 import re
@@ -142,20 +142,3 @@ def test_lightning_on_two_devices(lightning_example):
     said = run("lightning_module.py", "--steps", "74", "--devices", "2")
     assert len(said.splitlines()) == 4, "the first process alone tells"
     assert said.splitlines()[1].startswith("by hardness")
-
-
-@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker processes")
-def test_the_loop_of_the_readme():
-    text = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
-    code = re.search(r"## Any PyTorch loop.*?```python\n(.*?)```", text, re.DOTALL)[1]
-    network = torch.nn.Linear(3, 4)
-    names = {
-        "dataset": TensorDataset(torch.randn(64, 3), torch.randint(4, (64,))),
-        "network": network,
-        "criterion": torch.nn.CrossEntropyLoss(),
-        "optimiser": torch.optim.SGD(network.parameters(), lr=0.1),
-        "epochs": 2,
-    }
-    exec(compile(code, "README.md", "exec"), names)
-    assert names["sampler"].sampler.table.visits.sum() == 2 * 64
-    assert (names["sampler"].sampler.table.visits > 0).all()

@@ -1,14 +1,110 @@
-"""What the wheel holds, and that it works away from the checkout."""
+"""What the wheel holds and needs, and that it works away from the checkout."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from hws_nnunet import extras
 
 ROOT = Path(__file__).parents[1]
+
+AROUND_THE_LOOP = """
+import torch
+from torch.utils.data import TensorDataset
+
+network, epochs = torch.nn.Linear(3, 4), 2
+dataset = TensorDataset(torch.randn(64, 3), torch.randint(4, (64,)))
+criterion, optimiser = torch.nn.CrossEntropyLoss(), torch.optim.SGD(network.parameters(), lr=0.1)
+{}
+print(int(sampler.sampler.table.visits.min()), int(sampler.sampler.table.visits.sum()))
+"""
+
+
+@pytest.fixture(scope="module")
+def project():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 and newer read pyproject.toml")
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def needed(requirements):
+    """Return the names of distributions that are required, by one another too."""
+    names = set()
+    waiting = [Requirement(requirement) for requirement in requirements]
+    while waiting:
+        requirement = waiting.pop()
+        if requirement.name in names or not (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            continue
+        try:
+            more = distribution(requirement.name).requires
+        except PackageNotFoundError:  # of another system, or part of another wheel
+            continue
+        names.add(requirement.name)
+        waiting += map(Requirement, more or ())
+    return names
+
+
+@pytest.fixture(scope="module")
+def bare(project, tmp_path_factory):
+    """Return a folder with this package and what it requires without an extra, in place of site-packages."""
+    site = tmp_path_factory.mktemp("bare")
+    (site / "hws_nnunet").symlink_to(ROOT / "hws_nnunet")
+    for name in needed(project["dependencies"]):
+        files = distribution(name).files
+        for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
+            if not (site / top).exists():
+                (site / top).symlink_to(distribution(name).locate_file(top))
+    return site
+
+
+def run_bare(bare, code):
+    command = [sys.executable, "-S", "-W", "ignore", "-c", code]  # -S: nothing else that is installed
+    env = {**os.environ, "PYTHONPATH": str(bare)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=bare, env=env)
+
+
+def test_the_readmes_loop_needs_no_extra(bare):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    loop = re.search(r"## Any PyTorch loop.*?```python\n(.*?)```", text, re.DOTALL)[1]
+    done = run_bare(bare, AROUND_THE_LOOP.format(loop))
+    assert done.returncode == 0, done.stderr
+    least, visits = map(int, done.stdout.split())
+    assert least > 0
+    assert visits == 2 * 64
+
+
+@pytest.mark.parametrize(
+    "how", ["from hws_nnunet.commands.main import main; main()", "import hws_nnunet.commands.watch"]
+)
+def test_a_command_without_its_extra_names_the_extra(bare, how):
+    done = run_bare(bare, how)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"error: the command hws-nnunet needs .*typer, which the extra v2 brings: pip install 'hws-nnunet\[v2\]'\n",
+        done.stderr,
+    )
+
+
+def test_a_part_without_its_extra_names_the_extra(bare):
+    done = run_bare(bare, "import hws_nnunet.report")
+    assert done.returncode == 1
+    assert re.search(r"RuntimeError: the report needs .*pandas.* pip install 'hws-nnunet\[report\]'", done.stderr)
+
+
+def test_what_is_asked_for_is_what_the_extras_bring(project):
+    brought = {
+        extra: {Requirement(text).name.lower() for text in project["optional-dependencies"][extra]}
+        for extra in ("commands", "v1", "v2", "report")
+    }
+    assert set(extras.COMMANDS) == brought["commands"]
+    assert set(extras.REPORT) == brought["report"] - {"hws-nnunet", "scipy"}
+    assert all("hws-nnunet[commands]" in project["optional-dependencies"][extra] for extra in ("v1", "v2", "report"))
 
 
 @pytest.mark.slow

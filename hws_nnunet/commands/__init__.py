@@ -1,1 +1,8 @@
-"""The command line: one function a command, typed, which tests call in process."""
+"""The command line: one function a command, typed, which tests call in process. Its import needs an extra."""
+
+from hws_nnunet.extras import COMMANDS, check_installed
+
+try:
+    check_installed("the command hws-nnunet", COMMANDS, "v2")
+except RuntimeError as error:
+    raise SystemExit(f"error: {error}") from None

@@ -4,9 +4,9 @@
 ``write.py`` makes a folder of Markdown, HTML and CSV of it. Its import needs the extra ``report``.
 """
 
-from hws_nnunet.report.extra import check_installed
+from hws_nnunet.extras import REPORT, check_installed
 
-check_installed()
+check_installed("the report", REPORT, "report")
 
 from hws_nnunet.report.read.readers import read_results  # noqa: E402
 from hws_nnunet.report.read.results import ResultError, ResultSet  # noqa: E402

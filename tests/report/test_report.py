@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import hws_nnunet.report
 from hws_nnunet.commands import main as cli
-from hws_nnunet.report import ResultError, extra, write_report
+from hws_nnunet.report import ResultError, write_report
 from hws_nnunet.report.command import parse_results
 from hws_nnunet.report.page import plots
 from hws_nnunet.report.page.answers import answers
@@ -269,15 +269,6 @@ def test_arguments_without_a_name(tmp_path):
     assert parse_results([str(fold)]) == {"SomeTrainer": fold}
     assert list(parse_results([str(table)], columns={"Method": "set"})) == ["new", "old"]
     assert list(parse_results([str(table)])) == ["t"]
-
-
-def test_a_missing_library_is_named_with_its_mend(monkeypatch):
-    extra.check_installed()
-    monkeypatch.setattr(extra, "LIBRARIES", ("json", "not_there"))
-    with pytest.raises(
-        RuntimeError, match=r"needs not_there, which is not installed: pip install 'hws-nnunet\[report\]'"
-    ):
-        extra.check_installed()
 
 
 def test_the_command_line_imports_no_library_of_the_report():
