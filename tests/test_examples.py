@@ -1,7 +1,6 @@
 """The examples run, and say what they did."""
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from hws_nnunet import HardnessWeightedBatchSampler
 from tests.core.test_sampler import assert_same_state
