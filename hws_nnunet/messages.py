@@ -72,8 +72,9 @@ def first_of(problems: Iterable[str], most: int = 10) -> list[str]:
     return [*lines[:most], More(len(lines) - most)] if len(lines) > most else lines
 
 
-def some_of(names: Sequence[object], most: int = 5, *, separator: str = ", ") -> str:
-    """Return the first few names, and how many more there are."""
+def some_of(objects: Iterable[object], most: int = 5, *, separator: str = ", ") -> str:
+    """Return the names of the first few objects, and how many more there are."""
+    names = list(objects)
     rest = len(names) - most
     return separator.join(map(str, names[:most])) + (f" and {rest} more" if rest > 0 else "")
 

@@ -415,7 +415,7 @@ def test_folders_that_cannot_be(tmp_path):
         make_gallery(fold, raw)
     (raw / "Dataset007_Made/subgroups.csv").write_text("name,subgroup\na,rare\n")
     (raw / "Dataset007_Made/dataset.json").write_text('{"channel_names": {"0": "x"}, "labels": {"a": 1}}')
-    with pytest.raises(ValueError, match="has no column 'case'; its columns: name, subgroup"):
+    with pytest.raises(ValueError, match="expected a column case in the first line, found: name, subgroup"):
         make_gallery(fold, raw)
 
 

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hws_nnunet.hosts.known import read_groups, read_weights
+from hws_nnunet.hosts.known import read_weights, training_groups
 from tests import forks
 
 SCRIPTS = Path(__file__).parents[1] / "scripts" / "benchmarks"
@@ -94,7 +94,8 @@ def test_arms_have_trainers_and_folds_of_their_own(experiment, data, tmp_path):
     assert {arm for arm, job in jobs.items() if job["fold"]} == {"static oversampling"}
     training = json.loads(folds.read_text())[0]["train"]
     assert (
-        read_groups(jobs["ours, groups told"]["settings"]["groups"], "subgroup", training, print).count("scanner") == 7
+        training_groups(jobs["ours, groups told"]["settings"]["groups"], "subgroup", training, print).count("scanner")
+        == 7
     )
     assert jobs["case weights"]["settings"]["beta"] == 0
     assert jobs["ours, case weights"]["settings"]["beta"] > 0

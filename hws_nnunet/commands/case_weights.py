@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hws_nnunet.core import case_distribution, effective_sample_size, solve_beta
-from hws_nnunet.datasets.case_table import UNNAMED, CaseTableError, read_case_groups
+from hws_nnunet.datasets.case_table import UNNAMED, CaseTableError, read_groups
 from hws_nnunet.facts.spellings import is_missing
 from hws_nnunet.facts.summary import trained_on_all
 
@@ -81,7 +81,7 @@ def groups_of_cases(path: Path, column: str) -> dict[str, str]:
         FileNotFoundError: there is no such file.
         CaseTableError: it cannot be used, or has fewer than two groups.
     """
-    groups = read_case_groups(path, column)
+    groups = read_groups(path, column)
     if len(named := set(groups.values()) - {UNNAMED}) < 2:
         found = ", ".join(named) or "none"
         raise CaseTableError(path, [f"expected two groups or more in the column {column}, found: {found}"])

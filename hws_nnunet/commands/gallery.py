@@ -23,7 +23,10 @@ def gallery(
             "--predictions", help="Label maps of training cases; default: validations of this fold and its neighbours."
         ),
     ] = None,
-    channel: Annotated[int, typer.Option("--channel", min=0, help="Of the image.")] = 0,
+    channel: Annotated[
+        int | None,
+        typer.Option("--channel", min=0, help="Of the image; default: FLAIR, else T1 with contrast agent, else 0."),
+    ] = None,
     window: Annotated[
         str | None, typer.Option("--window", help="Image values for black and white; default: by each image.")
     ] = None,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
 
 from hws_nnunet.facts.spellings import case_names, is_missing, one_spelling
-from hws_nnunet.messages import ProblemsError
+from hws_nnunet.messages import ProblemsError, some_of
 
 UNNAMED = "(none)"
 """Group of the cases that have none."""
@@ -17,7 +18,16 @@ class CaseTableError(ProblemsError):
 
 
 def read_column(path: str | Path, column: str) -> dict[str, str]:
-    """Return a column of a table by case, in the table's order, without spaces around; cases without files' endings.
+    """Return a column of a table by case; the rest is as in :func:`read_rows`."""
+    return {case: row[column] for case, row in read_rows(path, column).items()}
+
+
+def read_rows(path: str | Path, column: str) -> dict[str, dict[str, str]]:
+    """Return a table's rows by case, in its order, fields without spaces around; cases without files' endings.
+
+    Args:
+        path: of the table.
+        column: that it has to have, beside ``case``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -26,8 +36,8 @@ def read_column(path: str | Path, column: str) -> dict[str, str]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: expected a table with the columns case and {column}")
-    found: dict[str, str] = {}
-    lines: list[tuple[int, str, str]] = []
+    found: dict[str, dict[str, str]] = {}
+    lines: list[tuple[int, dict[str, str]]] = []
     problems = []
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -44,25 +54,44 @@ def read_column(path: str | Path, column: str) -> dict[str, str]:
                     fields = sum(value is not None for key, value in row.items() if key) + len(row.get(None, ()))
                     problems.append(f"line {rows.line_num}: {fields} of {len(names)} fields")
                     continue
-                case = row["case"].strip()
-                lines.append((rows.line_num, case, row[column].strip()))
+                lines.append((rows.line_num, {name: field.strip() for name, field in row.items()}))
     except (UnicodeDecodeError, csv.Error) as error:
         raise CaseTableError(path, [f"is not a table: {error}"]) from None
-    named = case_names(case for _, case, _ in lines)
-    for line, case, value in lines:
-        if named[case] in found:
-            problems.append(f"line {line}: case {named[case]!r} is there twice, expected once")
-        found[named[case]] = value
+    named = case_names(row["case"] for _, row in lines)
+    for line, row in lines:
+        case = named[row["case"]]
+        if case in found:
+            problems.append(f"line {line}: case {case!r} is there twice, expected once")
+        found[case] = row
     if problems:
         raise CaseTableError(path, problems)
     return found
 
 
-def read_case_groups(path: str | Path, column: str) -> dict[str, str]:
+def read_groups(path: str | Path, column: str = "subgroup", cases: Collection[str] = ()) -> dict[str, str]:
     """Return the group of each case, ``(none)`` where the field is empty or says that the group is not known.
 
-    Groups that differ by case of letters alone are one. Errors are those of :func:`read_column`.
+    Groups that differ by case of letters alone are one.
+
+    Args:
+        path: of a table, such as the ``subgroups.csv`` that ``hws-nnunet prepare`` writes.
+        column: with the groups.
+        cases: that have to be in it; it may hold others.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CaseTableError: as in :func:`read_rows`, or one of the cases is not there.
     """
     groups = {case: "" if is_missing(group) else group for case, group in read_column(path, column).items()}
+    if problems := missing_cases(groups, cases):
+        raise CaseTableError(path, problems)
     spelling = one_spelling(groups.values())
     return {case: spelling[group] or UNNAMED for case, group in groups.items()}
+
+
+def missing_cases(table: Collection[str], cases: Collection[str]) -> list[str]:
+    """Return what to say of cases that a table lacks, nothing where it has all."""
+    missing = [case for case in cases if case not in table]
+    if not missing:
+        return []
+    return [f"lacks {len(missing)} of {len(cases)} cases: {some_of(missing)}; it has {some_of(table)}"]

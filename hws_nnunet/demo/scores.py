@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from hws_nnunet.datasets.case_table import read_groups
 from hws_nnunet.datasets.images import open_image, read_voxels
+from hws_nnunet.facts.versions import SUBGROUPS
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,7 @@ def score(label: str, predictions: Path, raw: Path) -> list[GroupDice]:
         predictions: folder of its label maps.
         raw: the raw data set, with ``labelsTs`` and ``subgroups.csv``.
     """
-    with open(raw / "subgroups.csv", newline="", encoding="utf-8") as file:
-        group_of = {row["case"]: row["subgroup"] for row in csv.DictReader(file)}
+    group_of = read_groups(raw / SUBGROUPS)
     dice: dict[str, list[float]] = {}
     for path in sorted((raw / "labelsTs").glob("*.nii.gz")):
         reference = read_voxels(open_image(path))

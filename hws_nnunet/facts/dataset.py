@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hws_nnunet.facts.versions import DATASET
+
 
 @dataclass(frozen=True)
 class LabelTable:
@@ -32,6 +34,17 @@ def label_name(key: str, names: Mapping[str, str]) -> str:
     if values := re.fullmatch(r"\(([\d, ]+)\)", key):  # nnU-Net writes a region of one value as "(1,)"
         key = _key(tuple(map(int, re.findall(r"\d+", values.group(1)))))
     return names.get(key, key)
+
+
+def near_dataset(path: Path) -> Path | None:
+    """Return the ``dataset.json`` that nnU-Net v2 leaves with predictions, or in the folder of a fold with validation.
+
+    Args:
+        path: of predictions, or of a file among them such as ``summary.json``.
+    """
+    path = Path(path).absolute()
+    files = [folder / DATASET for folder in (path, *path.parents)[: 3 + (not path.is_dir())]]
+    return next((file for file in files if file.is_file()), None)
 
 
 def read_dataset(path: Path) -> dict[str, Any]:

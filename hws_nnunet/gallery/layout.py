@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hws_nnunet.datasets.case_table import read_groups, read_rows
 from hws_nnunet.facts.dataset import labels_of, read_dataset
-from hws_nnunet.facts.spellings import case_names, is_missing
+from hws_nnunet.facts.spellings import is_missing
 from hws_nnunet.facts.summary import trained_on_all
 
 
@@ -117,12 +117,25 @@ class RawData:
         return self.folder / os.path.expandvars(file)
 
     def value_names(self) -> dict[int, str]:
-        """Return the name of each label value; a value of several regions has all of their names."""
-        names: dict[int, list[str]] = {}
-        for name, values in self.structures.items():
-            for value in values:
-                names.setdefault(value, []).append(name)
-        return {value: ", ".join(parts) for value, parts in names.items()}
+        """Return what each label value is: its structure, or the smallest regions that hold it, less those within."""
+        values = sorted({value for parts in self.structures.values() for value in parts})
+        return {value: self._name(value) for value in values}
+
+    def _name(self, value: int) -> str:
+        regions = {name: frozenset(values) for name, values in self.structures.items()}
+        holding = [name for name in regions if value in regions[name]]
+        smallest = [name for name in holding if not any(regions[other] < regions[name] for other in holding)]
+        within = [n for n in regions if n not in holding and any(regions[n] < regions[one] for one in smallest)]
+        largest = [name for name in within if not any(regions[name] < regions[other] for other in within)]
+        return " without ".join(" and ".join(names) for names in (smallest, largest) if names)
+
+    def shown_channel(self) -> int:
+        """Return the channel to show where none is asked for: FLAIR, else T1 with contrast agent, else the first."""
+        for pattern in (r"flair|t2f", r"t1.?(c$|ce|c\+|gd|post)|contrast"):
+            for place, name in enumerate(self.channels):
+                if re.search(pattern, name, re.IGNORECASE):
+                    return place
+        return 0
 
 
 def read_raw_data(folder: Path) -> RawData:
@@ -160,24 +173,11 @@ def read_raw_data(folder: Path) -> RawData:
 
 
 def _read_subgroups(file: Path) -> dict[str, str]:
+    """Return each case's subgroup, and what other columns tell of it, as they follow the word subgroup."""
     if not file.is_file():
         return {}
-    try:
-        with open(file, newline="", encoding="utf-8-sig") as opened:
-            rows = csv.DictReader(opened)
-            if "case" not in (rows.fieldnames or []):
-                raise ValueError(f"{file} has no column 'case'; its columns: {', '.join(rows.fieldnames or ['none'])}")
-            found = [(row["case"], _in_words(row)) for row in rows if row["case"]]
-            names = case_names(case for case, _ in found)
-            return {names[case]: words for case, words in found}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} is not a table: {error}") from error
-
-
-def _in_words(row: dict[str, str]) -> str:
-    parts = [
-        v if k == "subgroup" else f"{k} {v}"
-        for k, v in row.items()
-        if k not in ("case", None) and v and not is_missing(v)
-    ]
-    return ", ".join(parts)
+    groups, told = read_groups(file), {}
+    for case, row in read_rows(file, "subgroup").items():
+        more = [f"{k} {v}" for k, v in row.items() if k not in ("case", "subgroup") and v and not is_missing(v)]
+        told[case] = ", ".join([groups[case], *more])
+    return told

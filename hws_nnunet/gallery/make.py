@@ -33,7 +33,7 @@ def make_gallery(
     top: int = 10,
     worst: bool = False,
     predictions: Path | None = None,
-    channel: int = 0,
+    channel: int | None = None,
     window: tuple[float, float] | None = None,
     overwrite: bool = False,
     progress: bool = False,
@@ -47,7 +47,7 @@ def make_gallery(
         top: how many cases, at least 1.
         worst: the validation cases of the lowest mean Dice, instead of the hardest training cases.
         predictions: folder of label maps of training cases; default: validations of this fold and those beside it.
-        channel: of the image, from 0 on.
+        channel: of the image, from 0 on; default: FLAIR, else T1 with contrast agent, else the first.
         window: image values shown black and white; default: 0.5th and 99.5th percentile of the image.
         overwrite: replace a gallery at ``out``.
         progress: show a bar on standard error.
@@ -66,6 +66,7 @@ def make_gallery(
     out = layout.fold / GALLERIES[worst] if out is None else Path(out)
     _check_out(out, overwrite=overwrite)
     data = read_raw_data(layout.raw_data(raw_folder))
+    channel = data.shown_channel() if channel is None else channel
     if not 0 <= channel < len(data.channels):
         there = ", ".join(f"{i} ({name})" for i, name in enumerate(data.channels))
         raise ValueError(

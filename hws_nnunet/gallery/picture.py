@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import matplotlib.style
@@ -18,6 +19,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from hws_nnunet.gallery.images import box_of
+from hws_nnunet.messages import first_of
 from hws_nnunet.record.figures import short
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ _COLOURS = (
 )
 _WRONG, _CROSS = "#ff0040", "#ffd400"
 _MOST_NAMED = 18
+_LETTERS = 24  # in a line of the legend
 _DPI = 100
 _LEVEL = 0.75  # of contours: above one half they lie in their own structure, so that neighbours' do not hide them
 _WIDTH, _HEIGHT = 12.0, 4.2  # inches: of all panels of a row, and the most of one row
@@ -59,8 +62,9 @@ class Style:
     window: tuple[float, float] | None = None
 
     def name(self, value: int) -> str:
-        """Return a label's name, at a length that fits."""
-        return short(self.names.get(value, f"label {value}"), 30)
+        """Return a label's name, in lines that fit."""
+        lines = wrap(self.names.get(value, f"label {value}"), _LETTERS)
+        return "\n".join([*(short(line, _LETTERS) for line in lines[:3]), *(["…"] if lines[3:] else [])])
 
     def colour(self, value: int) -> str:
         """Return a label's colour, the same in all pictures."""
@@ -257,13 +261,11 @@ def _draw_legend(
     shown = sorted(
         {int(v) for labels in maps for plane in planes for v in np.unique(_slice(labels, voxel, plane))} - {0}
     )
+    texts: list[str] = first_of([style.name(value) for value in shown], _MOST_NAMED)
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=style.colour(value), linewidth=3) for value in shown[:_MOST_NAMED]
     ]
-    texts = [style.name(value) for value in shown[:_MOST_NAMED]]
-    if len(shown) > _MOST_NAMED:
-        handles.append(Line2D([], [], linewidth=0))
-        texts.append(f"and {len(shown) - _MOST_NAMED} more")
+    handles += [Line2D([], [], linewidth=0)] * (len(texts) - len(handles))
     if wrong is not None:
         handles.append(Patch(color=_WRONG, alpha=0.4))
         texts.append("differs from reference")
@@ -276,7 +278,6 @@ def _draw_legend(
         loc="upper left",
         bbox_to_anchor=(left, top),
         borderaxespad=0,
-        fontsize=9,
         facecolor="#555555",
         labelcolor="white",
         framealpha=1,
@@ -284,3 +285,9 @@ def _draw_legend(
     for entry, text in zip(legend.get_texts(), texts, strict=True):
         entry.set_parse_math(False)
         entry.set_text(text)
+    for size in (9, 8, 7, 6, 5):
+        for entry in legend.get_texts():
+            entry.set_fontsize(size)
+        box = legend.get_window_extent()
+        if box.x1 <= figure.bbox.x1 and box.y0 >= 0:
+            return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from hws_nnunet.datasets.case_table import CaseTableError, read_case_groups, read_column
+from hws_nnunet.datasets.case_table import CaseTableError, missing_cases, read_column, read_groups
 from hws_nnunet.messages import some_of
 
 
@@ -19,7 +19,7 @@ def read_weights(path: str, cases: Sequence[str], log: Callable[[str], None]) ->
         CaseTableError: a training case is not there, or its weight is not a finite number above 0.
     """
     column = read_column(path, "weight")
-    problems = _missing(column, cases)
+    problems = missing_cases(column, cases)
     weights = []
     for case in cases:
         if case in column:
@@ -32,7 +32,7 @@ def read_weights(path: str, cases: Sequence[str], log: Callable[[str], None]) ->
     return weights
 
 
-def read_groups(path: str, column: str, cases: Sequence[str], log: Callable[[str], None]) -> list[str]:
+def training_groups(path: str, column: str, cases: Sequence[str], log: Callable[[str], None]) -> list[str]:
     """Return the name of each training case's group, ``(n,)``; cases without one are together in ``(none)``.
 
     Rows of other cases are left out, and told in the log.
@@ -41,9 +41,7 @@ def read_groups(path: str, column: str, cases: Sequence[str], log: Callable[[str
         FileNotFoundError: there is no such file.
         CaseTableError: a training case is not there, or all are in one group.
     """
-    table = read_case_groups(path, column)
-    if problems := _missing(table, cases):
-        raise CaseTableError(path, problems)
+    table = read_groups(path, column, cases)
     groups = [table[case] for case in cases]
     if len(set(groups)) == 1:
         text = (
@@ -58,13 +56,6 @@ def _tell_others(path: str, column: Mapping[str, str], cases: Sequence[str], log
     training = set(cases)
     if others := [case for case in column if case not in training]:
         log(f"{path}: {len(others)} of its {len(column)} cases are not among the training cases: {some_of(others)}")
-
-
-def _missing(column: Mapping[str, str], cases: Sequence[str]) -> list[str]:
-    missing = [case for case in cases if case not in column]
-    if not missing:
-        return []
-    return [f"lacks {len(missing)} of {len(cases)} training cases: {some_of(missing)}; it has {some_of(list(column))}"]
 
 
 def _number(text: str) -> float:

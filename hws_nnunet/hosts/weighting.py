@@ -21,7 +21,7 @@ from hws_nnunet.config import Settings, find_settings
 from hws_nnunet.core import DrawnCases, HardnessWeightedSampler
 from hws_nnunet.core.draws import weighs_cases
 from hws_nnunet.files import atomic_write
-from hws_nnunet.hosts.known import read_groups, read_weights
+from hws_nnunet.hosts.known import read_weights, training_groups
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.loop.ranks import Ranks
 from hws_nnunet.loop.tensors import with_tensors
@@ -100,7 +100,9 @@ class Weighting:
             structures=structures,
             measure=settings.draw_by,
             prior=prior,
-            groups=None if settings.groups is None else read_groups(settings.groups, settings.group_column, once, log),
+            groups=None
+            if settings.groups is None
+            else training_groups(settings.groups, settings.group_column, once, log),
             rng=rng,
         )
         self._tell_what_is_known()

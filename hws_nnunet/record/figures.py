@@ -97,7 +97,7 @@ def _plot_hardness(axes: Axes, record: Record, hardness: np.ndarray, hardest: np
     axes.set(title="Hardness over epochs, the hardest now in colour", xlabel="epoch", ylabel="hardness (smoothed loss)")
     _whole_epochs(axes)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, loc="upper right")
+        _legend_below(axes)
 
 
 def _plot_hardest(
@@ -109,21 +109,19 @@ def _plot_hardest(
     beside: Mapping[str, np.ndarray],
 ) -> None:
     places = np.arange(len(hardest))
-    low = np.nanmin(last) if len(hardest) else 0.0  # losses can be negative: bars start at the easiest case
     colours = [_COLOURS[i] if i < _NAMED else _CROWD for i in places]
-    axes.barh(places, last[hardest] - low, left=low, color=colours)
+    axes.barh(places, last[hardest], color=colours)
     axes.set_yticks(places, [short(record.names[case], 28) for case in hardest], fontsize=8, parse_math=False)
     axes.invert_yaxis()
     axes.margins(x=0.38 if beside else 0.14)
     for place, case in zip(places, hardest, strict=True):
         told = [f"{probabilities[case] * len(record.names):.1f}x"]
         told += [f"{name} {losses[case]:.2f}" for name, losses in beside.items() if np.isfinite(losses[case])]
-        axes.annotate(
-            ", ".join(told), (last[case], place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
-        )
+        end = max(last[case], 0), place
+        axes.annotate(", ".join(told), end, (4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set(
         title="Who is hard now; 2.0x: twice the uniform chance in a single draw",
-        xlabel="hardness, from the easiest case on",
+        xlabel="hardness (smoothed loss)",
     )
 
 
@@ -147,8 +145,8 @@ def _plot_spread(axes: Axes, record: Record) -> None:
     beta = [summary.beta_in_force if summary.weighted else math.nan for summary in record.summaries]
     lines += other.plot(record.epochs, beta, color=_COLOURS[0], label="beta in force (right axis)", marker=marker)
     other.set_ylabel("beta in force", color=_COLOURS[0])
-    other.set_ylim(bottom=0)
-    other.legend(handles=lines, fontsize=8, loc="lower right")  # of the upper axes: no line runs through it
+    other.set_ylim(0, 1.1 * max((value for value in beta if value > 0), default=1.0))
+    _legend_below(axes, handles=lines)
     axes.set_title("How uneven the draws are, and how far losses can be relied on")
     _whole_epochs(axes)
 
@@ -166,8 +164,7 @@ def _plot_visits(
     )
     unseen = int((visits == 0).sum())
     title = "Visits so far" + (f"; {unseen} case(s) not seen yet" if unseen else "")
-    axes.set(title=title, xlabel="hardness", ylabel="visits")
-    axes.set_ylim(bottom=0)
+    axes.set(title=title, xlabel="hardness", ylabel="visits", ylim=(0, max(1.1 * visits.max(), 1)))
 
 
 def _plot_groups(
@@ -186,7 +183,7 @@ def _plot_groups(
         label = _label(groups.names[i]) if place < _NAMED else None
         over_epochs.plot(record.epochs, means[i], color=colour, marker=marker, label=label)
     over_epochs.set(title="Mean hardness of each group", xlabel="epoch", ylabel="hardness (smoothed loss)")
-    over_epochs.legend(fontsize=8, loc="upper right")
+    _legend_below(over_epochs)
     _whole_epochs(over_epochs)
     times = [probabilities[masks[i]].sum() * len(record.names) / masks[i].sum() for i in hardest]
     shares.barh(range(len(hardest)), times, color=colours)
@@ -195,6 +192,11 @@ def _plot_groups(
     shares.invert_yaxis()
     shares.axvline(1, color=INK, linewidth=1, linestyle=":")
     shares.set(title="How often a group is drawn now (cases)", xlabel="times as often as under uniform sampling")
+
+
+def _legend_below(axes: Axes, **options: list) -> None:
+    """Draw a legend where no line runs."""
+    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False, **options)
 
 
 def _whole_epochs(axes: Axes) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from hws_nnunet.facts.dataset import LabelTable, read_labels
+from hws_nnunet.datasets.case_table import UNNAMED, read_groups
+from hws_nnunet.facts.dataset import LabelTable, near_dataset, read_labels
 from hws_nnunet.files import atomic_folder
 from hws_nnunet.report.page.contents import sections
 from hws_nnunet.report.page.galleries import find_galleries, link_back, pictures
 from hws_nnunet.report.page.machine import to_json
 from hws_nnunet.report.page.render import to_html, to_markdown
-from hws_nnunet.report.read.groups import cases_by_group, read_groups
 from hws_nnunet.report.read.readers import read_results
 from hws_nnunet.report.read.results import ResultSet, short_list
 from hws_nnunet.report.read.segmentations import Pairs, evaluate, find_labels, find_pairs
@@ -50,7 +51,8 @@ def write_report(
         out: the folder; gets ``report.html``, ``report.md``, ``report.json`` and what of :data:`TABLES` has rows.
         subgroups: table with the columns ``case`` and ``subgroup``; without it they are as the results tell them.
         references: folder of reference label maps, for sets that are folders.
-        dataset: ``dataset.json``, for the names of labels and for regions.
+        dataset: ``dataset.json``, for the names of labels and for regions; default: the one that nnU-Net left with the
+            results, if all have the same labels.
         columns: what the columns of tables are, by their headings.
         absent: as for :func:`~hws_nnunet.report.read.readers.read_results`.
         missed_hd95: as there.
@@ -65,7 +67,7 @@ def write_report(
     Raises:
         FileExistsError: ``out`` exists, and ``overwrite`` is off or it is not a report.
         FileNotFoundError: a file does not exist.
-        ResultError: results, subgroups or labels cannot be used; the message lists why.
+        CaseTableError, ResultError: subgroups, results or labels cannot be used; the message lists why.
         ValueError: an option is out of its range, or there is no result set.
     """
     out = Path(out)
@@ -77,15 +79,15 @@ def write_report(
     if not (tolerance > 0 and math.isfinite(tolerance)):
         raise ValueError(f"the tolerance has to be above 0 mm, given: {tolerance}")
     _check_target(out, overwrite=overwrite)
-    labels = read_labels(dataset) if dataset is not None else LabelTable({})
+    labels = read_labels(dataset) if dataset is not None else _near_labels(results.values())
     told = {"columns": columns, "absent": absent, "missed_hd95": missed_hd95}
     given = _read(results, references, labels, progress=progress, **told)
     cases = {case for one in given for case in one.cases}
-    groups = None if subgroups is None else read_groups(subgroups, cases)
+    group_of = None if subgroups is None else read_groups(subgroups, cases=cases)
     sets = _measured(given, labels, tolerance=tolerance, progress=progress)
-    if groups is None:
-        named = {case: group for one in sets for case, group in one.group_of.items() if group}
-        groups = cases_by_group(named, cases) if named else {}
+    if group_of is None:
+        group_of = {case: group for one in sets for case, group in one.group_of.items() if group}
+    groups = cases_by_group(group_of, cases)
     analysis = analyse(sets, groups, threshold=threshold, progress=progress)
     with tqdm(total=3, desc="writing", disable=not progress) as bar:
         found = sections(analysis, tolerance=tolerance)
@@ -108,6 +110,22 @@ def write_report(
     for gallery in galleries:
         link_back(gallery, out / HTML)
     return out
+
+
+def cases_by_group(group_of: Mapping[str, str], cases: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the cases of each subgroup, both sorted; ``(none)`` are those that have none, nothing if none has one."""
+    named = {case: group_of.get(case, UNNAMED) for case in sorted(set(cases))} if group_of else {}
+    return {group: tuple(case for case in named if named[case] == group) for group in sorted(set(named.values()))}
+
+
+def _near_labels(paths: Iterable[Path]) -> LabelTable:
+    """Return the labels by what nnU-Net left with some results; none where that differs, or is not nnU-Net's."""
+    found = []
+    for path in paths:
+        file = near_dataset(path) if path.is_dir() or path.suffix == ".json" else None
+        with suppress(ValueError):
+            found += [read_labels(file)] if file else []
+    return found[0] if found and all(labels == found[0] for labels in found) else LabelTable({})
 
 
 def _read(

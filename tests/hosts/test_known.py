@@ -1,7 +1,7 @@
 import pytest
 
 from hws_nnunet import Settings
-from hws_nnunet.hosts.known import read_groups, read_weights
+from hws_nnunet.hosts.known import read_weights, training_groups
 from hws_nnunet.hosts.weighting import Weighting
 
 
@@ -20,7 +20,7 @@ def test_weights_come_in_the_order_of_the_cases(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("case,weight\na,1\n", "lacks 1 of 2 training cases: b; it has a"),
+        ("case,weight\na,1\n", "lacks 1 of 2 cases: b; it has a"),
         ("case,weight\na,1\nb,0\n", "case 'b': expected a weight above 0, found '0'"),
         ("case,weight\na,1\nb,-2\n", "found '-2'"),
         ("case,weight\na,1\nb,nan\n", "found 'nan'"),
@@ -48,14 +48,14 @@ def test_every_problem_is_told_at_once(tmp_path):
 
 def test_groups(tmp_path):
     path = table(tmp_path, "case,subgroup,site\na,rare,1\nb,,1\nc,rare,2\n")
-    assert read_groups(path, "subgroup", ["b", "a", "c"], print) == ["(none)", "rare", "rare"]
-    assert read_groups(path, "site", ["a", "c"], print) == ["1", "2"]
+    assert training_groups(path, "subgroup", ["b", "a", "c"], print) == ["(none)", "rare", "rare"]
+    assert training_groups(path, "site", ["a", "c"], print) == ["1", "2"]
     with pytest.raises(ValueError, match="all 2 training cases are in the group '1' of column 'site'"):
-        read_groups(path, "site", ["a", "b"], print)
-    with pytest.raises(ValueError, match="lacks 1 of 2 training cases: d"):
-        read_groups(path, "site", ["a", "d"], print)
+        training_groups(path, "site", ["a", "b"], print)
+    with pytest.raises(ValueError, match="lacks 1 of 2 cases: d"):
+        training_groups(path, "site", ["a", "d"], print)
     with pytest.raises(ValueError, match="expected a column diagnosis"):
-        read_groups(path, "diagnosis", ["a", "b"], print)
+        training_groups(path, "diagnosis", ["a", "b"], print)
 
 
 def test_a_file_that_is_none_is_named(tmp_path):
@@ -68,5 +68,5 @@ def test_a_file_that_is_none_is_named(tmp_path):
 
 def test_a_training_does_not_start_with_such_a_file(tmp_path):
     settings = Settings(case_weights=table(tmp_path, "case,weight\na,1\n"))
-    with pytest.raises(ValueError, match="lacks 1 of 2 training cases: b"):
+    with pytest.raises(ValueError, match="lacks 1 of 2 cases: b"):
         Weighting(["a", "b"], settings, print)

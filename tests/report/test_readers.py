@@ -8,9 +8,8 @@ import pytest
 from hws_nnunet.facts.dataset import read_labels
 from hws_nnunet.facts.spellings import case_name
 from hws_nnunet.report import ResultError, ResultSet, read_results
-from hws_nnunet.report.read.groups import read_groups
 from hws_nnunet.report.read.tables import open_table, parse_columns
-from tests.report.made import NAN, result_set, subgroups, v2_summary
+from tests.report.made import NAN, result_set, v2_summary
 
 
 def label_maps(folder, seed):
@@ -246,19 +245,6 @@ def test_failures_missed_and_invented():
     assert one.invented.tolist() == [[False, False], [False, False], [True, False]]
     assert one.failures(0.45).tolist() == [[False, True, True], [True, False, False], [True, False, True]]
     assert one.values("dice")[:, 2].tolist() == pytest.approx([0.45, 0.6, 0.0])
-
-
-def test_groups(tmp_path):
-    path = subgroups(tmp_path / "s.csv", {"c": "rare", "a": "rare", "b": "", "training": "other"})
-    assert read_groups(path, ["a", "b", "c"]) == {"(none)": ("b",), "rare": ("a", "c")}
-    with pytest.raises(ResultError, match=r"lacks 2 of 3 cases of the results: 'e', 'f'"):
-        read_groups(path, ["f", "a", "e"])
-    with pytest.raises(ResultError, match=r"line 3: case 'a' is there twice"):
-        read_groups(table(path, "case,subgroup\na,x\na,y\n"), ["a"])
-    with pytest.raises(ResultError, match=r"expected a column subgroup in the first line, found: case, group"):
-        read_groups(table(path, "case,group\n"), ["a"])
-    with pytest.raises(FileNotFoundError, match="expected a table with the columns case and subgroup"):
-        read_groups(tmp_path / "none.csv", ["a"])
 
 
 def test_label_tables(tmp_path):

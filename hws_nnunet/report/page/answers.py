@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hws_nnunet.messages import some_of
 from hws_nnunet.report.read.results import AVERAGE, ResultSet
 from hws_nnunet.report.stats.analysis import ALL_CASES, Analysis, where
 from hws_nnunet.report.stats.comparison import LEVEL, Paired
@@ -77,7 +78,7 @@ def _failed_most(analysis: Analysis, sets: list[ResultSet]) -> str:
     names = [one.name for one in sets]
     last = where(analysis.statistics, metric="dice", set=names[-1]).dropna(subset="mean")
     averages = where(last, label=AVERAGE)
-    averages = averages[averages.subgroup != ALL_CASES] if len(analysis.groups) > 1 else averages
+    averages = averages[(averages.subgroup == ALL_CASES) == (len(analysis.groups) < 2)]
     if averages.empty:
         return "no case has a Dice."
     group = averages.loc[averages["mean"].idxmin(), "subgroup"]
@@ -86,7 +87,10 @@ def _failed_most(analysis: Analysis, sets: list[ResultSet]) -> str:
     found = [row for row in analysis.find(metric="dice", subgroup=group) if row["set"] in names]
     whole, part = ([row for row in found if row["label"] == of] for of in (AVERAGE, label))
     means = (" and ".join(f"{row['mean']:.3f} ({row['set']})" for row in rows) for rows in (whole, part))
-    who = "all cases, as no subgroups were given" if group == ALL_CASES else group
+    who = str(group)
+    if group == ALL_CASES:
+        one_alone = f"which are of one subgroup, {next(iter(analysis.groups), '')}"
+        who = f"all cases, {one_alone if analysis.groups else 'as no subgroups were given'}"
     text = f"{who}, mean Dice {next(means)}; its worst structure is {label}, {next(means)}"
     failed = " and ".join(f"{row['failed']} of {row['cases']} ({row['set']})" for row in part)
     return f"{text}, failed (below {analysis.threshold:g}, or missed) in {failed} cases."
@@ -115,9 +119,9 @@ def _open(analysis: Analysis, fine: Sequence[Paired], overall: Sequence[Paired])
     if unsure := sum(not row.sure for row in fine):
         text += f"whether anything changed in {unsure} of {len(fine)} {_what(fine)} (p above {LEVEL:g} after Holm). "
     if split := disagreeing([*overall, *fine]):
-        text += f"The two tests disagree on {_and(map(piece_name, split))}. "
+        text += f"The two tests disagree on {some_of(map(piece_name, split), _MOST)}. "
     if few := [f"{group} ({len(cases)} cases)" for group, cases in analysis.groups.items() if len(cases) < _FEW]:
-        text += f"Too few cases to judge: {_and(few)}. "
+        text += f"Too few cases to judge: {some_of(few, _MOST)}. "
     if not all(one.sizes_known for one in analysis.sets):
         text += "Missed structures cannot be told from others of Dice 0. "
     return text + "Intervals are over cases, of one training a set: the scatter between trainings is not in them."
@@ -146,9 +150,3 @@ def _points(row: Paired, figure: str = "mean") -> str:
     if math.isnan(found.low):
         return text
     return f"{text} [{100 * found.low:+.1f},\N{NO-BREAK SPACE}{100 * found.high:+.1f}]"
-
-
-def _and(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return ", ".join(names[:_MOST]) + more

@@ -168,7 +168,9 @@ def _metric(analysis: Analysis, metric: Metric) -> Section:
     tables.append(_table(labels, about, 3, f"{title} of each label", digits=digits, folded=len(analysis.groups) > 0))
     if metric.key == "dice":
         text += foreground_means(analysis.sets)
-    return Section(metric.axis, text=tuple(text), tables=tuple(tables), pictures=(_distributions(analysis, metric),))
+    shown = metric.key == "dice" and len(analysis.sets) == 1  # among the answers
+    pictures = () if shown else (_distributions(analysis, metric),)
+    return Section(metric.axis, text=tuple(text), tables=tuple(tables), pictures=pictures)
 
 
 def foreground_means(sets: Sequence[ResultSet]) -> list[str]:

@@ -47,6 +47,16 @@ def _rows_axis(names: list[str]) -> dict[str, object]:
     return {**ticks, "range": [len(names) - 0.5, -0.5], "zeroline": False}
 
 
+def _values_axis(metric: Metric, title: str, values: pd.Series | pd.DataFrame) -> dict[str, object]:
+    """Return an axis of a measure: from 0 on, or of a share the part of 0 to 1 that has values, at least a tenth."""
+    axis: dict[str, object] = {"title": {"text": title}}
+    if metric.unit:
+        return {**axis, "rangemode": "tozero"}
+    low, high = np.nanmin(values.to_numpy(), initial=1.0), np.nanmax(values.to_numpy(), initial=0.0)
+    margin = max(0.05 * (high - low), 0.05 - (high - low) / 2)
+    return {**axis, "range": [max(low - margin, -0.02), min(high + margin, 1.02)]}
+
+
 def _trace(kind: str, name: str, one: str, group: str, **more: object) -> dict[str, object]:
     """Return a trace that is called ``name``, of a set and a subgroup."""
     return {"type": kind, "name": shown(name), "meta": [one, group], "hoverinfo": "text", **more}
@@ -113,7 +123,8 @@ def distributions(analysis: Analysis, metric: Metric) -> Plot:
     keys = {"q1": "p25", "median": "median", "q3": "p75", "lowerfence": "p5", "upperfence": "p95", "mean": "mean"}
     clear = "rgba(0,0,0,0)"
     traces = []
-    for group in (ALL_CASES, *(group for group in analysis.groups if group in worst)):
+    apart = [group for group in analysis.groups if group in worst and len(analysis.groups) > 1]
+    for group in (ALL_CASES, *apart):
         cases = analysis.groups.get(group, analysis.sets[0].cases)
         place = f"{shown(group, 24) or 'all cases'} ({len(cases)})"
         for one in analysis.sets:
@@ -131,8 +142,8 @@ def distributions(analysis: Analysis, metric: Metric) -> Plot:
             drawn |= {"marker": {"color": colour, "symbol": symbol, "size": 5, "opacity": 0.6}}
             drawn |= {"boxpoints": "all", "jitter": 0.6, "pointpos": 0}
             traces.append(_trace("box", one.name, one.name, group, **drawn, **both))
-    title = f"{metric.axis}, average of a case's labels"
-    return _plot(traces, 520, {}, {"title": {"text": title}}, boxmode="group")
+    y = _values_axis(metric, f"{metric.axis}, average of a case's labels", averages["value"])
+    return _plot(traces, 520, {}, y, boxmode="group")
 
 
 def _averages(analysis: Analysis, metric: Metric) -> pd.DataFrame:
@@ -166,7 +177,8 @@ def sorted_cases(analysis: Analysis, other: ResultSet, metric: Metric) -> Plot:
         traces.append(_trace("scatter", one.name, one.name, "", **points, **looks))
     tenth = {"type": "rect", "yref": "paper", "x0": 0, "x1": 10, "y0": 0, "y1": 1, "opacity": 0.2, "line": {"width": 0}}
     x = {"title": {"text": f"share of the {len(both)} cases (%)"}, "range": [0, 100]}
-    return _plot(traces, 420, x, {"title": {"text": metric.axis}}, shapes=[{**tenth, "fillcolor": "#999999"}])
+    y = _values_axis(metric, metric.axis, averages["value"])
+    return _plot(traces, 420, x, y, shapes=[{**tenth, "fillcolor": "#999999"}])
 
 
 def worst(analysis: Analysis, one: ResultSet, metric: Metric) -> Plot:
@@ -190,5 +202,5 @@ def worst(analysis: Analysis, one: ResultSet, metric: Metric) -> Plot:
         marks = {"size": 9, "color": "#808080" if many else COLOURS[j], "symbol": SYMBOLS[j % len(SYMBOLS)]}
         more = {"mode": "markers", "cliponaxis": False, "showlegend": not many}
         add("scatter", "", label, values[label].dropna(), label, marker=marks, **more)
-    x = {"title": {"text": metric.axis}, "rangemode": "tozero"}
+    x = {**_values_axis(metric, metric.axis, values), **({} if metric.unit else {"range": [0, 1.02]})}
     return _plot(traces, 190 + 30 * len(values), x, _rows_axis([shown(case) for case in values.index]))

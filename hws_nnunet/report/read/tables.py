@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from hws_nnunet.facts.spellings import MISSING, case_names, is_aggregate, is_missing, one_spelling
-from hws_nnunet.messages import More
+from hws_nnunet.messages import More, some_of
 from hws_nnunet.report.read.conventions import Convention
 from hws_nnunet.report.read.results import LESIONS, ResultError, first_ten, short_list
 from hws_nnunet.report.read.tools import Tool, add_sizes, is_instance, recognise
@@ -33,7 +34,7 @@ _WORDS = {  # in other people's headings
 _OTHER_DICE = re.compile(r"surf|lesion|instance|gener|loss|std|sd(?![a-z])|sq_|pq_|mean_of|soft|cl-?dice")
 _SHARES = ("dice", "nsd")
 _PERCENT = re.compile(r"\s*[\[(]?\s*(%|percent)\s*[\])]?$")
-_MOST_SHOWN = 8
+_some = partial(some_of, most=8)  # headings, in messages
 PAGE = "docs/howto/report.md"
 _SAYS = (
     "THEIRS=OURS with commas between, OURS one of {}, dice% or nsd% where a column is in percent, STRUCTURE.dice and "
@@ -296,18 +297,11 @@ def _unused(path: Path, given: pd.DataFrame, known: Mapping[str, Column], tool: 
 
 
 def _lacks(given: pd.DataFrame, known: Mapping[str, Column], missing: Sequence[str]) -> str:
-    text = f"expected a column {', '.join(missing)} in the first line, found: {_some(given.columns)}"
+    text = f"expected a column {', '.join(missing)} in the first line, found: {_some(given.columns) or 'nothing'}"
     if {"metric", "statistic", "value"} <= {str(heading).lower() for heading in given.columns}:
         return f"{text}; it holds statistics: give the table of cases"
     hint = _hint(given, known, wanted=(*missing, "set"))
     return f"{text}; perhaps --from '{hint}' ({PAGE} tells more)" if hint else f"{text} ({PAGE} tells what is read)"
-
-
-def _some(headings: Iterable[object]) -> str:
-    """Return headings for a message, no more than some of them."""
-    names = [str(heading) for heading in headings]
-    rest = len(names) - _MOST_SHOWN
-    return (", ".join(names[:_MOST_SHOWN]) + (f" and {rest} more" if rest > 0 else "")) or "nothing"
 
 
 def _hint(given: pd.DataFrame, known: Mapping[str, Column], wanted: Sequence[str] | None = None) -> str:
