@@ -253,6 +253,23 @@ def test_regions_and_structures_that_the_reference_lacks(tmp_path):
         make_gallery(fold, raw, overwrite=True)
 
 
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (
+            {"whole_tumor": [1, 2, 3], "tumor_core": [1, 3], "enhancing_tumor": [3]},
+            ["tumor_core without enhancing_tumor", "whole_tumor without tumor_core", "enhancing_tumor"],
+        ),
+        ({"left": 1, "right": 2}, ["left", "right"]),
+        ({"a": [1, 2], "b": [2, 3]}, ["a", "a and b", "b"]),
+        ({"all": [1, 2, 3], "a": [1], "b": [2]}, ["a", "b", "all without a and b"]),
+    ],
+)
+def test_a_label_value_is_called_by_what_it_is(tmp_path, labels, names):
+    (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}, "labels": labels}))
+    assert read_raw_data(tmp_path).value_names() == dict(enumerate(names, start=1))
+
+
 def test_names_may_hold_anything(tmp_path):
     name = "Zoë <b>&'\"#% $x$ 脳"
     fold, raw = make_fold(tmp_path, names=(name,), hardness=(0.5,), labels={"_$a_b$": 1, "<i>": 4})
@@ -298,6 +315,18 @@ def test_another_channel_and_window(tmp_path):
         page = make_gallery(fold, raw, top=1, overwrite=True, **options)
         pictures.append((page.parent / "01_a.png").read_bytes())
     assert len(set(pictures)) == 3
+    folder = raw / "Dataset007_Made"
+    described = json.loads((folder / "dataset.json").read_text())
+    for channels, shown in (
+        (("T1", "T1ce", "T2", "FLAIR"), 3),
+        (("t1n", "t1c", "t2w", "t2f"), 3),
+        (("T2w", "T1 post-contrast", "T1w"), 1),
+        (("T2w", "T1w"), 0),
+        (("CT",), 0),
+    ):
+        (folder / "dataset.json").write_text(json.dumps(described | {"channel_names": dict(enumerate(channels))}))
+        assert read_raw_data(folder).shown_channel() == shown, channels
+    (folder / "dataset.json").write_text(json.dumps(described))
     with pytest.raises(ValueError, match=r"number 2 given.*has 2 channel\(s\), number 0 \(T2w\), 1 \(T1w\)"):
         make_gallery(fold, raw, channel=2, overwrite=True)
 

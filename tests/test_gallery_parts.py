@@ -109,9 +109,10 @@ def test_an_image_that_tells_no_orientation_stays_as_it_is(affine):
 def figure(tmp_path, monkeypatch):
     """Returns what draws a case and returns its figure."""
 
-    def draw(affine, shape=(12, 16, 10), prediction=True, names=None):
+    def draw(affine, shape=(12, 16, 10), prediction=True, names=None, many=0):
         labels = np.zeros(shape, np.uint8)
-        labels[2:6, 3:9, 1:8] = 3
+        labels[2:6, 3:9, slice(1, 8) if shape[2] > 1 else 0] = 3
+        labels[2, 3:9, 1:8].flat[:many] = range(1, many + 1)
         image = labels.astype(np.float32) + 1
         files = []
         for name, voxels in (("image", image), ("label", labels), ("prediction", labels)):
@@ -152,6 +153,24 @@ def test_names_are_shown_as_they_are(figure):
     assert texts == ["_$x$", "differs from reference"]
     assert not any(text.get_parse_math() for text in [*drawn.legends[0].get_texts(), drawn.texts[-1]])
     assert not drawn.texts[-1].get_text() or drawn.texts[-1].get_text() == "$t$"
+
+
+@pytest.mark.parametrize("shape", [(12, 16, 10), (40, 40, 1)])
+@pytest.mark.parametrize(
+    "name", ["whole_tumor without tumor_core and enhancing_tumor", "W" * 60, "white matter of the left hemisphere " * 4]
+)
+def test_the_legend_is_never_cut(figure, name, shape):
+    drawn, _ = figure(np.eye(4), shape=shape, names={3: name})
+    box = drawn.legends[0].get_window_extent()
+    assert 0 < box.x0 < box.x1 <= drawn.bbox.x1
+    assert 0 <= box.y0 < box.y1 <= drawn.bbox.y1
+
+
+def test_more_structures_than_fit_are_counted(figure):
+    drawn, _ = figure(np.eye(4), many=30)
+    texts = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert texts[:2] == ["label 1", "label 2"]
+    assert texts[-2:] == ["... and 12 more", "differs from reference"]
 
 
 def test_a_flat_image_is_one_panel_a_row(figure):

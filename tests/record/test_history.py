@@ -109,6 +109,25 @@ def test_the_figure_shows_the_bound_and_reliability(monkeypatch):
     assert list(older) == ["effective sample size"]
 
 
+@pytest.mark.parametrize("lower", [0.0, 0.6])
+def test_bars_begin_at_zero_and_legends_hide_no_line(monkeypatch, lower):
+    sampler, record, _, _ = trained(12, 3)
+    record.hardness = [np.asarray(row) - lower for row in record.hardness]  # losses can be negative
+    kept = []
+    monkeypatch.setattr(figures.Figure, "savefig", lambda self, *_, **__: kept.append(self))
+    plot_record(record, sampler.probabilities(), sampler.table.visits, "unused", Groups(["a", "b"] * 6, None))
+    (figure,) = kept
+    figure.draw_without_rendering()
+    over_epochs, now, groups, spread, seen, *_ = figure.axes
+    for bar, hardness in zip(now.patches, sorted(record.hardness[-1], reverse=True), strict=True):
+        assert bar.get_x() == 0
+        assert bar.get_width() == pytest.approx(hardness)
+    for axes in (over_epochs, groups, spread):
+        assert axes.get_legend().get_window_extent().y1 < axes.get_window_extent().y0
+    assert seen.get_ylim()[0] == 0
+    assert seen.get_ylim()[1] > 1.05 * sampler.table.visits.max()
+
+
 def test_nothing_known_yet(tmp_path):
     sampler, record, _, _ = trained(3, 0)
     sampler.update([0], [float("nan")])

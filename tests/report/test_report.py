@@ -174,6 +174,48 @@ def test_one_set_of_one_case_without_subgroups(tmp_path):
     assert sorted(path.name for path in out.glob("*.csv")) == ["cases.csv", "statistics.csv"], "no table without rows"
 
 
+REGIONS = {"background": 0, "whole_tumor": [1, 2, 3], "tumor_core": [1, 3]}
+
+
+@pytest.mark.parametrize("given", ["fold_0", "fold_0/validation", "fold_0/validation/summary.json"])
+def test_regions_are_called_as_nnunet_describes_them_beside_the_results(tmp_path, given):
+    model = tmp_path / "trainer__plans__3d"
+    v2_summary(model / "fold_0/validation/summary.json", [[0.5, 0.4]], labels=("(1, 2, 3)", "(1, 3)"))
+    elsewhere = v2_summary(tmp_path / "evaluated/summary.json", [[0.6, 0.5]], labels=("(1, 2, 3)", "(1, 3)"))
+    (model / "dataset.json").write_text(json.dumps({"labels": REGIONS}))
+
+    def labels(out):
+        written = write_report({"a": model / given, "b": elsewhere}, tmp_path / out)
+        return {row["label"] for row in rows(written / "cases.csv")}
+
+    assert labels("one") == {"whole_tumor", "tumor_core"}
+    (elsewhere.parent / "dataset.json").write_text(json.dumps({"labels": {"other": [1, 2, 3], "core": [1, 3]}}))
+    assert labels("two") == {"(1, 2, 3)", "(1, 3)"}, "two descriptions, which is right is not known"
+    (elsewhere.parent / "dataset.json").write_text("[]")
+    assert labels("three") == {"whole_tumor", "tumor_core"}, "not nnU-Net's"
+
+
+def test_axes_keep_to_what_a_measure_can_be_and_no_plot_is_there_twice():
+    values = np.array([[0.95, 0.02], [0.93, 0.0]])
+    found = analyse([result_set(values), result_set(values[::-1] + 0.01, name="b")], {"GLI": ["case000", "case001"]})
+    for plot, axis in (
+        (plots.distributions(found, METRICS[0]), "yaxis"),
+        (plots.sorted_cases(found, found.sets[1], METRICS[0]), "yaxis"),
+        (plots.worst(found, found.sets[0], METRICS[0]), "xaxis"),
+    ):
+        low, high = plot["layout"][axis]["range"]
+        assert -0.02 <= low < high <= 1.02
+    places = {trace["x"][0] for trace in plots.distributions(found, METRICS[0])["data"]}
+    assert places == {"all cases (2)"}, "one subgroup is what all cases are"
+    for sets in (1, 2):
+        alone = analyse(found.sets[:sets], {})
+        drawn = [str(one.plot) for part in sections(alone, tolerance=1.0) for one in part.pictures]
+        assert len(set(drawn)) == len(drawn) > 1
+    flat = pd.Series([0.5, 0.5, np.nan])
+    assert plots._values_axis(METRICS[0], "", flat)["range"] == pytest.approx([0.45, 0.55])
+    assert plots._values_axis(METRICS[1], "", flat)["rangemode"] == "tozero"
+
+
 def test_predictions_and_references(tmp_path):
     pytest.importorskip("monai", reason="the extra 'report' is not installed")
     voxels = np.zeros((8, 8, 8), np.uint8)
@@ -329,6 +371,8 @@ def test_answers():
     assert "Too few cases to judge: few (3 cases)." in text["Cannot be concluded:"]
     (alone,) = answers(analyse(sets[:1], {}))
     assert alone.points[0][1].startswith("all cases, as no subgroups were given, mean Dice ")
+    (alone,) = answers(analyse(sets[:1], {"GLI": names}))
+    assert alone.points[0][1].startswith("all cases, which are of one subgroup, GLI, mean Dice ")
 
 
 def test_more_failures_are_told_though_the_mean_rises():
