@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from hws_nnunet.commands import main as cli
 from hws_nnunet.datasets import DatasetError
 from hws_nnunet.gallery import find_layout, make_gallery
+from hws_nnunet.gallery.layout import read_raw_data
 from hws_nnunet.record.structures import STRUCTURES_FILE, write_structures
 
 run = CliRunner().invoke

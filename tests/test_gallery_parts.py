@@ -112,7 +112,8 @@ def figure(tmp_path, monkeypatch):
     def draw(affine, shape=(12, 16, 10), prediction=True, names=None, many=0):
         labels = np.zeros(shape, np.uint8)
         labels[2:6, 3:9, slice(1, 8) if shape[2] > 1 else 0] = 3
-        labels[2, 3:9, 1:8].flat[:many] = range(1, many + 1)
+        if many:
+            labels[:many, 3] = np.arange(1, many + 1)[:, None]
         image = labels.astype(np.float32) + 1
         files = []
         for name, voxels in (("image", image), ("label", labels), ("prediction", labels)):
@@ -167,9 +168,9 @@ def test_the_legend_is_never_cut(figure, name, shape):
 
 
 def test_more_structures_than_fit_are_counted(figure):
-    drawn, _ = figure(np.eye(4), many=30)
+    drawn, _ = figure(np.eye(4), shape=(32, 16, 10), many=30)
     texts = [text.get_text() for text in drawn.legends[0].get_texts()]
-    assert texts[:2] == ["label 1", "label 2"]
+    assert texts[:3] == ["label 1", "label 2", "_$x$"]
     assert texts[-2:] == ["... and 12 more", "differs from reference"]
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.commands import main
+from hws_nnunet.core.groups import Groups
 from hws_nnunet.record import figures
 from hws_nnunet.record.figures import plot_record
 from hws_nnunet.record.history import Record, summarise

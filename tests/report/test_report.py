@@ -1,6 +1,7 @@
 import csv
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import subprocess
@@ -9,6 +10,7 @@ from html.parser import HTMLParser
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -18,6 +20,7 @@ from hws_nnunet.report import ResultError, write_report
 from hws_nnunet.report.command import parse_results
 from hws_nnunet.report.page import plots
 from hws_nnunet.report.page.answers import answers
+from hws_nnunet.report.page.contents import sections
 from hws_nnunet.report.page.render import plain
 from hws_nnunet.report.read.results import AVERAGE, METRICS
 from hws_nnunet.report.stats.analysis import analyse, worst_cases
