@@ -199,7 +199,7 @@ def test_regions_are_called_as_nnunet_describes_them_beside_the_results(tmp_path
 
 
 def test_axes_keep_to_what_a_measure_can_be_and_no_plot_is_there_twice():
-    values = np.array([[0.95, 0.02], [0.93, 0.0]])
+    values = np.array([[0.99, 0.99], [0.02, 0.0]])
     found = analyse([result_set(values), result_set(values[::-1] + 0.01, name="b")], {"GLI": ["case000", "case001"]})
     for plot, axis in (
         (plots.distributions(found, METRICS[0]), "yaxis"),
