@@ -34,8 +34,8 @@ def main() -> None:
     """Train, validate, or what else the command line asks of ``nnUNetv2_train``.
 
     Raises:
-        SystemExit: torchrun did not start this process, there is no GPU for it, or ``-num_gpus`` is given, which is
-            torchrun's to say.
+        SystemExit: torchrun did not start this process, there is no GPU or no sample of the batch for it, or
+            ``-num_gpus`` is given, which is torchrun's to say.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-device", default="cuda")
@@ -70,9 +70,11 @@ def join(kind: str) -> torch.device:
         raise SystemExit(f"-device {kind} given; several processes train on cuda or cpu")
     local = int(os.environ["LOCAL_RANK"])
     if kind == "cuda" and local >= (there := torch.cuda.device_count()):
+        less = (
+            f"process {local} of this machine has no GPU, there are {there}: give torchrun a smaller --nproc-per-node"
+        )
         raise SystemExit(
-            f"process {local} of this machine has no GPU, there are {there}: give torchrun a smaller --nproc-per-node, "
-            "or train with -device cpu"
+            f"{less if there else 'PyTorch finds no GPU here: install a CUDA build'}, or train with -device cpu"
         )
     device = torch.device("cuda", local) if kind == "cuda" else torch.device("cpu")
     if kind == "cuda":
@@ -81,12 +83,31 @@ def join(kind: str) -> torch.device:
     return device
 
 
+def check_batch_size(samples: int, configuration: str) -> None:
+    """End all processes, the first with the reason, where a batch has fewer samples than there are processes.
+
+    Args:
+        samples: in the planned batch, which is split over the processes.
+        configuration: whose plan it is.
+    """
+    if samples < (processes := dist.get_world_size()):
+        text = (
+            f"the plans of {configuration} have batches of {samples}, too few for {processes} processes, which share "
+            f"each batch: start at most {samples}, train one fold on each GPU, or give the plans a configuration with "
+            '"batch_size": N (docs/howto/gpus.md)'
+        )
+        raise SystemExit(1 if dist.get_rank() else text)
+
+
 @contextmanager
 def trainers_on(device: torch.device) -> Iterator[None]:
     """Have the trainers that nnU-Net makes in the block train on this device.
 
     The host takes the global rank for the number of a GPU, which is wrong on a second machine and on a CPU: in the
     trainer's device, and in its call of PyTorch's ``DistributedDataParallel``.
+
+    Raises:
+        SystemExit: a trainer is made whose batches have fewer samples than there are processes.
     """
 
     def wrap(original: type[nn.Module], network: nn.Module, **kwargs: object) -> nn.Module:
@@ -96,6 +117,7 @@ def trainers_on(device: torch.device) -> Iterator[None]:
 
         def make(original: Callable[..., Any], *args: object, **kwargs: object) -> object:
             trainer = original(*args, **kwargs)
+            check_batch_size(trainer.configuration_manager.batch_size, trainer.configuration_name)
             trainer.device = device
             if device.type != "cuda":
                 trainer.grad_scaler = None

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -129,3 +130,34 @@ def test_mistakes_are_told(workspace):
     assert gpus.returncode
     assert "-num_gpus given: torchrun says how many processes there are" in gpus.stdout
     assert "-pretrained_weights" in workspace.run(sys.executable, *module, "--help").stdout
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_fewer_samples_than_processes_are_told_once_before_the_training(monkeypatch, rank):
+    from hws_nnunet.nnunetv2 import torchrun
+
+    trainer = SimpleNamespace(configuration_manager=SimpleNamespace(batch_size=2), configuration_name="3d_fullres")
+    monkeypatch.setattr(torchrun.run_training, "get_trainer_from_args", lambda: trainer)
+    monkeypatch.setattr(torchrun.dist, "get_world_size", lambda: 4)
+    monkeypatch.setattr(torchrun.dist, "get_rank", lambda: rank)
+    with pytest.raises(SystemExit) as ended, torchrun.trainers_on(torch.device("cpu")):
+        torchrun.run_training.get_trainer_from_args()
+    if rank:
+        assert ended.value.code == 1
+    else:
+        assert str(ended.value).startswith("the plans of 3d_fullres have batches of 2, too few for 4 processes")
+        assert "start at most 2, train one fold on each GPU, or give the plans" in str(ended.value)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "message"), [(0, "PyTorch finds no GPU here"), (1, "process 1 of this machine has no GPU, there are 1: ")]
+)
+def test_a_process_without_a_gpu_is_told_how_to_train_without(monkeypatch, gpus, message):
+    from hws_nnunet.nnunetv2 import torchrun
+
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(SystemExit, match=f"^{message}.* or train with -device cpu$"):
+        torchrun.join("cuda")
+    with pytest.raises(SystemExit, match="-device mps given"):
+        torchrun.join("mps")
