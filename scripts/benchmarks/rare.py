@@ -75,7 +75,7 @@ TITLES = {
     "plain": "hippocampus as it is",
     "labels": "hippocampus, 10 of 140 labels wrong",
 }
-DEFAULT, STEPS = "ours, ess 0.8", 2000
+DEFAULT, STEPS, GROWS = "ours, ess 0.8", 2000, "brains"
 FIGURES = ("mean", "10th percentile", "worst tenth", "rare", "common")
 
 
@@ -158,25 +158,44 @@ def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
 
 
 def _plot(runs: list[dict], path: Path) -> None:
-    """Draw the default's differences to uniform sampling: a point a seed, their mean, and its standard error."""
-    runs = [run for run in runs if run["steps"] == STEPS]
-    kinds = [kind for kind in TITLES if any(run["kind"] == kind and run["arm"] == DEFAULT for run in runs)]
-    figure, axes = plt.subplots(1, len(kinds), figsize=(4.6 * len(kinds), 3.6), sharey=True, squeeze=False)
-    for axis, kind in zip(axes[0], kinds, strict=True):
-        of = {(run["arm"], run["seed"]): run for run in runs if run["kind"] == kind}
-        seeds = sorted(seed for arm, seed in of if arm == DEFAULT and (UNIFORM, seed) in of)
-        names = [name for name in FIGURES if name in of[DEFAULT, seeds[0]]]
+    """Draw the default's differences to uniform sampling: a point a seed, their mean and its standard error."""
+    of = {(run["kind"], run["steps"], run["arm"], run["seed"]): run for run in runs}
+    pairs: dict[tuple[str, int], list[tuple[dict, dict]]] = {}
+    for (kind, steps, arm, seed), run_ in of.items():
+        if arm == DEFAULT and (uniform := of.get((kind, steps, UNIFORM, seed))):
+            pairs.setdefault((kind, steps), []).append((run_, uniform))
+    panels = [kind for kind in TITLES if (kind, STEPS) in pairs]
+    lengths = sorted(steps for kind, steps in pairs if kind == GROWS)
+    panels[2:2] = ["growth"] if len(lengths) > 1 else []
+    shape = (-(-len(panels) // 3), min(3, len(panels)))
+    figure, axes = plt.subplots(*shape, figsize=(4.6 * shape[1], 3.6 * shape[0]), squeeze=False, sharey="row")
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        axis.axhline(0, color="grey", lw=0.8)
+        if panel == "growth":
+            for name, colour in zip(("10th percentile", "rare", "common"), COLOURS, strict=False):
+                values = [[a[name] - b[name] for a, b in pairs[GROWS, steps]] for steps in lengths]
+                axis.plot(lengths, [np.mean(of_seeds) for of_seeds in values], "o-", color=colour, ms=4, label=name)
+                for steps, of_seeds in zip(lengths, values, strict=True):
+                    axis.plot([steps] * len(of_seeds), of_seeds, ".", color=colour, alpha=0.45)
+            axis.set_xscale("log", base=2)
+            axis.set_xticks(lengths, [f"{n:,}\n({len(pairs[GROWS, n])} seeds)" for n in lengths])
+            axis.legend(frameon=False, fontsize=8)
+            axis.set_title("fetal brains, by steps of the training")
+            continue
+        names = [name for name in FIGURES if name in pairs[panel, STEPS][0][0]]
         for x, name in enumerate(names):
-            values = np.array([of[DEFAULT, seed][name] - of[UNIFORM, seed][name] for seed in seeds])
+            values = np.array([a[name] - b[name] for a, b in pairs[panel, STEPS]])
             axis.plot(x + np.linspace(-0.15, 0.15, len(values)), values, "o", color=COLOURS[0], alpha=0.45, ms=5)
             error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
             axis.errorbar(x, values.mean(), error, fmt="_", color="black", ms=18, mew=2, capsize=4)
             axis.annotate(_points(values.mean()), (x + 0.22, values.mean()), va="center", fontsize=9)
-        axis.axhline(0, color="grey", lw=0.8)
         axis.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
         axis.set_xlim(-0.5, len(names) - 0.2)
-        axis.set_title(f"{TITLES[kind]} ({len(seeds)} seeds)")
-    axes[0, 0].set_ylabel("points of Dice over uniform sampling")
+        axis.set_title(f"{TITLES[panel]} ({len(values)} seeds)", fontsize=10)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_axis_off()
+    for row in axes:
+        row[0].set_ylabel("points of Dice over uniform sampling")
     save(figure, path)
 
 
