@@ -28,8 +28,6 @@ PAPER = {
 UNIFORM, STATIC = "uniform", "static oversampling"
 TOPK, TOPK_OURS = "Dice + top-k loss", "ours, Dice + top-k loss"
 WEIGHTS, WEIGHTS_OURS, GROUPS_OURS = "case weights", "ours, case weights", "ours, groups told"
-FAILED, FAILED_OURS = "held-out Dice", "ours, held-out Dice"
-"""Case weights from the held-out Dice of a first cross-validation."""
 SPOILED = ", spoiled labels"
 """Ending of an arm's name where some of the training labels are wrong."""
 
@@ -52,16 +50,11 @@ ARMS = {
 
 NNUNET_ARMS = {
     **ARMS,
-    "ours without stall_limit, dice_ce": {**OURS, "draw_by": "dice_ce", "stall_limit": False},
-    "ours, smoothing 0.9": {**OURS, "smoothing": 0.9},
     "ours, structure_beta 3": {**OURS, "structure_beta": 3.0},
-    "ours, beta 15": {**OURS, "beta": 15.0},
     "ours, dice_ce": {**OURS, "draw_by": "dice_ce"},
     TOPK_OURS: OURS,
     WEIGHTS: {"beta": 0.0},
     WEIGHTS_OURS: OURS,
-    FAILED: {"beta": 0.0},
-    FAILED_OURS: OURS,
     GROUPS_OURS: OURS,
 }
 """The same for experiments through nnU-Net, which has structures, losses to choose from and a lag."""

@@ -25,34 +25,20 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from experiments import (
-    FAILED,
-    FAILED_OURS,
-    GROUPS_OURS,
-    STATIC,
-    TOPK,
-    TOPK_OURS,
-    UNIFORM,
-    WEIGHTS,
-    WEIGHTS_OURS,
-    settings_of,
-)
+from experiments import GROUPS_OURS, STATIC, TOPK, TOPK_OURS, UNIFORM, WEIGHTS, WEIGHTS_OURS, settings_of
 from hippocampus_data import CASES, CONFIGURATION, DATASET, FEWER, MAX_SEEDS, NAME, QUICK_CASES, Changed, prepare
 from nnunet_runs import Experiment
 from page import COLOURS, Lines, Section, bar_line, read_one, save, table, verdict
 from segmentation import Results, segmentation
 
 from hws_nnunet import Settings
-from hws_nnunet.commands.case_weights import weights_by_dice, weights_by_group
+from hws_nnunet.commands.case_weights import weights_by_group
 from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.record.tables import write_table
 
 CONDITIONS = {
     "plain": (UNIFORM, "ours", "paper", TOPK, TOPK_OURS),
-    "scanner": (
-        *(UNIFORM, "ours", GROUPS_OURS, WEIGHTS, WEIGHTS_OURS, FAILED, FAILED_OURS),
-        *(STATIC, TOPK, TOPK_OURS, "paper"),
-    ),
+    "scanner": (UNIFORM, "ours", GROUPS_OURS, WEIGHTS, WEIGHTS_OURS, STATIC, TOPK, TOPK_OURS, "paper"),
     "labels": (UNIFORM, "ours", "ours, dice_ce", "paper", TOPK, TOPK_OURS),
 }
 """The arms of each condition."""
@@ -80,15 +66,9 @@ def settings(arm: str, job: dict) -> Settings | None:
     """Return an arm's settings in a run, None where it does not draw by hardness.
 
     What people know of the cases is in files of the run's ``work`` folder: the scanner of each, and weights that bring
-    both scanners' shares of a fold's draws as near as the bounds of ``hws-nnunet weights`` allow, or grow with how far
-    a first cross-validation failed on a case.
+    both scanners' shares of a fold's draws as near as the bounds of ``hws-nnunet weights`` allow.
     """
     found, work = settings_of(arm), Path(job["work"])
-    if arm in (FAILED, FAILED_OURS):
-        file = work / f"failed-{job['seed']}.csv"
-        weights = weights_by_dice(_held_out(arm, job), beta=10.0, ess=0.5, cap=4.0)
-        write_table(file, ("case", "weight"), weights.items())
-        return found.model_copy(update={"case_weights": str(file)})
     if arm not in (GROUPS_OURS, WEIGHTS, WEIGHTS_OURS):
         return found
     folds = json.loads((work / "preprocessed" / dataset_name(DATASET, NAME) / "splits_final.json").read_text())
@@ -100,26 +80,11 @@ def settings(arm: str, job: dict) -> Settings | None:
     return found.model_copy(update={field: str(file)})
 
 
-def first_folds(arm: str, base: dict) -> list[dict]:
-    """Return the runs of a seed's first cross-validation: uniform, as long as the training that all arms go on from."""
-    if arm not in (FAILED, FAILED_OURS):
-        return []
-    first = 2 * MAX_SEEDS + 2 * base["seed"]
-    return [{**base, "name": f"half-{first + half}", "fold": first + half, "keep": False} for half in (0, 1)]
-
-
-def _held_out(arm: str, base: dict) -> dict[str, float]:
-    """Return the Dice of each training case in the first cross-validation, mean of structures."""
-    files = [Path(base["work"]) / "runs" / f"{job['name']}.json" for job in first_folds(arm, base)]
-    found = [json.loads(file.read_text())["dice"].popitem()[1] for file in files]
-    return {case: float(np.mean(list(dice.values()))) for half in found for case, dice in half.items()}
-
-
 def experiment(condition: str, *, cases: int = CASES, training: int | None = None) -> Experiment:
     """Return the experiment of a condition, on so many of the data's cases, or training cases (one of ``FEWER``)."""
     fewer = {}
     if training is not None:
-        fewer = {"first_fold": (4 + FEWER.index(training)) * MAX_SEEDS, "variant": f"-{training}-cases"}
+        fewer = {"first_fold": (2 + FEWER.index(training)) * MAX_SEEDS, "variant": f"-{training}-cases"}
     return Experiment(
         name=f"hippocampus-{condition}",
         dataset=DATASET,
@@ -132,7 +97,6 @@ def experiment(condition: str, *, cases: int = CASES, training: int | None = Non
         prepare=partial(prepare, condition=condition, cases=cases),
         oversampled=condition == "scanner" and training is None,
         settings=settings,
-        before=first_folds,
         **fewer,
     )
 

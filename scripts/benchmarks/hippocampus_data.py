@@ -43,10 +43,9 @@ def wrong(names: list[str]) -> list[str]:
 def splits(condition: str, names: list[str]) -> list[dict]:
     """Return nnU-Net's folds: one a seed; of another scanner then one with the rare cases listed several times.
 
-    Then, of another scanner, those of the first cross-validation, two a seed, which halve its training cases; last
-    those of fewer training cases, of which one in twenty is rare as well.
+    Then, of another scanner, those of fewer training cases, of which one in twenty is rare as well.
     """
-    folds, oversampled, halves, fewer = [], [], [], {count: [] for count in FEWER}
+    folds, oversampled, fewer = [], [], {count: [] for count in FEWER}
     for seed in range(MAX_SEEDS):
         training, held_out = split(names, seed)
         if condition == "scanner":
@@ -55,14 +54,13 @@ def splits(condition: str, names: list[str]) -> list[dict]:
             training = rare + others
             held_out = [scanned(name) for name in held_out[:half]] + held_out[half:]
             oversampled.append({"train": rare * TIMES + others, "val": held_out})
-            halves += [{"train": training[1 - half :: 2], "val": training[half::2]} for half in (0, 1)]
             for count, of_them in fewer.items():
                 of_them.append({"train": rare[: count // 20] + others[: count - count // 20], "val": held_out})
         elif condition == "labels":
             few = len(training) // 14
             training = wrong(training[:few]) + training[few:]
         folds.append({"train": training, "val": held_out})
-    return folds + oversampled + halves + [fold for of_them in fewer.values() for fold in of_them]
+    return folds + oversampled + [fold for of_them in fewer.values() for fold in of_them]
 
 
 class Changed:

@@ -54,7 +54,6 @@ class Experiment:
         variant: ending of the names of runs and results, where length or folds are not the usual ones.
         settings: returns an arm's settings in a run (the job, as :meth:`bases` makes it, with its seed and ``work``
             folder), or None where it does not draw by hardness.
-        before: returns the runs that an arm's settings need, of one of :meth:`bases`; their results are not summarised.
     """
 
     name: str
@@ -72,7 +71,6 @@ class Experiment:
     first_fold: int = 0
     variant: str = ""
     settings: Callable[[str, dict], Settings | None] = lambda arm, job: settings_of(arm)
-    before: Callable[[str, dict], list[dict]] = lambda arm, base: []
 
     def bases(self, work: Path, seeds: int, *, quick: bool = False) -> list[dict]:
         """Return the uniform trainings that all arms of a seed go on from."""
@@ -182,8 +180,6 @@ class Experiment:
         bases, results = self.bases(work, seeds, quick=args.quick), []
         if not args.scratch:
             results = run_all(run_job, bases, runs, processes=args.processes)
-        before = {job["name"]: job for arm in arms for base in bases for job in self.before(arm, base)}
-        run_all(run_job, before.values(), runs, processes=args.processes)
         jobs = self.jobs(work, seeds, arms, scratch=args.scratch, quick=args.quick)
         results += run_all(run_job, jobs, runs, processes=args.processes)
         return {f"{self.name}{self.variant}{'-scratch' if args.scratch else ''}": self.summarise(results)}
