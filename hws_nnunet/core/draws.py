@@ -67,10 +67,10 @@ class Draws:
         if not table.weighted:
             swept, position = self._sweep(size, rng)
             return swept, version, position
-        ids: Sequence[int] | np.ndarray = ()
-        if replacement or size * _DENSE <= len(table):
-            draw = draw_few if size <= _FEW else draw_many
-            ids = draw(table, size, rng, replacement=replacement)
+        if not replacement and size * _DENSE > len(table):
+            return draw_looking_at_all(table.weight, size, rng, replacement=False), version, None
+        draw = draw_few if size <= _FEW else draw_many
+        ids: Sequence[int] | np.ndarray = draw(table, size, rng, replacement=replacement)
         if left := size - len(ids):
             # Those that have come stay: to draw anew would favour batches that are quick to draw.
             begun = np.asarray(ids, dtype=np.int64)
@@ -174,10 +174,11 @@ def draw_many(table: HardnessTable, size: int, rng: np.random.Generator, *, repl
 
 
 def _first_of_each(ids: np.ndarray) -> np.ndarray:
-    ordered = np.sort(ids)
-    if (ordered[1:] != ordered[:-1]).all():
-        return ids
-    return ids[np.sort(np.unique(ids, return_index=True)[1])]
+    """Return ids, each where it comes first, in their order."""
+    places = len(ids).bit_length()
+    ordered = np.sort((ids << places) + np.arange(len(ids)))
+    again = ordered[1:][(ordered[1:] >> places) == (ordered[:-1] >> places)]
+    return np.delete(ids, again & ((1 << places) - 1)) if len(again) else ids
 
 
 def draw_looking_at_all(weights: np.ndarray, size: int, rng: np.random.Generator, *, replacement: bool) -> np.ndarray:
@@ -190,11 +191,17 @@ def draw_looking_at_all(weights: np.ndarray, size: int, rng: np.random.Generator
     if not weights.any():
         weights = np.ones(n)
     first = 0 if replacement else min(size, n)
-    with np.errstate(divide="ignore"):
-        clocks = rng.standard_exponential(n) / weights
-    never = weights == 0
-    clocks[never] = (0.5 + 0.5 * rng.random(int(never.sum()))) * np.finfo(np.float64).max
+    clocks = rng.standard_exponential(n)
+    if weights.all():
+        clocks /= weights
+    else:
+        never = weights == 0
+        with np.errstate(divide="ignore"):
+            clocks /= weights
+        clocks[never] = (0.5 + 0.5 * rng.random(int(never.sum()))) * np.finfo(np.float64).max
     ids = np.argsort(clocks)[:first]
+    if first == size:
+        return ids
     sums = np.cumsum(weights)
     again = np.searchsorted(sums, rng.random(size - first) * sums[-1], side="right")
     return np.concatenate((ids, np.minimum(again, n - 1)))

@@ -14,10 +14,12 @@ visits.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
-_RATE = 1 / 2000  # of the running moments, a pair
+_SETTLED = 2000  # pairs from which on the running moments have one rate
+_RATE = 1 / _SETTLED
 _ERRORS = 1.5  # standard errors by which the slope is taken lower: noise alone is hardly ever taken for signal then
 _FEWEST = 16  # pairs before anything is said
 _POWER = 6  # of the share that is noise, in the bound in force
@@ -48,10 +50,7 @@ class Reliability:
         """Take in many pairs, ``(m,)``, in their order, as :meth:`add` does one by one."""
         if not (many := len(tracked)):
             return
-        rate = np.maximum(_RATE, 1.0 / np.arange(self._pairs + 1, self._pairs + many + 1))
-        kept = np.cumprod((1.0 - rate)[::-1])[::-1]  # of each weight, after the pairs from its own on
-        weight, old = rate, float(kept[0])
-        weight[:-1] *= kept[1:]
+        weight, old = _weights(min(self._pairs, _SETTLED), many)
         self._pairs += many
         x, y = old * self._x + float(weight @ tracked), old * self._y + float(weight @ losses)
         dx, dy = tracked - x, losses - y
@@ -88,6 +87,16 @@ class Reliability:
             raise ValueError(f"saved reliability is damaged: {type(error).__name__}: {error}") from error
         for name, value in zip(self.__slots__, values, strict=True):
             setattr(self, name, value)
+
+
+@lru_cache(maxsize=32)
+def _weights(pairs: int, many: int) -> tuple[np.ndarray, float]:
+    """Return the weights of ``many`` further pairs in running means, ``(many,)``, and that of the earlier ones."""
+    rate = np.maximum(_RATE, 1.0 / np.arange(pairs + 1, pairs + many + 1))
+    kept = np.cumprod((1.0 - rate)[::-1])[::-1]  # of each weight, after the pairs from its own on
+    old = float(kept[0])
+    rate[:-1] *= kept[1:]
+    return rate, old
 
 
 def smallest_share(ess: float, reliability: float) -> float:

@@ -121,9 +121,9 @@ class Weights:
         return held
 
     def reweigh(self, case: int) -> None:
-        """Compute one case's weight with what is frozen."""
+        """Compute one case's weight with what is frozen; it has a finite tracked loss."""
         offset = self._offset[case]
-        if offset != offset or case in self._held:  # without a value yet, or held: it keeps its weight
+        if case in self._held:  # it keeps its weight
             return
         beta, hardest, top, log_sum, scale, floor = self._frozen
         if self._tracker.groups is not None:
@@ -147,17 +147,14 @@ class Weights:
         table = self._table
         if self._held:
             cases = np.array([case for case in cases.tolist() if case not in self._held], dtype=np.int64)
+            if not len(cases):
+                return
         offset = table.offset[cases]
-        known = offset == offset
-        if not known.all():
-            cases, offset = cases[known], offset[known]
-        if not len(cases):
-            return
         beta, hardest, top, log_sum, scale, floor = self._frozen
         if self._tracker.groups is not None:
             offset = self._tracker.groups.pooled_all(cases, offset)
         exponent = np.minimum(beta * (offset - hardest), top) - log_sum
-        if exponent.max() > _LARGEST_EXPONENT:
+        if top - log_sum > _LARGEST_EXPONENT and exponent.max() > _LARGEST_EXPONENT:
             self._outdated = True
             return
         relative = scale * np.exp(exponent) + floor
