@@ -15,7 +15,10 @@ def report(
     ] = None,
     subgroups: Annotated[Path | None, typer.Option("--subgroups", help="subgroups.csv: case, subgroup.")] = None,
     references: Annotated[Path | None, typer.Option("--references", help="Folder of reference label maps.")] = None,
-    dataset: Annotated[Path | None, typer.Option("--dataset", help="dataset.json, for the names of labels.")] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option("--dataset", help="dataset.json, for labels' names; default: nnU-Net's near the results."),
+    ] = None,
     columns: Annotated[
         str | None, typer.Option("--from", metavar="THEIRS=OURS,...", help="What a table's columns are.")
     ] = None,

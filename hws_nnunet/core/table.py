@@ -12,6 +12,7 @@ import numpy as np
 from hws_nnunet.core import columns
 from hws_nnunet.core.columns import Column, Word
 from hws_nnunet.core.sequence_lock import SequenceLock
+from hws_nnunet.messages import some_of
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class HardnessTable:
         for what, given in (("case", self.names), ("structure", self.structures)):
             seen: set[str] = set()
             if twice := sorted({name for name in given if name in seen or seen.add(name)}):  # type: ignore[func-returns-value]
-                raise ValueError(f"{what} names have to be unique; given more than once: {', '.join(twice[:10])}")
+                raise ValueError(f"{what} names have to be unique; given more than once: {some_of(twice, 10)}")
         size = len(columns.WORDS) + sum(self._size(column) for column in columns.COLUMNS)
         self._block = (context or multiprocessing.get_context()).RawArray("b", size * _WORD)
         self._map()

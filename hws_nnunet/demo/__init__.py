@@ -14,6 +14,7 @@ from hws_nnunet.demo.commands import DemoError
 from hws_nnunet.demo.scores import GroupDice, score, table
 from hws_nnunet.facts.versions import HOSTS
 from hws_nnunet.files import atomic_write
+from hws_nnunet.messages import some_of
 
 __all__ = ["DemoError", "GroupDice", "run_demo"]
 
@@ -102,7 +103,7 @@ def _make_room(out: Path, folders: tuple[str, ...], overwrite: bool) -> None:
     there = [name for name in ours if (out / name).exists()]
     others = [path.name for path in out.iterdir() if path.name not in (*ours, _MARK)] if out.exists() else []
     if not (out / _MARK).exists() and (there or others):
-        held = ", ".join(sorted([*there, *others])[:5])
+        held = some_of(sorted([*there, *others]))
         raise DemoError(f"{out} holds {held}, which no demonstration has made: name an empty or a new folder")
     if there and not overwrite:
         raise DemoError(f"{out} holds {', '.join(there)} of an earlier demonstration; --overwrite does away with them")

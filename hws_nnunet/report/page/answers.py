@@ -135,8 +135,8 @@ def _list(rows: list[Paired], among: list[Paired], kind: str) -> str:
             return "none."
         return f"none is sure; the largest {kind} is {piece_name(most)} {_points(most)}."
     what = f"{len(rows)} of {len(among)} {_what(among)}, most " if len(rows) > 1 else ""
-    named = (f"{piece_name(row)} {_points(row)}" for row in rows[:_MOST])
-    return what + "; ".join(named) + ("; ..." if len(rows) > _MOST else ".")
+    named = (f"{piece_name(row)} {_points(row)}" for row in rows)
+    return f"{what}{some_of(named, _MOST, separator='; ')}."
 
 
 def _what(rows: Sequence[Paired]) -> str:

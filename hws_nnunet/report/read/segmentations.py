@@ -18,6 +18,7 @@ from hws_nnunet.datasets.geometry import geometry, same_grid
 from hws_nnunet.datasets.images import open_image
 from hws_nnunet.facts.dataset import LabelTable
 from hws_nnunet.facts.spellings import case_name
+from hws_nnunet.messages import some_of
 from hws_nnunet.report.read.conventions import Convention
 from hws_nnunet.report.read.readers import gather
 from hws_nnunet.report.read.results import ResultError, ResultSet, short_list
@@ -82,9 +83,8 @@ def find_pairs(name: str, folder: Path, references: Path, *, progress: bool = Fa
             problems.append(f"case {case!r}: {error}")
     if problems:
         raise ResultError(folder, problems)
-    notes = (
-        [f"{name}: the geometry of {len(oddities)} file(s) disagrees: {'; '.join(oddities[:3])}"] if oddities else []
-    )
+    odd_files = some_of(oddities, 3, separator="; ")
+    notes = [f"{name}: the geometry of {len(oddities)} file(s) disagrees: {odd_files}"] if oddities else []
     lost = tuple(case for case in known if case not in predicted)
     return Pairs(name, folder, files, lost, spacings, tuple(notes))
 
