@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from hws_nnunet.report.read.results import LESIONS, SIZES, first_ten
+from hws_nnunet.messages import first_of
+from hws_nnunet.report.read.results import LESIONS, SIZES
 
 ABSENT = ("one", "never", "nan")
 """What a table's Dice is where reference and prediction lack a structure: 1; no such structure is there; missing."""
@@ -156,7 +157,7 @@ def _contradictions(frame: pd.DataFrame, absent: pd.Series, doubtful: pd.Series,
     return [
         problem
         for wrong, text in kinds
-        for problem in first_ten(
+        for problem in first_of(
             f"case {row['case']!r}, label {row['label']!r}: {text.format_map(row)}"
             for row in frame[wrong].to_dict("records")
         )

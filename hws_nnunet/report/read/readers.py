@@ -12,8 +12,9 @@ import pandas as pd
 from hws_nnunet.facts.dataset import label_name
 from hws_nnunet.facts.spellings import is_average_label, is_background, is_missing
 from hws_nnunet.facts.summary import find_summary, read_summary, trained_on_all
+from hws_nnunet.messages import first_of
 from hws_nnunet.report.read.conventions import ABSENT, Convention, settle
-from hws_nnunet.report.read.results import LESIONS, SIZES, ResultError, ResultSet, first_ten, short_list
+from hws_nnunet.report.read.results import LESIONS, SIZES, ResultError, ResultSet, short_list
 from hws_nnunet.report.read.tables import ENDINGS, MEASURES, open_table
 
 _TABLE = "as given in the table"
@@ -114,7 +115,7 @@ def gather(
     cases, keys = list(counts.index), list(labels) or sorted(counts, key=_natural)
     counts = counts[keys].to_numpy()
     missing = "is missing; a structure that is empty in both reference and prediction has a Dice of NaN"
-    problems = first_ten(
+    problems = first_of(
         f"case {cases[i]!r}, label {keys[j]!r}: "
         + (f"is there {counts[i, j]} times, expected once" if counts[i, j] else missing)
         for i, j in np.argwhere(counts != 1)
@@ -128,7 +129,7 @@ def gather(
     rows = settled.rows
     group_of = rows[["case", "subgroup"]].dropna().drop_duplicates().set_index("case")["subgroup"]
     if twice := group_of.index[group_of.index.duplicated()].tolist():
-        raise ResultError(source, first_ten(f"case {case!r} is in two subgroups, expected one" for case in twice))
+        raise ResultError(source, first_of(f"case {case!r} is in two subgroups, expected one" for case in twice))
     arrays = {key: rows.pivot(index="case", columns="label", values=key)[keys].to_numpy() for key in MEASURES.values()}
     have = {key: values for key, values in arrays.items() if np.isfinite(values).any() or key in ("dice", *SIZES)}
     lesions = {key: have.pop(key) for key in LESIONS if key in have}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -176,7 +176,7 @@ class ResultSet:
         return problems + self._places(unexplained, text, self.dice)
 
     def _places(self, wrong: np.ndarray, text: str, values: np.ndarray) -> list[str]:
-        return first_ten(
+        return first_of(
             f"case {self.cases[i]!r}, label {self.labels[j]!r}: {text.format(values[i, j])}"
             for i, j in np.argwhere(wrong)
         )
@@ -185,11 +185,6 @@ class ResultSet:
 def with_any(flags: np.ndarray) -> np.ndarray:
     """Return ``(n, k)`` flags with one more column: whether any of the row is set."""
     return np.column_stack([flags, flags.any(axis=1)])
-
-
-def first_ten(problems: Iterable[str]) -> list[str]:
-    """Return problems of one kind for a message, no more than ten and how many more there are."""
-    return first_of(problems, _MOST_NAMED)
 
 
 def short_list(names: Sequence[str]) -> str:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from hws_nnunet.facts.spellings import MISSING, case_names, is_aggregate, is_missing, one_spelling
-from hws_nnunet.messages import More, some_of
+from hws_nnunet.messages import More, first_of, some_of
 from hws_nnunet.report.read.conventions import Convention
-from hws_nnunet.report.read.results import LESIONS, ResultError, first_ten, short_list
+from hws_nnunet.report.read.results import LESIONS, ResultError, short_list
 from hws_nnunet.report.read.tools import Tool, add_sizes, is_instance, recognise
 
 MEASURES = {"dice": "dice", "hd95": "hd95", "nsd": "nsd", "n_ref": "reference_size", "n_pred": "predicted_size"}
@@ -152,7 +152,7 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
         parts.append(part.assign(label=structure) if wide else part)
     rows = pd.concat(parts)
     unnamed = rows.loc[(rows["case"] == "") | (rows["label"] == ""), ["case", "label"]]
-    problems += first_ten(
+    problems += first_of(
         f"{line}: expected a case and a label, found {case!r} and {label!r}"
         for line, case, label in unnamed.drop_duplicates().itertuples()
     )
@@ -237,7 +237,7 @@ def _numbers(
     missing = plain.str.casefold().isin(MISSING)
     values = pd.to_numeric(plain.mask(missing), errors="coerce").astype(float)
     wrong = text[values.isna() & ~missing]
-    problems = first_ten(f"{line}: expected a number as {said}, found {t!r}" for line, t in wrong.items())
+    problems = first_of(f"{line}: expected a number as {said}, found {t!r}" for line, t in wrong.items())
     rows = ~cases.map(is_aggregate).astype(bool)
     shares = values[~marked & rows]
     if share and not column.percent and 1 + 1e-6 < (most := shares.max()) <= 100:
