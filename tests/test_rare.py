@@ -103,3 +103,17 @@ def test_a_rare_kind_that_lags_is_drawn_more_often_the_more_uneven_draws_may_be(
     drawn = [run["rare_drawn"] for run in found.values()]
     assert 0.7 < drawn[0] < 1.3 < drawn[1] < drawn[2]
     assert found["ess 0.5"]["rare_loss"] < found["uniform"]["rare_loss"]
+
+
+def test_told_cases_are_drawn_by_their_weights_alone_and_others_by_hardness():
+    import rare
+    from plain import Example
+
+    none = np.zeros((1, 1), np.float32)
+    cases = [Example(str(i), "rare" if i < 2 else "common", none, none) for i in range(10)]
+    uniform, told, ours = (
+        rare.batches_of(arm, cases, 2, steps=5, seed=0).sampler for arm in (rare.UNIFORM, rare.WEIGHTS, rare.DEFAULT)
+    )
+    assert [sampler.settings.beta > 0 for sampler in (uniform, told, ours)] == [False, False, True]
+    assert uniform.prior.tolist() == ours.prior.tolist() == [1.0] * 10
+    assert told.prior[:2] / told.prior[2:].mean() == pytest.approx(rare.WEIGHT)

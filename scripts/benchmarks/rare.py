@@ -20,9 +20,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import rare_data
-from experiments import ARMS, UNIFORM, run_all
+from experiments import ARMS, UNIFORM, WEIGHTS, run_all
 from page import COLOURS, Lines, Section, arguments, finish, save, table, verdict
-from plain import Plan, train
+from plain import Example, Plan, train
 
 from hws_nnunet import Settings
 from hws_nnunet.loop.batch_sampler import HardnessWeightedBatchSampler
@@ -76,6 +76,8 @@ TITLES = {
     "labels": "hippocampus, 10 of 140 labels wrong",
 }
 DEFAULT, STEPS, GROWS = "ours, ess 0.8", 2000, "brains"
+WEIGHT = 4.0
+"""Of each rare training case, where people tell which these are and draw by weights alone."""
 FIGURES = ("mean", "10th percentile", "worst tenth", "rare", "common")
 
 
@@ -83,7 +85,7 @@ def training(job: dict) -> dict:
     """Train one network: a job's kind of data, arm and seed."""
     kind, arm, steps, seed = KINDS[job["kind"]], job["arm"], job["steps"], job["seed"]
     cases, held_out = kind.split(Path(job["data"]), seed)
-    batches = batches_of(arm, len(cases), kind.plan.batch, steps=steps, seed=seed)
+    batches = batches_of(arm, cases, kind.plan.batch, steps=steps, seed=seed)
     return {
         "training": [[case.name, case.group] for case in cases],
         "groups": {case.name: case.group for case in held_out},
@@ -91,10 +93,13 @@ def training(job: dict) -> dict:
     }
 
 
-def batches_of(arm: str, size: int, batch: int, *, steps: int, seed: int) -> HardnessWeightedBatchSampler:
-    """Return what draws an arm's batches; ``beta: 0`` is uniform sampling, whose losses are tracked all the same."""
-    settings = Settings(beta=0.0) if arm == UNIFORM else Settings(**ARMS[arm])
-    return HardnessWeightedBatchSampler(size, batch, settings=settings, steps_per_epoch=steps, seed=seed)
+def batches_of(arm: str, cases: list[Example], batch: int, *, steps: int, seed: int) -> HardnessWeightedBatchSampler:
+    """Return what draws an arm's batches; with ``beta: 0`` hardness counts for nothing, and is tracked all the same."""
+    settings = Settings(beta=0.0) if arm in (UNIFORM, WEIGHTS) else Settings(**ARMS[arm])
+    weights = [WEIGHT if case.group == "rare" else 1.0 for case in cases] if arm == WEIGHTS else None
+    return HardnessWeightedBatchSampler(
+        len(cases), batch, settings=settings, weights=weights, steps_per_epoch=steps, seed=seed
+    )
 
 
 def figures(run: dict) -> dict[str, float]:
