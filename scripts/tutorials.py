@@ -5,8 +5,8 @@
 A page's block of commands that follows ``<!-- run -->`` is run, in the page's order and in one shell; what it says
 takes the place of what stands between ``<!-- output -->`` and ``<!-- end -->``. ``<!-- run: PATTERN -->`` keeps the
 lines that match, ``<!-- run: last 5 -->`` the last ones. The scans lie where the pages say that yours do, below a home
-of their own. Figures are copied as ``FIGURES`` says. The demonstration trainers are shortened to 5 epochs of 10 steps.
-It needs nnU-Net v2 from 2.8 on and takes some minutes on two CPU cores.
+of their own. Figures are copied as ``FIGURES`` says.
+It needs nnU-Net v2, registered, and takes some ten minutes a page on two CPU cores.
 """
 
 from __future__ import annotations
@@ -41,20 +41,6 @@ FIGURES = {
     "brats": {},
 }
 BRIGHTNESS = ((1, 0.5, 0.9, 0.8), (1, 0.2, 0.8, 1.6), (1, 1.2, 1.8, 1.2), (1, 0.8, 1.8, 1.4))  # of labels, by kind
-TRAINERS = """
-from hws_nnunet.nnunetv2 import demo_trainers
-
-class Short:
-    def initialize(self):
-        super().initialize()
-        self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 5, 10, 2
-
-class HardnessWeightedTrainer_demo(Short, demo_trainers.HardnessWeightedTrainer_demo):
-    pass
-
-class nnUNetTrainer_demo(Short, demo_trainers.nnUNetTrainer_demo):
-    pass
-"""
 _BLOCK = re.compile(
     r"<!-- run(?:: (?P<keep>.*?))? -->\n```bash\n(?P<code>.*?)```\n(?P<rest>\n*<!-- output -->\n).*?<!-- end -->", re.S
 )
@@ -104,13 +90,11 @@ def make_brats(home: Path) -> None:
 
 def run(page: str, home: Path) -> list[str]:
     """Run a page's blocks in one shell and return what each said, cleaned."""
-    (home / "trainers").mkdir()
-    (home / "trainers" / "short_trainers.py").write_text(TRAINERS)
     blocks = list(_BLOCK.finditer(page))
     lines = ["set -e", "cd"]
     for i, block in enumerate(blocks):
         lines.append(f"{{ {block['code']} }} > {home}/said{i} 2>&1; echo block {i + 1} of {len(blocks)}")
-    env = {**os.environ, "HOME": str(home), "nnUNet_extTrainer": str(home / "trainers"), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "HOME": str(home), "OMP_NUM_THREADS": "1"}
     env |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
     env |= {"PYTHONPATH": str(ROOT), "nnUNet_n_proc_DA": "1", "nnUNet_def_n_proc": "1"}
     done = subprocess.run(["bash", "-c", "\n".join(lines)], env=env, check=False)
