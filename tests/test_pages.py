@@ -51,6 +51,19 @@ def test_examples_are_put_into_their_page():
     assert all((ROOT / file).is_file() for file in files)
 
 
+def test_the_seeds_that_are_needed_stand_in_their_table(monkeypatch, capsys):
+    """The page's own lines, run on the results that the repository keeps."""
+    pytest.importorskip("statsmodels", reason="statsmodels is not installed")
+    text = (ROOT / "docs" / "howto" / "compare.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    rows = re.findall(r"^\|.*\| (\S+) \| (\S+) \| (\d+) \|$", text, re.MULTILINE)
+    monkeypatch.chdir(ROOT)
+    exec(compile(code, "compare.md", "exec"), {})
+    printed = [line.split(": ")[1].split(", ") for line in capsys.readouterr().out.splitlines()]
+    assert printed == [list(row) for row in rows]
+    assert len(rows) == 6
+
+
 def test_the_safeguard_that_is_added(monkeypatch):
     heading = "Add a safeguard"
     file, setting, test = blocks(heading)

@@ -51,22 +51,37 @@ def test_trains_saves_and_loads(workspace, monkeypatch, tmp_path, name):
     assert_same_state(again.sampler.state_dict(), state)
 
 
-def test_the_documented_trainer_of_ones_own(workspace, monkeypatch, tmp_path):
-    """As it stands there, in a folder of one's own, found by nnU-Net's finder."""
+@pytest.fixture
+def documented(workspace, monkeypatch, tmp_path):
+    """Return a function that makes a trainer of the how-to page: as it stands there, found by nnU-Net's finder."""
     from hws_nnunet.nnunetv2.host import find_trainer
     from hws_nnunet.registration import needs_registering
 
     if needs_registering():
         pytest.skip("nnUNet_extTrainer came with nnunetv2 2.8")
     text = Path(__file__).parents[2].joinpath("docs", "howto", "trainer.md").read_text(encoding="utf-8")
-    code = re.search(r"Any other trainer.*?```python\n(.*?)```", text, re.DOTALL)[1]
-    (tmp_path / "my_trainers.py").write_text(code, encoding="utf-8")
+    for i, code in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
+        (tmp_path / f"my_trainers{i}.py").write_text(code, encoding="utf-8")
     monkeypatch.setenv("nnUNet_extTrainer", str(tmp_path))
-    trainer = trainer_of(workspace, monkeypatch, find_trainer("Mine"))
-    trainer.initialize()
-    training, _ = trainer.get_dataloaders()
-    for _ in range(3):
-        trainer.train_step(next(training))
-    assert trainer.sampler.table.visits.sum() == 6
+
+    def trained(name):
+        trainer = trainer_of(workspace, monkeypatch, find_trainer(name))
+        trainer.initialize()
+        training, _ = trainer.get_dataloaders()
+        for _ in range(3):
+            trainer.train_step(next(training))
+        assert trainer.sampler.table.visits.sum() == 6
+        return trainer
+
+    return trained
+
+
+def test_the_documented_trainer_of_ones_own(documented):
+    trainer = documented("Mine")
     assert trainer.inference_allowed_mirroring_axes is None
     assert trainer.settings.ess == 0.3
+
+
+def test_the_documented_network_of_monais(documented):
+    pytest.importorskip("monai", reason="MONAI is not installed")
+    assert "MedNeXt" in type(documented("MedNeXtTrainer").network).__name__
