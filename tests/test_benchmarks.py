@@ -351,12 +351,14 @@ def test_sections_of_the_loader_and_of_several_processes(experiments, tmp_path):
     import loader
 
     rows = [
-        {"workers": 0, "sampler": name, "samples_a_second": 1000, "of_plain": [at - 0.01, at, at + 0.01]}
+        {"batch": 64, "workers": 0, "sampler": name, "samples_a_second": 1000, "of_plain": [at - 0.01, at, at + 0.01]}
         for name, at in (("plain", 1.0), ("ours", 0.97))
     ]
     bars, lines = loader.section(rows, tmp_path / "loader.png")
-    assert bars == ["- loader, 0 workers: 0.970 of the plain sampler's samples a second (bar: 0.98): NOT reached"]
-    assert "| 0 | ours | 1,000 | 0.970 (0.960 to 0.980) |" in lines
+    assert bars == [
+        "- loader, batches of 64, 0 workers: 0.970 of the plain sampler's samples a second (bar: 0.98): NOT reached"
+    ]
+    assert "| 64 | 0 | ours | 1,000 | 0.970 (0.960 to 0.980) |" in lines
     rows = [{"ranks": n, "cores": 2, "bytes": 176, "gather": [900.0, 1500.0], "update": [90.0, 99.0]} for n in (2, 4)]
     bars, lines = gather.section(rows, tmp_path / "gather.png")
     assert bars == []

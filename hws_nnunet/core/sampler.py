@@ -33,7 +33,7 @@ class HardnessWeightedSampler:
     size may be 2 % short of its bound, the uniform share and the cap hold to 5 %. :meth:`refresh` makes all exact.
 
     Args:
-        names: the cases' names; a case's id is its index.
+        names: the cases' names; a case's id is its index. A range's numbers take no memory.
         settings: the default ones where None.
         structures: names of the structures whose hardness is tracked for every case.
         measure: name of the loss that is tracked.
@@ -55,7 +55,7 @@ class HardnessWeightedSampler:
 
     def __init__(
         self,
-        names: Sequence[str],
+        names: Sequence[str] | range,
         settings: Settings | None = None,
         *,
         structures: Sequence[str] = (),
@@ -73,7 +73,8 @@ class HardnessWeightedSampler:
             if values is not None and len(values) != len(table):
                 raise ValueError(f"{len(values)} {what} given; there are {len(table)} cases")
         self.draws = Draws(table, settings, has_prior=prior is not None)
-        self.prior = np.ones(len(table)) if prior is None else _of_mean_1(np.array(prior, dtype=np.float64))
+        # Without one, ones that take no memory.
+        self.prior = np.broadcast_to(1.0, len(table)) if prior is None else _of_mean_1(prior)
         self.groups = None if groups is None else Groups(groups, settings.group_pooling)
         self._tracker = Tracker(table, settings.smoothing, self.groups)
         self._updates = Updates(table, settings, None if prior is None else self.prior, self._tracker)
@@ -131,7 +132,12 @@ class HardnessWeightedSampler:
             self._updates.weights.compute()
 
     def probabilities(self) -> np.ndarray:
-        """Return each case's probability in a single draw, ``(n,)``."""
+        """Return each case's probability in a single draw, ``(n,)``.
+
+        In batches without replacement likely cases have a smaller share of the draws:
+        :func:`~hws_nnunet.core.shares.batch_shares` tells the shares, as a batch sampler's
+        :meth:`~hws_nnunet.loop.batch_sampler.HardnessWeightedBatchSampler.shares` does.
+        """
         weights = self.table.read(lambda: self.table.weight.copy())
         return weights / weights.sum()
 
@@ -189,7 +195,8 @@ class HardnessWeightedSampler:
             self.refresh()
 
 
-def _of_mean_1(weights: np.ndarray) -> np.ndarray:
+def _of_mean_1(prior: Sequence[float]) -> np.ndarray:
+    weights = np.array(prior, dtype=np.float64)
     given = f"given: {weights.min()} to {weights.max()}"
     if not (np.isfinite(weights).all() and (weights > 0).all()):
         raise ValueError(f"weights have to be finite and above 0, {given}")

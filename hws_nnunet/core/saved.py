@@ -18,7 +18,7 @@ def save_table(table: HardnessTable) -> dict[str, Any]:
     """Return what is tracked, as names, numbers and copies of arrays; the warm-up pass's position is left out."""
     return {
         "format": current_format(),
-        "names": list(table.names),
+        "names": list(map(str, table.names)),
         "structures": list(table.structures),
         "measure": table.measure,
         **{word.name: getattr(table, word.name) for word in columns.WORDS if word.saved},
@@ -70,9 +70,11 @@ def load_table(table: HardnessTable, state: CheckedState) -> None:
     What the state's format did not have starts unknown; so do cases and structures that are new. Of names that are
     new or gone, warnings tell.
     """
-    here, there = _matches(table.names, state.names)
+    names = list(map(str, table.names))
+    here, there = _matches(names, state.names)
     structures_here, structures_there = _matches(table.structures, state.structures)
-    _warn_of_changes(table, state)
+    _warn_of_changes("case", names, state.names, "start unseen")
+    _warn_of_changes("structure", table.structures, state.structures, "start unknown")
     with table.writing():
         for column in columns.COLUMNS:
             array = getattr(table, column.name)
@@ -130,17 +132,12 @@ def _merged_order(n: int, saved: np.ndarray, here: np.ndarray, there: np.ndarray
     return np.argsort(rank, kind="stable")
 
 
-def _warn_of_changes(table: HardnessTable, state: CheckedState) -> None:
-    for what, now, saved, consequence in (
-        ("case", table.names, state.names, "start unseen"),
-        ("structure", table.structures, state.structures, "start unknown"),
-    ):
-        if gone := sorted(set(saved) - set(now)):
-            warnings.warn(
-                f"{len(gone)} {what}(s) of the saved state are not here any more: {some_of(gone)}", stacklevel=4
-            )
-        if new := [name for name in now if name not in set(saved)]:
-            warnings.warn(f"{len(new)} {what}(s) are new, and {consequence}: {some_of(new)}", stacklevel=4)
+def _warn_of_changes(what: str, now: Sequence[str], saved: Sequence[str], consequence: str) -> None:
+    here, there = set(now), set(saved)
+    if gone := sorted(there - here):
+        warnings.warn(f"{len(gone)} {what}(s) of the saved state are not here any more: {some_of(gone)}", stacklevel=4)
+    if new := [name for name in now if name not in there]:
+        warnings.warn(f"{len(new)} {what}(s) are new, and {consequence}: {some_of(new)}", stacklevel=4)
 
 
 def _matches(here: Sequence[str], there: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

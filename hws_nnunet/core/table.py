@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,7 +37,7 @@ class HardnessTable:
     forkserver and spawn by pickling while they start; it has no name, so that nothing is left when a process is killed.
 
     Args:
-        names: the cases' names, unique, at least one.
+        names: the cases' names, unique, at least one; a range's numbers take no memory.
         structures: names of the structures whose hardness is tracked for every case, unique; none by default.
         measure: name of the loss that is tracked; saved, so that a resumed training does not mix two.
         context: a ``multiprocessing`` context; default the current one.
@@ -55,19 +56,21 @@ class HardnessTable:
 
     def __init__(
         self,
-        names: Sequence[str],
+        names: Sequence[str] | range,
         *,
         structures: Sequence[str] = (),
         measure: str = "loss",
         context: multiprocessing.context.BaseContext | None = None,
     ):
-        self.names, self.structures = tuple(map(str, names)), tuple(map(str, structures))
+        self.names: tuple[str, ...]
+        self.names = names if isinstance(names, range) else tuple(map(str, names))  # type: ignore[assignment]
+        self.structures = tuple(map(str, structures))
         self.measure = measure
         if not self.names:
             raise ValueError("a table needs at least one case, given: none")
-        for what, given in (("case", self.names), ("structure", self.structures)):
-            seen: set[str] = set()
-            if twice := sorted({name for name in given if name in seen or seen.add(name)}):  # type: ignore[func-returns-value]
+        for what, all_names in (("case", self.names), ("structure", self.structures)):
+            if not isinstance(all_names, range) and len(set(all_names)) < len(all_names):
+                twice = sorted(name for name, count in Counter(all_names).items() if count > 1)
                 raise ValueError(f"{what} names have to be unique; given more than once: {some_of(twice, 10)}")
         size = len(columns.WORDS) + sum(self._size(column) for column in columns.COLUMNS)
         self._block = (context or multiprocessing.get_context()).RawArray("b", size * _WORD)

@@ -96,8 +96,7 @@ class HardnessWeightedBatchSampler(BatchSampler):  # by its type alone, which ig
         self._ranks = Ranks(batch_size, 1) if dist.is_available() and dist.is_initialized() else None
         rank = 0 if self._ranks is None else self._ranks.rank
         self._rng = np.random.default_rng([seed, rank])
-        names = [str(i) for i in range(size)]
-        self.sampler = HardnessWeightedSampler(names, settings, prior=weights, groups=groups, rng=self._rng)
+        self.sampler = HardnessWeightedSampler(range(size), settings, prior=weights, groups=groups, rng=self._rng)
         self.learnt = Learnt(self.sampler, self._rng, self._ranks)
         self._drawn_at = np.full(size, -1, dtype=np.int64)  # the table's version, by sample; -1: never
         self._blind = 0.0

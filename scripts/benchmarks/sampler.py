@@ -1,28 +1,30 @@
-"""Cost of the sampler: draw of a batch of 2 and its update, all safeguards on, computing of weights included.
+"""Cost of the sampler: a batch's draw and update, batches of 2 to 1,024, all safeguards on, beside other samplers.
 
     python scripts/benchmarks/sampler.py [--quick] [--reference CHECKOUT]
 
-Beside it, in the same rounds: the straightforward numpy version (softmax of all losses at each draw); with
-``--reference``, ``WeightedSampler`` of a checkout of the published repository (LucasFidon/HardnessWeightedSampler); and
-torchrl's ``SumSegmentTreeFp64`` where torchrl is installed, as a sum tree without softmax or safeguards.
+In the same rounds: torchrl's ``PrioritizedSampler``, a sum tree in C++, where it is installed; for batches of 2 the
+straightforward numpy version (softmax of all losses at each draw) and, with ``--reference``, ``WeightedSampler`` of a
+checkout of the published repository (LucasFidon/HardnessWeightedSampler). None of these has safeguards.
 
 Losses scatter as those of real patches do (standard deviation 0.11 between cases, 0.12 within a case), and updates
-follow draws 25 batches later, as with nnU-Net's 12 workers. One process, one core. A figure is the median over rounds;
-the fastest and the slowest round are told, since other programs share the machine.
+follow draws 25 batches later, as with nnU-Net's 12 workers. One process, one core. A figure is the median over rounds,
+which other programs on the machine disturb least; the ratio is taken round by round. Memory is what a process grows by.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing
 import os
 import platform
 import sys
 import time
 from argparse import Namespace
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,50 +32,77 @@ import torch
 from page import COLOURS, Lines, Section, arguments, finish, save, table, verdict
 from tqdm import tqdm
 
-from hws_nnunet import HardnessWeightedSampler, Settings
+from hws_nnunet import HardnessWeightedBatchSampler, HardnessWeightedSampler, Settings
 
+SIZES, BATCHES = (400, 100_000, 1_000_000), (2, 16, 64, 256, 1024)
 LAG = 25
-BATCH = 2
 BETA = 8.0  # what `ess` 0.5 comes to with these losses; the others have no such bound
 SMOOTHING = 0.8
 BETWEEN, WITHIN = 0.11, 0.12
-BARS = {368: 40.0, 10_000: 100.0}  # microseconds for a draw of 2 and its update
-Draw = Callable[[], tuple[list, object]]
-Update = Callable[[object, list, np.ndarray], None]
+BAR = 1.0
+"""Of torchrl's time, at most, at every batch size and number of cases."""
+TREE = "torchrl"
+Sampler = tuple[Callable[[], tuple], Callable[[object, object, np.ndarray], object], object]
+"""What draws ids with the version of the draw, what updates with version, ids and losses, and our sampler or None."""
 
 
-def ours(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Update, HardnessWeightedSampler]:
-    """Return what draws and what updates, after the first sweep."""
-    n = len(losses)
+def ours(losses: np.ndarray, batch: int) -> Sampler:
+    """Return our sampler after the warm-up pass."""
+    n, rng = len(losses), np.random.default_rng(0)
     sampler = HardnessWeightedSampler([f"case{i}" for i in range(n)], Settings(), rng=rng)
     sampler.update(np.arange(n), losses)
-
-    def draw() -> tuple[list, object]:
-        drawn = sampler.draw_cases(BATCH, rng)
-        return drawn.ids, drawn.version
-
-    def update(version: object, ids: list, answers: np.ndarray) -> None:
-        sampler.update(ids, answers, version=version)
-
-    return draw, update, sampler
+    return (
+        lambda: tuple(sampler.draw_cases(batch, rng)),
+        lambda version, ids, answers: sampler.update(ids, answers, version=version),
+        sampler,
+    )
 
 
-def plain_numpy(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Update, object]:
-    """Return the same of the straightforward version."""
-    tracked = losses.copy()
+def torchrl_tree(losses: np.ndarray, batch: int) -> Sampler | None:
+    """Return torchrl's, None where it is not installed."""
+    try:
+        from torchrl.data.replay_buffers.samplers import PrioritizedSampler
+    except ImportError:
+        return None
+    n = len(losses)
+    sampler, storage = PrioritizedSampler(n, 0.7, 0.5), Storage(n)
+    sampler.extend(torch.arange(n))
+    sampler.update_priority(torch.arange(n), torch.from_numpy(losses).float())
 
-    def draw() -> tuple[list, object]:
+    def update(_: object, ids: object, answers: np.ndarray) -> None:
+        sampler.update_priority(torch.as_tensor(ids), torch.from_numpy(np.maximum(answers, 0.1)).float())
+
+    return lambda: (sampler.sample(storage, batch)[0], None), update, None
+
+
+class Storage(SimpleNamespace):
+    """What a sampler of torchrl's asks of a storage: how many items it has."""
+
+    ndim = 1
+
+    def __init__(self, size: int):
+        super().__init__(size=size, shape=(size,))
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def plain_numpy(losses: np.ndarray, batch: int) -> Sampler:
+    """Return the straightforward version."""
+    tracked, rng = losses.copy(), np.random.default_rng(2)
+
+    def draw() -> tuple:
         p = np.exp(BETA * (tracked - tracked.max()))
-        return rng.choice(len(p), BATCH, replace=False, p=p / p.sum()), None
+        return rng.choice(len(p), batch, replace=False, p=p / p.sum()), None
 
-    def update(_: object, ids: list, answers: np.ndarray) -> None:
+    def update(_: object, ids: object, answers: np.ndarray) -> None:
         tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * answers
 
     return draw, update, None
 
 
-def published(losses: np.ndarray, checkout: Path) -> tuple[Draw, Update, object]:
-    """Return the same of the published sampler."""
+def published(losses: np.ndarray, batch: int, checkout: Path) -> Sampler:
+    """Return the published sampler."""
     if str(checkout) not in sys.path:
         sys.path.insert(0, str(checkout))
     from hardness_weighted_sampler.sampler.weighted_sampler import WeightedSampler
@@ -81,174 +110,144 @@ def published(losses: np.ndarray, checkout: Path) -> tuple[Draw, Update, object]
     with contextlib.redirect_stdout(io.StringIO()):
         sampler = WeightedSampler(beta=BETA, weights_init=losses.copy(), momentum=SMOOTHING)
 
-    def update(_: object, ids: list, answers: np.ndarray) -> None:
+    def update(_: object, ids: object, answers: np.ndarray) -> None:
         for case, answer in zip(ids, answers, strict=True):
             sampler.update_weight(case, float(answer))
 
-    return lambda: (sampler.draw_samples(BATCH), None), update, None
-
-
-def torchrl_tree(losses: np.ndarray, rng: np.random.Generator) -> tuple[Draw, Update, object] | None:
-    """Return the same of torchrl's sum tree, None where it is not installed."""
-    try:
-        from torchrl._torchrl import SumSegmentTreeFp64
-    except ImportError:
-        return None
-    tree = SumSegmentTreeFp64(len(losses))
-    tracked = torch.from_numpy(losses.copy())
-    tree.update(torch.arange(len(losses)), torch.exp(BETA * tracked))
-
-    def draw() -> tuple[list, object]:
-        total = tree.query(0, len(losses))
-        return tree.scan_lower_bound(torch.from_numpy(rng.random(BATCH) * total)), None
-
-    def update(_: object, ids: torch.Tensor, answers: np.ndarray) -> None:
-        ids = torch.as_tensor(ids)
-        tracked[ids] = SMOOTHING * tracked[ids] + (1 - SMOOTHING) * torch.from_numpy(answers)
-        tree.update(ids, torch.exp(BETA * tracked[ids]))
-
-    return draw, update, None
+    return lambda: (sampler.draw_samples(batch), None), update, None
 
 
 class Contestant:
     """One sampler under measurement: rounds of steps, each a draw and the update of the draw 25 steps ago."""
 
-    def __init__(self, made: tuple[Draw, Update, object], losses: np.ndarray, rng: np.random.Generator, seconds: float):
+    def __init__(self, made: Sampler, losses: np.ndarray, batch: int):
         self.draw, self.update, self.sampler = made
-        self.losses, self.rng, self.seconds = losses, rng, seconds
+        self.losses, self.batch, self.rng = losses, batch, np.random.default_rng(4)
         self.waiting: deque = deque(self.draw() for _ in range(LAG))
-        self.draws: list[float] = []
-        self.updates: list[float] = []
+        self.rounds: list[tuple[float, float]] = []
 
-    def round(self) -> None:
-        """Run steps for about the time that a round has."""
+    def round(self, seconds: float) -> None:
+        """Run steps for about this long; note the microseconds of a draw and of an update, means over the steps."""
         drawing = updating = 0.0
-        steps, end = 0, time.perf_counter() + self.seconds
+        steps, end = 0, time.perf_counter() + seconds
         while steps < 5 or time.perf_counter() < end:
             begin = time.perf_counter()
             self.waiting.append(self.draw())
-            middle = time.perf_counter()
+            drawing += time.perf_counter() - begin
             ids, version = self.waiting.popleft()
-            answers = self.losses[np.asarray(ids)] + self.rng.normal(0, WITHIN, BATCH)
-            ready = time.perf_counter()
+            answers = self.losses[np.asarray(ids)] + self.rng.normal(0, WITHIN, self.batch)
+            begin = time.perf_counter()
             self.update(version, ids, answers)
-            updating += time.perf_counter() - ready
-            drawing += middle - begin
+            updating += time.perf_counter() - begin
             steps += 1
-        self.draws.append(drawing / steps * 1e6)
-        self.updates.append(updating / steps * 1e6)
-
-    def figures(self) -> dict:
-        """Return microseconds a step: medians over rounds but the first, and the fastest and slowest round."""
-        draws, updates = np.array(self.draws[1:]), np.array(self.updates[1:])
-        both = draws + updates
-        found = {
-            "draw": float(np.median(draws)),
-            "update": float(np.median(updates)),
-            "both": float(np.median(both)),
-            "fastest_round": float(both.min()),
-            "slowest_round": float(both.max()),
-        }
-        return {key: round(value, 2) for key, value in found.items()}
+        self.rounds.append((1e6 * drawing / steps, 1e6 * updating / steps))
 
 
-def contestants(n: int, *, seconds: float, reference: Path | None) -> dict[str, Contestant]:
-    """Return all samplers over n cases, by name, with the time that a round of theirs has."""
+def measure(n: int, batch: int, *, rounds: int, seconds: float, reference: Path | None) -> list[dict]:
+    """Return a row of figures for each sampler; their rounds take turns, so that slow times fall on all of them."""
     losses = np.random.default_rng(0).normal(1.0, BETWEEN, n)
-    made = {"ours": ours(losses, np.random.default_rng(0))}
-    made["numpy"] = plain_numpy(losses, np.random.default_rng(2))
-    if reference is not None:
-        made["published"] = published(losses, reference)
-    if (tree := torchrl_tree(losses, np.random.default_rng(3))) is not None:
-        made["torchrl's sum tree"] = tree
-    return {name: Contestant(parts, losses, np.random.default_rng(4), seconds) for name, parts in made.items()}
+    made = {"ours": ours(losses, batch), TREE: torchrl_tree(losses, batch)}
+    if batch == BATCHES[0]:
+        made["numpy"] = plain_numpy(losses, batch)
+        made["published"] = None if reference is None else published(losses, batch, reference)
+    contestants = {name: Contestant(one, losses, batch) for name, one in made.items() if one is not None}
+    for _ in range(rounds + 1):
+        for contestant in contestants.values():
+            contestant.round(seconds)
+    # The first round is left out: everything is cold then.
+    times = {name: np.array(contestant.rounds[1:]) for name, contestant in contestants.items()}
+    rows = []
+    for name, parts in times.items():
+        ratios = np.percentile(times["ours"].sum(1) / parts.sum(1), (25, 50, 75))
+        row = {"cases": n, "batch": batch, "sampler": name, "ours_over_it": [round(float(x), 3) for x in ratios]}
+        medians = np.median(np.column_stack((parts, parts.sum(1))), axis=0)
+        rows.append(row | dict(zip(("draw", "update", "both"), (round(float(x), 2) for x in medians), strict=True)))
+    return rows
 
 
-def measure(sizes: Sequence[int], *, rounds: int, seconds: float, reference: Path | None) -> list[dict]:
-    """Return the figures of all samplers for all numbers of cases.
-
-    They are measured in turn, sizes too, so that a time in which the machine is slow falls on all of them.
-    """
-    by_size = {n: contestants(n, seconds=seconds, reference=reference) for n in sizes}
-    for _ in tqdm(range(rounds + 1), unit="round"):
-        for made in by_size.values():
-            for contestant in made.values():
-                contestant.round()
-    return [figures_of(name, n, contestant) for n, made in by_size.items() for name, contestant in made.items()]
+def memory(name: str, n: int, found: multiprocessing.Queue) -> None:
+    """Put what a process grows by, in bytes, and what of it is the table of tracked values."""
+    losses = np.random.default_rng(0).normal(1.0, BETWEEN, n)
+    make = {"ours": in_a_loop, TREE: torchrl_tree}[name]
+    make(losses[:1000], BATCHES[0])  # libraries and their pools
+    before = resident()
+    made = make(losses, BATCHES[0])
+    found.put(None if made is None else (resident() - before, 0 if made[2] is None else made[2].table.nbytes))
 
 
-def figures_of(name: str, n: int, contestant: Contestant) -> dict:
-    """Return a sampler's figures, with its table's size and beta where it is ours."""
-    row = {"cases": n, "sampler": name, **contestant.figures()}
-    if contestant.sampler is not None:
-        row["bytes_a_case"] = round(contestant.sampler.table.nbytes / n, 1)
-        row["beta"] = round(contestant.sampler.table.beta_in_force, 3)
-    return row
+def in_a_loop(losses: np.ndarray, batch: int) -> Sampler:
+    """Return the batch sampler of any loop after the warm-up pass, as far as its memory is concerned."""
+    sampler = HardnessWeightedBatchSampler(len(losses), batch, seed=0)
+    for ids in np.array_split(np.arange(len(losses)), 1000):
+        sampler.sampler.update(ids, losses[ids])
+    return lambda: (), sampler.update, sampler.sampler
 
 
-def growth(rows: list[dict], name: str) -> float:
-    """Return the exponent of the time's growth with the number of cases."""
-    points = [(row["cases"], row["both"]) for row in rows if row["sampler"] == name]
-    sizes, times = np.log(np.array(points)).T
-    return float(np.polyfit(sizes, times, 1)[0])
+def resident() -> int:
+    """Return the bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def run(args: Namespace) -> dict:
     """Return the figures of all samplers, and what they were measured on."""
-    sizes = (100, 368, 10_000) if args.quick else (100, 368, 1_000, 10_000, 100_000, 1_000_000)
-    rounds, seconds = (2, 0.02) if args.quick else (19, 0.2)
+    sizes, batches = ((400, 10_000), BATCHES[::2]) if args.quick else (SIZES, BATCHES)
+    options = {"rounds": 2 if args.quick else 15, "seconds": 0.02 if args.quick else 0.1, "reference": args.reference}
     torch.set_num_threads(1)
-    rows = measure(sizes, rounds=rounds, seconds=seconds, reference=args.reference)
-    exponents = {name: round(growth(rows, name), 3) for name in dict.fromkeys(row["sampler"] for row in rows)}
+    pairs = [(n, batch) for n in sizes for batch in batches if batch <= n]
+    rows = [row for n, batch in tqdm(pairs) for row in measure(n, batch, **options)]
+    context, grown = multiprocessing.get_context("spawn"), {}
+    for name in ("ours", TREE):
+        found = context.Queue()
+        process = context.Process(target=memory, args=(name, sizes[-1], found))
+        process.start()
+        grown[name] = found.get()
+        process.join()
     machine = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
-    return {"sampler": {"machine": machine, "rows": rows, "growth": exponents}}
+    return {"sampler": {"machine": machine, "rows": rows, "memory": grown, "memory_cases": sizes[-1]}}
 
 
 def section(found: dict, figure: Path) -> tuple[Lines, Lines]:
     """Return lines on the bars, and the section."""
-    rows = {(row["sampler"], row["cases"]): row for row in found["rows"]}
-    names, sizes = list(dict.fromkeys(name for name, _ in rows)), sorted({size for _, size in rows})
-
-    def cell(row: dict) -> str:
-        return (
-            f"{row['draw']:,.0f} + {row['update']:,.0f} = {row['both']:,.0f} "
-            f"({row['fastest_round']:,.0f} to {row['slowest_round']:,.0f})"
-        )
-
-    memory = [rows[name, sizes[-1]].get("bytes_a_case") for name in names]
-    lines = [
-        *((f"{size:,}", *(cell(rows[name, size]) for name in names)) for size in sizes),
-        ("growth: time as cases to the power of", *(f"{found['growth'][name]:.2f}" for name in names)),
-        ("shared memory, bytes a case", *("" if held is None else f"{held:.0f}" for held in memory)),
-    ]
-    bars = []
-    for size, bar in BARS.items():
-        time, fastest = (rows["ours", size][key] for key in ("both", "fastest_round"))
-        told = f"{time:.0f} microseconds for draw and update (bar: {bar:.0f}): {verdict(time <= bar)}"
-        bars.append(f"- sampler, {size:,} cases: {told}; {fastest:.0f} in the fastest round")
-        if (other := rows.get(("published", size))) is not None:
-            bars[-1] += f"; {time / other['both']:.2f} of the published sampler's time in the same run"
-    exponent = found["growth"]["ours"]
-    told = f"exponent {exponent:.2f} (bar: below 1): {verdict(exponent < 1)}"
-    bars.append(f"- sampler, growth to {sizes[-1]:,} cases: {told}")
+    rows = {(row["cases"], row["batch"], row["sampler"]): row for row in found["rows"]}
+    pairs, names = list(dict.fromkeys(key[:2] for key in rows)), list(dict.fromkeys(key[2] for key in rows))
+    bars, lines = [], []
+    trees = {pair: rows[(*pair, TREE)]["ours_over_it"] for pair in pairs if (*pair, TREE) in rows}
+    for cases in dict.fromkeys(cases for cases, _ in trees):
+        worst, batch = max((trees[pair][1], pair[1]) for pair in trees if pair[0] == cases)
+        told = f"{worst:.2f} of torchrl's time, at batches of {batch:,} (bar: {BAR:.1f}): {verdict(worst <= BAR)}"
+        bars.append(f"- sampler, {cases:,} cases, highest ratio of all batch sizes: {told}")
+    if all(found["memory"].values()):
+        (grown, tracked), (other, _) = ([size / 1e6 for size in sizes] for sizes in found["memory"].values())
+        told = f"{grown:.0f} MB, {tracked:.0f} of them the table of tracked values; torchrl {other:.0f} MB"
+        told = f"{told} (bar: {other + tracked:.0f}): {verdict(grown <= other + tracked)}"
+        bars.append(f"- sampler, memory at {found['memory_cases']:,} samples: {told}")
     shown, axis = plt.subplots(figsize=(7, 4))
-    for name, colour in zip(names, COLOURS, strict=False):
-        times = [rows[name, size]["both"] for size in sizes]
-        axis.loglog(sizes, times, marker="o", label=name, color=colour, lw=2.5 if name == "ours" else 1.5)
-    axis.set_xlabel("cases")
-    axis.set_ylabel("microseconds for draw of 2 and update")
+    for cases, colour in zip(dict.fromkeys(cases for cases, _ in pairs), COLOURS, strict=False):
+        for name, style in (("ours", "-"), (TREE, "--")):
+            points = [(key[1], row["both"]) for key, row in rows.items() if key[0] == cases and key[2] == name]
+            if points:
+                label = f"{name}, {cases:,} cases"
+                axis.loglog(*zip(*points, strict=True), style, marker="o", color=colour, label=label)
+    axis.set(xlabel="batch size", ylabel="microseconds for draw and update")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     save(shown, figure)
+    for pair in pairs:
+        cells = []
+        for name in names:
+            row = rows.get((*pair, name))
+            cells.append("" if row is None else f"{row['draw']:,.0f} + {row['update']:,.0f} = {row['both']:,.0f}")
+        ratio = "" if pair not in trees else "{1:.2f} ({0:.2f} to {2:.2f})".format(*trees[pair])
+        lines.append((f"{pair[0]:,}", f"{pair[1]:,}", *cells[:2], ratio, *cells[2:]))
     told = (
-        "Microseconds for a draw of 2 and its update (draw + update), median over rounds; in brackets the fastest and "
-        "the slowest round, since other programs shared the machine. `published` and `numpy` compute the softmax of "
-        "all cases at each draw, without safeguards; torchrl's tree has no softmax or safeguards."
+        "Microseconds a batch (draw + update), median over rounds, and our time over torchrl's round by round, with "
+        "its quartiles. `numpy` and `published` compute the softmax of all cases at each draw, torchrl's tree has "
+        "priorities of its own; none of them has safeguards. Memory is what a process grows by."
     )
-    return bars, [told, "", *table(("cases", *names), lines)]
+    return bars, [told, "", *table(("cases", "batch", *names[:2], "ours over torchrl", *names[2:]), lines)]
 
 
-SECTIONS = (Section("sampler", "Sampler: its own time", "sampler.py --reference CHECKOUT", section),)
+SECTIONS = (Section("sampler", "Sampler: its own time and memory", "sampler.py --reference CHECKOUT", section),)
 
 if __name__ == "__main__":
     parser = arguments(__doc__, "sampler")

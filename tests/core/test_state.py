@@ -42,6 +42,17 @@ def test_resume_loses_nothing(midpoint, tmp_path):
         assert p == p_again
 
 
+def test_numbers_for_names_are_saved_as_texts():
+    numbered = HardnessWeightedSampler(range(3))
+    teach(numbered, [0.1, 0.2, 0.3])
+    state = numbered.state_dict()
+    assert state["names"] == ["0", "1", "2"]
+    for other in (HardnessWeightedSampler(["2", "1", "0"]), HardnessWeightedSampler(range(3))):
+        other.load_state_dict(state)
+        by_name = {str(name): hardness for name, hardness in zip(other.table.names, other.table.hardness, strict=True)}
+        assert by_name == pytest.approx({"0": 0.1, "1": 0.2, "2": 0.3})
+
+
 def test_cases_are_matched_by_name():
     old = HardnessWeightedSampler(["a", "b", "c"], Settings(smoothing=0.0))
     teach(old, [0.1, 0.2, 0.3])
