@@ -2,10 +2,10 @@
 
     python scripts/benchmarks/loader.py [--quick]
 
-100,000 samples in batches of 64 and of 256, without workers and with four. A sample is a crop of 256 x 256 from an image
-in memory, with noise, which takes a third of a millisecond or more: less than to read and decode an image does. Ours is
-answered after each batch, as a training does. Told are samples a second, the median over rounds, and the ratio to the
-plain sampler, round by round.
+100,000 samples in batches of 64 and of 256, without workers and with four. A sample is a crop of 256 x 256 from an
+image in memory, with noise, which takes a third of a millisecond or more: less than to read and decode an image does.
+Ours is answered after each batch, as a training does. Told are samples a second, the median over rounds, and the ratio
+to the plain sampler, round by round.
 """
 
 from __future__ import annotations
@@ -96,9 +96,8 @@ def section(rows: list[dict], figure: Path) -> tuple[Lines, Lines]:
         lines.append((row["batch"], row["workers"], row["sampler"], f"{row['samples_a_second']:,}", told))
         if row["sampler"] == "ours":
             told = f"{middle:.3f} of the plain sampler's samples a second (bar: {BAR})"
-            bars.append(
-                f"- loader, batches of {row['batch']}, {row['workers']} workers: {told}: {verdict(middle >= BAR)}"
-            )
+            where = f"batches of {row['batch']}, {row['workers']} workers"
+            bars.append(f"- loader, {where}: {told}: {verdict(middle >= BAR)}")
     shown, axis = plt.subplots(figsize=(9, 3))
     middles = np.array([row["of_plain"] for row in rows])
     spread = np.abs(middles[:, [0, 2]] - middles[:, [1]]).T
@@ -109,8 +108,8 @@ def section(rows: list[dict], figure: Path) -> tuple[Lines, Lines]:
     axis.set_ylabel("of the plain sampler's rate")
     save(shown, figure)
     told = (
-        "100,000 samples of a third of a millisecond or more each; samples a second, median over rounds, and the ratio to "
-        "the plain sampler round by round, with its quartiles."
+        "100,000 samples of a third of a millisecond or more each; samples a second, median over rounds, and the "
+        "ratio to the plain sampler round by round, with its quartiles."
     )
     return bars, [told, "", *table(("batch", "workers", "sampler", "samples a second", "of the plain one"), lines)]
 
