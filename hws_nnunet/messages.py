@@ -66,13 +66,13 @@ def without_traceback() -> Iterator[None]:
         raise
 
 
-def first_of(problems: Iterable[str], most: int = 10) -> list[str]:
+def first_of(problems: Iterable[str], *, most: int = 10) -> list[str]:
     """Return the first problems of one kind, and a line that says how many more there are."""
     lines = list(problems)
     return [*lines[:most], More(len(lines) - most)] if len(lines) > most else lines
 
 
-def some_of(objects: Iterable[object], most: int = 5, *, separator: str = ", ") -> str:
+def some_of(objects: Iterable[object], *, most: int = 5, separator: str = ", ") -> str:
     """Return the names of the first few objects, and how many more there are."""
     names = list(objects)
     rest = len(names) - most

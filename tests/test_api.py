@@ -27,6 +27,9 @@ FLOORS = [
 ]
 """Of the package, from the lowest: nothing imports from a floor above its own."""
 
+POSITIONAL = ("attribute", "settings", "indices")
+"""Parameters with a default that may be given by place: what a caller hands over, and not an option."""
+
 
 def imports():
     """Return what each module imports, within functions too: its name to full names of modules."""
@@ -82,22 +85,22 @@ def test_the_core_stands_alone():
 
 
 def public_functions():
-    for name in (
-        "hws_nnunet.core",
-        "hws_nnunet.config",
-        "hws_nnunet.hosts.recorder",
-        "hws_nnunet.hosts.measures",
-    ):
-        module = importlib.import_module(name)
-        for key, value in vars(module).items():
-            if key.startswith("_") or not getattr(value, "__module__", "").startswith("hws_nnunet"):
+    """Yield functions and methods by name: of all modules but commands, whose signatures are options of the shell."""
+    for module in pkgutil.walk_packages(hws_nnunet.__path__, "hws_nnunet."):
+        if module.name.startswith(("hws_nnunet.commands.", "hws_nnunet.demo.commands")) or (
+            "nnunetv" in module.name and importlib.util.find_spec(module.name.split(".")[1]) is None
+        ):
+            continue
+        for key, value in vars(importlib.import_module(module.name)).items():
+            if key.startswith("_") or getattr(value, "__module__", "") != module.name:
                 continue
             if inspect.isfunction(value):
-                yield f"{name}.{key}", value
-            elif inspect.isclass(value) and issubclass(value, object):
+                yield f"{module.name}.{key}", value
+            elif inspect.isclass(value):
                 for method, function in vars(value).items():
-                    if inspect.isfunction(function) and not method.startswith("_"):
-                        yield f"{name}.{key}.{method}", function
+                    overrides = any(hasattr(base, method) for base in value.__mro__[1:])
+                    if inspect.isfunction(function) and not method.startswith("_") and not overrides:
+                        yield f"{module.name}.{key}.{method}", function
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -108,11 +111,11 @@ def test_all_is_sorted_and_true(name):
         assert hasattr(module, key)
 
 
-@pytest.mark.parametrize(("name", "function"), [pytest.param(*found, id=found[0]) for found in public_functions()])
+@pytest.mark.parametrize(("name", "function"), [pytest.param(*pair, id=pair[0]) for pair in public_functions()])
 def test_functions_have_docstrings_and_keyword_only_options(name, function):
     assert inspect.getdoc(function), name
     for parameter in inspect.signature(function).parameters.values():
-        if parameter.default is not inspect.Parameter.empty and parameter.name not in ("attribute", "settings"):
+        if parameter.default is not inspect.Parameter.empty and parameter.name not in POSITIONAL:
             assert parameter.kind is inspect.Parameter.KEYWORD_ONLY, f"{name}({parameter.name})"
         if parameter.annotation in (np.random.Generator, "np.random.Generator"):
             assert parameter.name == "rng", f"{name}({parameter.name})"

@@ -23,7 +23,7 @@ def test_problems_are_counted_and_listed():
 
 def test_ten_need_no_more():
     assert first_of(map(str, range(10))) == list("0123456789")
-    assert first_of("abc", 2) == ["a", "b", More(1)]
+    assert first_of("abc", most=2) == ["a", "b", More(1)]
 
 
 def test_a_line_of_somebody_elses_counts_once_whatever_it_says():
@@ -41,7 +41,7 @@ def test_names_end_in_how_many_more_there_are():
     assert some_of(["a", "b"]) == "a, b"
     assert some_of(["a"] * 5) == "a, a, a, a, a"
     assert some_of(range(7)) == "0, 1, 2, 3, 4 and 2 more"
-    assert some_of(["a, 1", "b, 2", "c, 3"], 2, separator="; ") == "a, 1; b, 2 and 1 more"
+    assert some_of(["a, 1", "b, 2", "c, 3"], most=2, separator="; ") == "a, 1; b, 2 and 1 more"
 
 
 @pytest.mark.parametrize("raised", ["ProblemsError('my.yaml', ['a', 'b'])", "FileNotFoundError('no groups.csv')"])

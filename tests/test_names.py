@@ -80,7 +80,7 @@ def test_figures(trained, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(figures.Figure, "savefig", keep)
         p, visits = sampler.probabilities(), sampler.table.visits
-        figures.plot_record(record, p, visits, tmp_path / "unused", sampler.groups)
+        figures.plot_record(record, p, visits, tmp_path / "unused", groups=sampler.groups)
         plot_structures(NAMES, sampler.table.hardness, NAMES, sampler.table.structure_hardness, tmp_path / "unused")
     labels = [text.get_text() for text in kept[0].axes[0].get_legend().get_texts()]
     assert labels == [" _under", NAMES[1].replace("$", r"\$"), *NAMES[2:5]]

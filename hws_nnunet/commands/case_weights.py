@@ -81,7 +81,7 @@ def groups_of_cases(path: Path, column: str) -> dict[str, str]:
         FileNotFoundError: there is no such file.
         CaseTableError: it cannot be used, or has fewer than two groups.
     """
-    groups = read_groups(path, column)
+    groups = read_groups(path, column=column)
     if len(named := set(groups.values()) - {UNNAMED}) < 2:
         found = ", ".join(named) or "none"
         raise CaseTableError(path, [f"expected two groups or more in the column {column}, found: {found}"])

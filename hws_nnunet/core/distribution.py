@@ -49,7 +49,7 @@ class Tilt(NamedTuple):
     log_sum: float
 
 
-def tilt(exponent: np.ndarray, limit: float, prior: np.ndarray | None = None) -> Tilt:
+def tilt(exponent: np.ndarray, limit: float, *, prior: np.ndarray | None = None) -> Tilt:
     """Return the two numbers that make a softmax of ``exponent`` in which no probability exceeds ``limit * prior``.
 
     Probabilities above the limit are cut to it, and what was cut off goes to the others in proportion, until nothing
@@ -128,7 +128,7 @@ def case_distribution(
     """
     exponent = exponents(hardness, beta)
     n = exponent.shape[0]
-    top, log_sum = tilt(exponent, tilt_limit(n, uniform_fraction, cap), prior)
+    top, log_sum = tilt(exponent, tilt_limit(n, uniform_fraction, cap), prior=prior)
     p = (1.0 - uniform_fraction) * np.exp(np.minimum(exponent, top) - log_sum) + uniform_fraction / n
     return p if prior is None else p * prior
 
@@ -164,7 +164,7 @@ def solve_beta(
     def excess(logarithm: float) -> float:
         """Return the logarithm of how many times the divergence is the allowed one."""
         exponent = np.maximum(gaps * math.exp(logarithm), _LOWEST_EXPONENT)
-        top, log_sum = tilt(exponent, limit, prior)
+        top, log_sum = tilt(exponent, limit, prior=prior)
         p = np.exp(np.minimum(exponent, top) - log_sum)
         p *= p if prior is None else p * prior
         divergence = n * float(p.sum()) - 1.0

@@ -71,7 +71,7 @@ class HardnessTable:
         for what, all_names in (("case", self.names), ("structure", self.structures)):
             if not isinstance(all_names, range) and len(set(all_names)) < len(all_names):
                 twice = sorted(name for name, count in Counter(all_names).items() if count > 1)
-                raise ValueError(f"{what} names have to be unique; given more than once: {some_of(twice, 10)}")
+                raise ValueError(f"{what} names have to be unique; given more than once: {some_of(twice, most=10)}")
         size = len(columns.WORDS) + sum(self._size(column) for column in columns.COLUMNS)
         self._block = (context or multiprocessing.get_context()).RawArray("b", size * _WORD)
         self._map()

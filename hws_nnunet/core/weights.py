@@ -95,7 +95,7 @@ class Weights:
                 prior *= m / prior.sum()
             beta = solve_beta(offset, settings.beta, share * m, prior=prior, uniform_fraction=g, cap=cap)
             exponent = exponents(offset, beta)
-            top, log_sum = tilt(exponent, tilt_limit(m, uniform_fraction=g, cap=cap), prior)
+            top, log_sum = tilt(exponent, tilt_limit(m, uniform_fraction=g, cap=cap), prior=prior)
             frozen = Frozen(beta, float(offset.max()), top, log_sum, (1.0 - g) * m / n, g / n)
             weights[free] = frozen.scale * np.exp(np.minimum(exponent, top) - log_sum) + frozen.floor
         else:

@@ -68,7 +68,7 @@ def read_rows(path: str | Path, column: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def read_groups(path: str | Path, column: str = "subgroup", cases: Collection[str] = ()) -> dict[str, str]:
+def read_groups(path: str | Path, *, column: str = "subgroup", cases: Collection[str] = ()) -> dict[str, str]:
     """Return the group of each case, ``(none)`` where the field is empty or says that the group is not known.
 
     Groups that differ by case of letters alone are one.

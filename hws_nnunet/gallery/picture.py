@@ -261,7 +261,7 @@ def _draw_legend(
     shown = sorted(
         {int(v) for labels in maps for plane in planes for v in np.unique(_slice(labels, voxel, plane))} - {0}
     )
-    texts: list[str] = first_of([style.name(value) for value in shown], _MOST_NAMED)
+    texts: list[str] = first_of([style.name(value) for value in shown], most=_MOST_NAMED)
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=style.colour(value), linewidth=3) for value in shown[:_MOST_NAMED]
     ]

@@ -41,7 +41,7 @@ def training_groups(path: str, column: str, cases: Sequence[str], log: Callable[
         FileNotFoundError: there is no such file.
         CaseTableError: a training case is not there, or all are in one group.
     """
-    table = read_groups(path, column, cases)
+    table = read_groups(path, column=column, cases=cases)
     groups = [table[case] for case in cases]
     if len(set(groups)) == 1:
         text = (

@@ -25,7 +25,7 @@ class DrawingLoader(HostClass):
         """Return the loader's cases, each once, in order."""
         raise NotImplementedError
 
-    def attach(self, draws: Draws, structures: Sequence[Hashable] = ()) -> None:
+    def attach(self, draws: Draws, *, structures: Sequence[Hashable] = ()) -> None:
         """Give the loader what draws.
 
         Args:

@@ -91,7 +91,7 @@ class WeightingMixin(Adapter):
 
     def _attach(self, loader: DrawingLoader) -> DrawingLoader:
         """Return one of our loaders, which draws by the training's sampler from now on."""
-        loader.attach(self._active().sampler.draws, list(self._structures().values()))
+        loader.attach(self._active().sampler.draws, structures=list(self._structures().values()))
         return loader
 
     def _record_losses(self) -> LossRecorder:

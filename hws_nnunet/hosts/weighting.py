@@ -121,7 +121,7 @@ class Weighting:
             self._log(f"Case weights from {settings.case_weights}: {low:.2f} to {high:.2f} times their mean")
         if sampler.groups is not None:
             sizes = np.bincount(sampler.groups.index).tolist()
-            told = some_of([f"{name} {size}" for name, size in zip(sampler.groups.names, sizes, strict=True)], 12)
+            told = some_of([f"{name} {size}" for name, size in zip(sampler.groups.names, sizes, strict=True)], most=12)
             self._log(f"Groups by the column {settings.group_column} of {settings.groups}: {told}")
 
     def start_epoch(self) -> None:
@@ -156,7 +156,7 @@ class Weighting:
             cases, values, version = self._ranks.gather(cases, values, version)
         self.sampler.update(cases, values[:, 0], other_losses=values[:, 1], structures=values[:, 2:], version=version)
 
-    def end_epoch(self, epoch: int, planned: int = 0) -> EpochSummary:
+    def end_epoch(self, epoch: int, *, planned: int = 0) -> EpochSummary:
         """Log what the sampler did, put it into the record, and return it.
 
         Args:
@@ -214,7 +214,9 @@ class Weighting:
         with atomic_write(folder / FIGURE_FILE) as partial:
             sampler, table = self.sampler, self.sampler.table
             beside = {name: losses for name, losses in by_measure(table).items() if name != table.measure}
-            plot_record(self.record, draw_probabilities(sampler), table.visits, partial, sampler.groups, beside)
+            plot_record(
+                self.record, draw_probabilities(sampler), table.visits, partial, groups=sampler.groups, beside=beside
+            )
         plot_structures(*self._hardness_of_structures(), folder / STRUCTURES_FIGURE)
 
     def state_dict(self) -> dict:

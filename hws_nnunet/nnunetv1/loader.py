@@ -26,9 +26,9 @@ class _HardnessWeighted(DrawingLoader):
     def _case_names(self) -> list[str]:
         return self.list_of_keys
 
-    def attach(self, draws: Draws, structures: Sequence[Hashable] = ()) -> None:
+    def attach(self, draws: Draws, *, structures: Sequence[Hashable] = ()) -> None:
         """Give the loader what draws, see :meth:`DrawingLoader.attach`."""
-        super().attach(draws, structures)
+        super().attach(draws, structures=structures)
         self._forced = [self.get_do_oversample(slot) for slot in range(self.batch_size)]
 
     def get_do_oversample(self, batch_idx: int) -> bool:

@@ -114,7 +114,7 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
 
     def on_epoch_end(self) -> bool:
         """Log what the sampler did, let the host end its epoch, checkpoints included; then write the record."""
-        self._active().end_epoch(self.epoch, self.max_num_epochs)
+        self._active().end_epoch(self.epoch, planned=self.max_num_epochs)
         go_on = super().on_epoch_end()
         self._active().write_record(Path(self.output_folder), last=self.epoch + 1 >= self.max_num_epochs)
         self._active().start_epoch()

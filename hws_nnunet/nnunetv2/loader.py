@@ -23,9 +23,9 @@ class HardnessWeightedDataLoader(DrawingLoader, nnUNetDataLoader):
     def _case_names(self) -> Iterable[str]:
         return dict.fromkeys(self.indices)
 
-    def attach(self, draws: Draws, structures: Sequence[Hashable] = ()) -> None:
+    def attach(self, draws: Draws, *, structures: Sequence[Hashable] = ()) -> None:
         """Give the loader what draws, see :meth:`DrawingLoader.attach`."""
-        super().attach(draws, structures)
+        super().attach(draws, structures=structures)
         self._names = np.array(draws.table.names)
         self._ids = {name: i for i, name in enumerate(draws.table.names)}
         self._drawn = DrawnCases(np.zeros(0, dtype=np.int64), 0)

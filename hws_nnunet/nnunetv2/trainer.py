@@ -101,7 +101,7 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Log what the sampler did, after the host's own figures of the training part."""
         super().on_train_epoch_end(train_outputs)
-        summary = self._active().end_epoch(self.current_epoch, self.num_epochs)
+        summary = self._active().end_epoch(self.current_epoch, planned=self.num_epochs)
         host.log_beside(self.logger, summary.values(), self.current_epoch)
 
     def on_epoch_end(self) -> None:

@@ -32,6 +32,7 @@ def plot_record(
     probabilities: np.ndarray,
     visits: np.ndarray,
     path: Path,
+    *,
     groups: Groups | None = None,
     beside: Mapping[str, np.ndarray] | None = None,
 ) -> None:

@@ -129,7 +129,7 @@ class EpochSummary:
                 f"{group.name} {group.hardness:.4f}, {group.cases} cases, {group.drawn:.0%} of the epoch's draws"
                 for group in self.groups
             ]
-            groups = some_of(told, _MOST_GROUPS, separator="; ")
+            groups = some_of(told, most=_MOST_GROUPS, separator="; ")
             lines.append(f"Groups (hardness pooled by {self.pooling:.2f}): {groups}")
         lines += [f"{title}: {some_of(names)}: {reason}" for title, names, reason in self.held]
         return lines

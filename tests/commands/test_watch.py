@@ -33,7 +33,7 @@ def training(tmp_path, monkeypatch):
             made.sampler.update(range(4), losses, other_losses=others, structures=[[x, x / 2] for x in losses])
         made._lags.append(3)
         clock[0] += 100.0
-        made.end_epoch(epoch, planned)
+        made.end_epoch(epoch, planned=planned)
         made.record.write(tmp_path, made.sampler)
         write_structures(tmp_path, *made._hardness_of_structures())
         return tmp_path

@@ -14,7 +14,7 @@ def table(folder, text):
 def test_groups(tmp_path):
     path = table(tmp_path, "case,subgroup,site\nc.nii.gz,rare,1\na, Rare ,2\nb,n/a,\n")
     assert read_groups(path) == read_groups(path, cases=["a", "b"]) == {"c": "rare", "a": "rare", "b": "(none)"}
-    assert read_groups(path, "site") == {"c": "1", "a": "2", "b": "(none)"}
+    assert read_groups(path, column="site") == {"c": "1", "a": "2", "b": "(none)"}
     assert read_rows(path, "site")["a"] == {"case": "a", "subgroup": "Rare", "site": "2"}
 
 

@@ -46,7 +46,7 @@ def loader_of(cases, settings, *, structures=(), **options):
     """Return a loader and the sampler whose draws it has; ``options`` as of :func:`stock_loader`."""
     loader = made((HardnessWeightedDataLoader2D, HardnessWeightedDataLoader3D), cases, **options)
     sampler = HardnessWeightedSampler(list(cases), settings, structures=[str(label) for label in structures])
-    loader.attach(sampler.draws, structures)
+    loader.attach(sampler.draws, structures=structures)
     return loader, sampler
 
 

@@ -56,7 +56,7 @@ def loader_of(cases, settings, *, size=2, structures=(), **options):
     """Return a loader and the sampler whose draws it has; ``options`` as of :func:`made`."""
     loader = made(HardnessWeightedDataLoader, cases, size=size, **options)
     sampler = HardnessWeightedSampler(cases.identifiers, settings, structures=[str(s) for s in structures])
-    loader.attach(sampler.draws, structures)
+    loader.attach(sampler.draws, structures=structures)
     return loader, sampler
 
 

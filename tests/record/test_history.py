@@ -116,7 +116,7 @@ def test_bars_begin_at_zero_and_legends_hide_no_line(monkeypatch, lower):
     record.hardness = [np.asarray(row) - lower for row in record.hardness]  # losses can be negative
     kept = []
     monkeypatch.setattr(figures.Figure, "savefig", lambda self, *_, **__: kept.append(self))
-    plot_record(record, sampler.probabilities(), sampler.table.visits, "unused", Groups(["a", "b"] * 6, None))
+    plot_record(record, sampler.probabilities(), sampler.table.visits, "unused", groups=Groups(["a", "b"] * 6, None))
     (figure,) = kept
     figure.draw_without_rendering()
     over_epochs, now, groups, spread, seen, *_ = figure.axes
@@ -298,7 +298,7 @@ def test_both_measures_are_told(measure, other, tmp_path, monkeypatch):
     assert first.split()[2] == f"{table.other_loss[hardest]:.4f}"
     monkeypatch.setattr(figures.Figure, "savefig", lambda self, *_, **__: kept.append(self))
     kept = []
-    plot_record(record, sampler.probabilities(), table.visits, "unused", None, {other: table.other_loss})
+    plot_record(record, sampler.probabilities(), table.visits, "unused", beside={other: table.other_loss})
     told = [text.get_text() for text in kept[0].axes[1].texts]
     assert f"x, {other} {table.other_loss[hardest]:.2f}" in told[0]
 

@@ -119,9 +119,9 @@ def _open(analysis: Analysis, fine: Sequence[Paired], overall: Sequence[Paired])
     if unsure := sum(not row.sure for row in fine):
         text += f"whether anything changed in {unsure} of {len(fine)} {_what(fine)} (p above {LEVEL:g} after Holm). "
     if split := disagreeing([*overall, *fine]):
-        text += f"The two tests disagree on {some_of(map(piece_name, split), _MOST)}. "
+        text += f"The two tests disagree on {some_of(map(piece_name, split), most=_MOST)}. "
     if few := [f"{group} ({len(cases)} cases)" for group, cases in analysis.groups.items() if len(cases) < _FEW]:
-        text += f"Too few cases to judge: {some_of(few, _MOST)}. "
+        text += f"Too few cases to judge: {some_of(few, most=_MOST)}. "
     if not all(one.sizes_known for one in analysis.sets):
         text += "Missed structures cannot be told from others of Dice 0. "
     return text + "Intervals are over cases, of one training a set: the scatter between trainings is not in them."
@@ -136,7 +136,7 @@ def _list(rows: list[Paired], among: list[Paired], kind: str) -> str:
         return f"none is sure; the largest {kind} is {piece_name(most)} {_points(most)}."
     what = f"{len(rows)} of {len(among)} {_what(among)}, most " if len(rows) > 1 else ""
     named = (f"{piece_name(row)} {_points(row)}" for row in rows)
-    return f"{what}{some_of(named, _MOST, separator='; ')}."
+    return f"{what}{some_of(named, most=_MOST, separator='; ')}."
 
 
 def _what(rows: Sequence[Paired]) -> str:

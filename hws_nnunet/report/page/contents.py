@@ -59,7 +59,7 @@ class Section:
     tables: tuple[Table, ...] = ()
 
 
-def number(value: object, digits: int = 3) -> str:
+def number(value: object, *, digits: int = 3) -> str:
     """Return a number as a table shows it; a dash for what is not known."""
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         return "–"
@@ -81,7 +81,7 @@ def _table(
 ) -> Table:
     """Lay a frame out: ``keys`` of the columns, perhaps with headings; ``folded`` and ``on_page`` may be given."""
     headings = keys.values() if isinstance(keys, Mapping) else [_TITLES.get(key, key) for key in keys]
-    columns = [[number(value, digits) for value in frame[key]] for key in keys]
+    columns = [[number(value, digits=digits) for value in frame[key]] for key in keys]
     return Table(tuple(headings), tuple(zip(*columns, strict=True)), names, title, **more)
 
 
@@ -155,9 +155,9 @@ def _metric(analysis: Analysis, metric: Metric) -> Section:
         gaps = where(analysis.gaps, metric=metric.key)
         for row in where(gaps, label=AVERAGE, statistic="mean").to_dict("records"):
             text.append(
-                f"{row['set']}: worst subgroup {row['worst']} (mean {number(row['worst_value'], digits)}, "
-                f"{row['worst_cases']} cases), {number(row['gap'], digits)} from the best, {row['best']} "
-                f"({number(row['best_value'], digits)}, {row['best_cases']} cases)."
+                f"{row['set']}: worst subgroup {row['worst']} (mean {number(row['worst_value'], digits=digits)}, "
+                f"{row['worst_cases']} cases), {number(row['gap'], digits=digits)} from the best, {row['best']} "
+                f"({number(row['best_value'], digits=digits)}, {row['best_cases']} cases)."
             )
         columns = {key: key for key in ("set", "label")} | {"statistic": "figure", "worst": "worst subgroup"}
         columns |= {"best": "best subgroup", "worst_cases": "cases", "worst_value": "worst", "best_cases": "cases "}

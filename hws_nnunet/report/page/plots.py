@@ -28,7 +28,7 @@ _MOST_PIECES = 24
 Plot = dict[str, object]
 
 
-def shown(name: str, most: int = 30) -> str:
+def shown(name: str, *, most: int = 30) -> str:
     """Return a name as a figure shows it: short, and no markup."""
     return escape(name if len(name) <= most else name[: most // 2 - 1] + "…" + name[-most // 2 :], quote=False)
 
@@ -63,7 +63,7 @@ def _trace(kind: str, name: str, one: str, group: str, **more: object) -> dict[s
 
 
 def _told(case: str, what: str, value: float, metric: Metric) -> str:
-    return f"<b>{shown(case, 60)}</b><br>{shown(what)}: {value:.{metric.digits}f}"
+    return f"<b>{shown(case, most=60)}</b><br>{shown(what)}: {value:.{metric.digits}f}"
 
 
 def _colour(analysis: Analysis, name: str) -> tuple[str, str]:
@@ -85,8 +85,9 @@ def changes(analysis: Analysis, metric: Metric) -> Plot:
             if chosen := [row for row in rows if row.subgroup == group and (group, row.label) in keys]:
                 y = [keys.index((group, row.label)) + shift for row in chosen]
                 traces.append(_intervals(analysis, name, group, chosen, y))
-    names = [shown(label if group == ALL_CASES else f"{label}, {group}", 40) for group, label in keys]
-    title = f"{'points of Dice' if metric.key == 'dice' else metric.axis} more than {shown(analysis.sets[0].name, 15)}"
+    names = [shown(label if group == ALL_CASES else f"{label}, {group}", most=40) for group, label in keys]
+    unit = "points of Dice" if metric.key == "dice" else metric.axis
+    title = f"{unit} more than {shown(analysis.sets[0].name, most=15)}"
     x = {"title": {"text": title}, "zeroline": True, "zerolinewidth": 2}
     return _plot(traces, 110 + len(keys) * max(18, 9 * len(found)), x, _rows_axis(names))
 
@@ -95,7 +96,7 @@ def _intervals(analysis: Analysis, name: str, group: str, rows: Sequence[Paired]
     found = [row.statistics["mean"] for row in rows]
     scale = 100 if rows[0].metric.key == "dice" else 1
     texts = [
-        f"<b>{shown(piece_name(row), 60)}</b><br>{shown(name)}: {scale * one.difference:+.1f} "
+        f"<b>{shown(piece_name(row), most=60)}</b><br>{shown(name)}: {scale * one.difference:+.1f} "
         f"[{scale * one.low:+.1f}, {scale * one.high:+.1f}]<br>mean {one.baseline:.3f} → {one.other:.3f}, "
         f"{len(row.cases)} cases<br>Holm p: permutation {row.permutation_holm:.3g}, Wilcoxon {row.wilcoxon_holm:.3g}"
         for row, one in zip(rows, found, strict=True)
@@ -126,7 +127,7 @@ def distributions(analysis: Analysis, metric: Metric) -> Plot:
     apart = [group for group in analysis.groups if group in worst and len(analysis.groups) > 1]
     for group in (ALL_CASES, *apart):
         cases = analysis.groups.get(group, analysis.sets[0].cases)
-        place = f"{shown(group, 24) or 'all cases'} ({len(cases)})"
+        place = f"{shown(group, most=24) or 'all cases'} ({len(cases)})"
         for one in analysis.sets:
             part = where(averages, set=one.name)
             part = part if group == ALL_CASES else where(part, subgroup=group)

@@ -189,4 +189,4 @@ def with_any(flags: np.ndarray) -> np.ndarray:
 
 def short_list(names: Sequence[str]) -> str:
     """Return names for a message, no more than ten of them."""
-    return some_of([repr(name) for name in names], _MOST_NAMED)
+    return some_of([repr(name) for name in names], most=_MOST_NAMED)

@@ -83,7 +83,7 @@ def find_pairs(name: str, folder: Path, references: Path, *, progress: bool = Fa
             problems.append(f"case {case!r}: {error}")
     if problems:
         raise ResultError(folder, problems)
-    odd_files = some_of(oddities, 3, separator="; ")
+    odd_files = some_of(oddities, most=3, separator="; ")
     notes = [f"{name}: the geometry of {len(oddities)} file(s) disagrees: {odd_files}"] if oddities else []
     lost = tuple(case for case in known if case not in predicted)
     return Pairs(name, folder, files, lost, spacings, tuple(notes))
