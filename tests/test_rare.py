@@ -84,12 +84,27 @@ def test_the_table_tells_differences_in_the_same_seeds_and_what_was_reached(tmp_
             (rare.DEFAULT, 1, 71.5, 42.4),
         )
     ]
+    runs += [{**run, "steps": 500} for run in runs]
     bars, lines = rare.section(runs, tmp_path / "none.png")
     assert bars == [
         "- hippocampus as it is, 2,000 steps, mean: +0.0 points (bar: -0.1), 2 seeds: reached",
         "- hippocampus as it is, 2,000 steps, worst tenth: +0.3 points (bar: +0.8), 2 seeds: NOT reached",
     ]
     assert f"| {rare.DEFAULT} | 2 | 0.0 (0.5) | 0.0 (0.0) | +0.3 (0.1) |" in "\n".join(lines)
+
+
+def test_the_picture_has_a_panel_on_growth_where_brains_were_trained_for_several_lengths(tmp_path, monkeypatch):
+    import rare
+
+    titles = []
+    monkeypatch.setattr(rare, "save", lambda figure, path: titles.extend(axis.get_title() for axis in figure.axes))
+    of = dict.fromkeys(rare.FIGURES, 50.0) | {"kind": rare.GROWS, "drawn": 1.0, "ess": 0.9, "seed": 0}
+    for lengths in ((rare.STEPS,), (500, rare.STEPS)):
+        titles.clear()
+        arms = (rare.UNIFORM, rare.DEFAULT)
+        rare.section([{**of, "arm": arm, "steps": steps} for arm in arms for steps in lengths], tmp_path / "none.png")
+        assert len(titles) == len(lengths)
+    assert "by steps" in titles[1]
 
 
 def test_a_rare_kind_that_lags_is_drawn_more_often_the_more_uneven_draws_may_be(monkeypatch):

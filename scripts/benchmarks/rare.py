@@ -148,7 +148,7 @@ def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
                 drawn = np.mean([a["drawn"] for a, _ in pairs])
                 told = (f"{drawn:.1f}" if drawn == drawn else "", f"{np.mean([a['ess'] for a, _ in pairs]):.2f}")
                 rows.append(("", "", arm, len(pairs), *cells, *told))
-                if arm == DEFAULT:
+                if arm == DEFAULT and steps == STEPS:
                     for name, bar in KINDS[kind].bars.items():
                         value = np.mean(differences[name])
                         told = f"{value:+.1f} points (bar: {bar:+g}), {len(pairs)} seeds: {verdict(value >= bar)}"
@@ -185,7 +185,8 @@ def _plot(runs: list[dict], path: Path) -> None:
             axis.set_xscale("log", base=2)
             axis.set_xticks(lengths, [f"{n:,}\n({len(pairs[GROWS, n])} seeds)" for n in lengths])
             axis.legend(frameon=False, fontsize=8)
-            axis.set_title("fetal brains, by steps of the training")
+            axis.set_title("fetal brains, by steps of the training", fontsize=10)
+            axis.margins(x=0.15)
             continue
         names = [name for name in FIGURES if name in pairs[panel, STEPS][0][0]]
         for x, name in enumerate(names):
