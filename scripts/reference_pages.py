@@ -20,6 +20,8 @@ A file of what you change, named in `HWS_CONFIG`, sets them for a training; a tr
 of `HardnessWeightedBatchSampler` know the same names.
 What each does at its ends: [Method](../method.md#settings-at-their-ends).
 
+<div class="stacked" markdown>
+
 | setting | type | range | default | meaning |
 |---|---|---|---|---|
 """
@@ -38,7 +40,7 @@ def settings() -> str:
         meaning = " ".join(members[name].docstring.value.split()).replace("``", "`")
         rows.append(f"| `{name}` | {' or '.join(types)} | {_range(kinds[0])} | `{default}` | {meaning} |\n")
     file = packaged("configs", "default.yaml").read_text(encoding="utf-8")
-    file = f"## All of them in a file\n\n`configs/default.yaml`:\n\n```yaml\n{file}```\n"
+    file = f"</div>\n\n## All of them in a file\n\n`configs/default.yaml`:\n\n```yaml\n{file}```\n"
     return f"{SETTINGS_HEAD}{''.join(rows)}\n{file}"
 
 
