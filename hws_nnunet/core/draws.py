@@ -12,7 +12,8 @@ from hws_nnunet.config import Settings
 from hws_nnunet.core.distribution import exponents
 from hws_nnunet.core.table import HardnessTable
 
-_FEW = 16  # cases: up to here one by one is faster than all at once
+_FEW = 24  # attempts: up to here one by one is faster than all at once
+_SPARE = 16  # attempts more than the average takes
 _ATTEMPTS = 64  # rejections of a single draw before all cases are looked at
 _ROUNDS = 8  # of many draws at a time, before all cases are looked at
 _DENSE = 8  # cases for each one that is drawn: with fewer, all are looked at
@@ -69,7 +70,8 @@ class Draws:
             return swept, version, position
         if not replacement and size * _DENSE > len(table):
             return draw_looking_at_all(table.weight, size, rng, replacement=False), version, None
-        draw = draw_few if size <= _FEW else draw_many
+        attempts = size * len(table) * table.largest / table.total  # on average
+        draw = draw_few if attempts <= _FEW else draw_many
         ids: Sequence[int] | np.ndarray = draw(table, size, rng, replacement=replacement)
         if left := size - len(ids):
             # Those that have come stay: to draw anew would favour batches that are quick to draw.
@@ -165,7 +167,7 @@ def draw_many(table: HardnessTable, size: int, rng: np.random.Generator, *, repl
     for _ in range(_ROUNDS):  # few cases may have all the weight, and then others hardly ever come
         if len(ids) >= size:
             break
-        place = rng.random(int(1.2 * attempts * (size - len(ids))) + _FEW) * n
+        place = rng.random(int(1.1 * attempts * (size - len(ids))) + _SPARE) * n
         cases = place.astype(np.int64)
         ids = np.concatenate((ids, cases[(place - cases) * largest < table.weight[cases]]))
         if not replacement:
@@ -178,7 +180,11 @@ def _first_of_each(ids: np.ndarray) -> np.ndarray:
     places = len(ids).bit_length()
     ordered = np.sort((ids << places) + np.arange(len(ids)))
     again = ordered[1:][(ordered[1:] >> places) == (ordered[:-1] >> places)]
-    return np.delete(ids, again & ((1 << places) - 1)) if len(again) else ids
+    if not len(again):
+        return ids
+    keep = np.ones(len(ids), dtype=bool)
+    keep[again & ((1 << places) - 1)] = False
+    return ids[keep]
 
 
 def draw_looking_at_all(weights: np.ndarray, size: int, rng: np.random.Generator, *, replacement: bool) -> np.ndarray:

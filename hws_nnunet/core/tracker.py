@@ -87,15 +87,16 @@ class Tracker:
             if self.groups is not None:
                 self.groups.add(case, old, new)
 
-    def add_all(self, cases: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    def add_all(self, cases: np.ndarray, losses: np.ndarray, visits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take in many finite losses, as :meth:`add` does one after the other; not while the level is being found.
 
         Args:
             cases: ``(B,)`` ids, each once, at most :data:`LARGEST_BATCH`.
             losses: ``(B,)``.
+            visits: ``(B,)``, of these cases, the losses' own counted.
 
         Returns:
-            the level when each loss came, ``(B,)``.
+            the cases' offsets now, and the level when each loss came, each ``(B,)``.
         """
         table, decay = self._table, _DECAY[: len(cases)]
         old = table.offset[cases]
@@ -109,7 +110,7 @@ class Tracker:
         levels[1:] += moved[:-1]
         values = losses - levels
         innovation = values - before
-        gain = np.maximum(1.0 - self._smoothing, 1.0 / table.visits[cases])
+        gain = np.maximum(1.0 - self._smoothing, 1.0 / visits)
         if not all_known:
             gain[~known] = 1.0
         new = before + (gain - _RATE) * innovation
@@ -129,7 +130,7 @@ class Tracker:
             self.reliability.add_all(tracked[known], values[known])
             self._known = int(count[-1])
         self.mean = float(sums[-1]) / self._known
-        return levels
+        return new, levels
 
     def ranked_offsets(self) -> np.ndarray:
         """Return what draws go by, ``(n,)``, finite, from the common level: a case never seen ranks as the hardest.

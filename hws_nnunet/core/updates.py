@@ -115,13 +115,13 @@ class Updates:
                 table.unseen -= int((count == 1).sum())
             finite = np.abs(losses) <= LARGEST_LOSS
             if not finite.all():
-                cases, losses = cases[finite], losses[finite]
+                cases, losses, count = cases[finite], losses[finite], count[finite]
             if len(cases):
-                levels = tracker.add_all(cases, losses)
+                offset, levels = tracker.add_all(cases, losses, count)
                 for safeguard in self._learning:
                     turned |= safeguard.learn(cases, losses, levels)
                 if table.weighted:
-                    self.weights.reweigh_all(cases)
+                    self.weights.reweigh_all(cases, offset)
         return turned
 
 

@@ -142,14 +142,14 @@ class Weights:
         if weight > table.largest:
             table.largest = weight
 
-    def reweigh_all(self, cases: np.ndarray) -> None:
-        """Compute the weights of many cases, ``(B,)``, each once, as :meth:`reweigh` does."""
+    def reweigh_all(self, cases: np.ndarray, offset: np.ndarray) -> None:
+        """Compute the weights of many cases, ``(B,)``, each once, by their tracked losses, as :meth:`reweigh` does."""
         table = self._table
         if self._held:
-            cases = np.array([case for case in cases.tolist() if case not in self._held], dtype=np.int64)
-            if not len(cases):
+            free = np.array([case not in self._held for case in cases.tolist()])
+            if not free.any():
                 return
-        offset = table.offset[cases]
+            cases, offset = cases[free], offset[free]
         beta, hardest, top, log_sum, scale, floor = self._frozen
         if self._tracker.groups is not None:
             offset = self._tracker.groups.pooled_all(cases, offset)

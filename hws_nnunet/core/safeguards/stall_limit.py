@@ -86,16 +86,19 @@ class StallLimit(Safeguard):
         table.answers[cases] = count
         table.window[cases] = total
         table.near[cases] += losses - levels <= self._bound
-        ends = np.flatnonzero(((count & (count - 1)) == 0) & (count >= _FIRST_WINDOW))
-        turned = False
-        for place in ends.tolist():  # rare: a case's 16th, 32nd, ... visit
-            case = int(cases[place])
-            # the loss is counted already; taken back, so that the verdict is given in one place
-            table.answers[case] -= 1
-            table.window[case] = total[place] - losses[place]
-            table.near[case] -= losses[place] - levels[place] <= self._bound
-            turned |= self.learn_one(case, float(losses[place]), float(levels[place]))
+        ends = ((count & (count - 1)) == 0) & (count >= _FIRST_WINDOW)
+        turned = bool(ends.any()) and self._judge(cases[ends], count[ends], total[ends], levels[ends])
         if self.held and not turned:
             held = [case for case in cases.tolist() if case in self.held]
             turned = bool((table.offset[held] <= self._bound).any())
         return turned
+
+    def _judge(self, cases: np.ndarray, count: np.ndarray, total: np.ndarray, levels: np.ndarray) -> bool:
+        """Judge cases whose window ends; return whether any of them is now stalled, or no longer."""
+        table, visits = self.table, np.where(count == _FIRST_WINDOW, count, count // 2)
+        mean, offset = total / visits, table.offset[cases]
+        stays = np.abs(mean - table.before[cases]) < _CHANGE * (mean - levels - self._median)
+        stays &= table.near[cases] * _NEAR <= visits
+        turned = stays != table.stuck[cases].astype(bool)
+        table.window[cases], table.near[cases], table.before[cases], table.stuck[cases] = 0.0, 0, mean, stays
+        return bool((turned & ((offset > self._bound) | np.isin(cases, list(self.held)))).any())
