@@ -14,7 +14,7 @@ KNOWN = {
 }
 
 
-def batches(rng, count=60):
+def batches(rng, count=150):
     """Yield ids, some of them twice, and losses: noisy ones, some that are not finite, and cases that stay hard."""
     base = rng.normal(1.0, 0.3, CASES)
     base[:5] = 9.0
@@ -46,7 +46,7 @@ def test_many_at_a_time_are_as_good_as_one_by_one(known, seed, monkeypatch):
     for ids, losses in batches(np.random.default_rng(seed)):
         for sampler in (fast, slow):
             sampler.update(ids, losses)
-    assert len(calls) == 60
+    assert len(calls) == 150
     for column in ("visits", "offset", "weight"):
         expected = getattr(slow.table, column)
         assert getattr(fast.table, column) == pytest.approx(expected, rel=1e-11, abs=1e-13, nan_ok=True), column
