@@ -59,6 +59,19 @@ def lightning_example(monkeypatch):
     return lightning_module
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not EXAMPLES.is_dir(), reason="the notebook is in a checkout alone")
+def test_the_notebook_goes_to_the_report(script, capsys):
+    """The site runs it as a notebook; here it runs as the script that it is stored as."""
+    for module in ("pandas", "plotly", "statsmodels"):
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    script(EXAMPLES.parent / "docs" / "notebooks" / "phantom.py")
+    said = capsys.readouterr().out
+    assert "18 training cases, 12 held out" in said
+    assert "hws      rare" in said
+    assert "report.html" in said
+
+
 def assert_equal_states(one, other):
     assert one["random"] == other["random"]
     assert_same_state(one["sampler"], other["sampler"])
