@@ -176,16 +176,26 @@ def _places() -> dict[str, int]:
 
 
 def _attribute(word: Word) -> property:
-    """Return an attribute of the table that lies in its header."""
-    index, where = _places()[word.name], "_reals" if word.kind is float else "_integers"
+    """Return an attribute of the table that lies in its header; each step asks for about twenty."""
+    index = _places()[word.name]
 
-    def get(self: HardnessTable) -> float:
-        return word.kind(getattr(self, where)[index])
+    def get_real(self: HardnessTable) -> float:
+        return self._reals[index]
 
-    def put(self: HardnessTable, value: float) -> None:
-        getattr(self, where)[index] = value
+    def put_real(self: HardnessTable, value: float) -> None:
+        self._reals[index] = value
 
-    return property(get, put, doc=word.meaning)
+    def get_integer(self: HardnessTable) -> int:
+        return self._integers[index]
+
+    def put_integer(self: HardnessTable, value: int) -> None:
+        self._integers[index] = value
+
+    def get_flag(self: HardnessTable) -> bool:
+        return self._integers[index] != 0
+
+    get = {float: get_real, int: get_integer, bool: get_flag}[word.kind]
+    return property(get, put_real if word.kind is float else put_integer, doc=word.meaning)
 
 
 for _word in columns.WORDS:

@@ -45,7 +45,8 @@ class Sums(NamedTuple):
         """Return 1 - soft Dice of each class or region, ``(B, C)``: 0 to 1, NaN where a sample lacks it."""
         with np.errstate(divide="ignore", invalid="ignore"):
             dice = 1.0 - 2.0 * self.common / (self.predicted + self.present)
-        return np.where(self.present == 0, np.nan, dice)
+        dice[self.present == 0.0] = np.nan
+        return dice
 
 
 def check_shapes(logits: Tensor, target: Tensor) -> bool:
@@ -142,10 +143,10 @@ def read_sums(values: Tensor, *, of_regions: bool, voxels: int) -> Sums:
         of_regions: whether the target is of regions.
         voxels: of a sample.
     """
-    predicted, present, common, entropy, *ignoring = values.double().numpy()
+    predicted, present, common, entropy, *ignoring = values.numpy().astype(np.float64)
     if not of_regions:
         return Sums(predicted, present, common, -entropy, present.sum(1))
-    counted = ignoring[0][:, 0] if ignoring else np.full(len(present), voxels * present.shape[1], dtype=float)
+    counted = ignoring[0][:, 0] if ignoring else np.full(len(present), float(voxels * present.shape[1]))
     return Sums(predicted, present, common, entropy, counted)
 
 
@@ -191,10 +192,9 @@ class DiceAndEntropy(NamedTuple):
     def of_samples(self, sums: Sums) -> np.ndarray:
         """Return the loss of each sample alone, ``(B,)``; the cross entropy is 0 where no voxel counts."""
         dice = (2.0 * sums.common + self.smooth) / np.maximum(sums.predicted + sums.present + self.smooth, 1e-8)
-        mean = (dice if self.background else dice[:, 1:]).mean(1)
-        total = sums.entropy.sum(1)
-        entropy = np.divide(total, sums.counted, out=np.zeros_like(total), where=sums.counted > 0)
-        return self.weight_entropy * entropy - self.weight_dice * mean
+        dice = dice if self.background else dice[:, 1:]
+        entropy = sums.entropy.sum(1) / np.maximum(sums.counted, 1.0)  # a sum of no voxels is 0
+        return self.weight_entropy * entropy - (self.weight_dice / dice.shape[1]) * dice.sum(1)
 
 
 @torch.no_grad()

@@ -95,7 +95,7 @@ class LossRecorder(nn.Module):
                 "is not recorded; with draw_by: dice_ce it is"
             )
         self._compiled = torch.compile(sums_by_structure, dynamic=False) if is_compiled(host_loss) else None
-        self._step: _Step | None = None
+        self._waiting: list[_Step] = []  # at most one; a list, since modules take long to set an attribute
         self._pinned: dict[torch.Size, Tensor] = {}
         self.host_loss = host_loss  # from here on, its attributes come before new ones of this
 
@@ -133,7 +133,9 @@ class LossRecorder(nn.Module):
         known = {"probabilities": next(iter(kept), None), "ignore_label": self._ignore_label}
         sums, arrived = self._to_host(self._sum_up(logits.detach(), reference, known))
         tolerance = _HALF if of_regions and logits.dtype != torch.float32 else _TOLERANCE
-        self._step = _Step(sums, of_regions, math.prod(logits.shape[2:]), host_losses, expected, tolerance, arrived)
+        self._waiting[:] = [
+            _Step(sums, of_regions, math.prod(logits.shape[2:]), host_losses, expected, tolerance, arrived)
+        ]
         return loss
 
     def _sum_up(self, logits: Tensor, reference: Tensor, known: dict[str, Any]) -> Tensor:
@@ -161,12 +163,12 @@ class LossRecorder(nn.Module):
         Raises:
             RuntimeError: nothing was recorded since the last call.
         """
-        step, self._step = self._step, None
-        if step is None:
+        if not self._waiting:
             raise RuntimeError(
                 "no loss was computed with gradients since the values were last taken: hardness weighted sampling "
                 "needs a training step that calls the trainer's loss"
             )
+        step = self._waiting.pop()
         if step.arrived is not None:
             step.arrived.synchronize()  # passed already where the step waited for its own loss
         sums = read_sums(step.sums, of_regions=step.of_regions, voxels=step.voxels)
@@ -198,8 +200,8 @@ class LossRecorder(nn.Module):
 
 def _mean_of_known(dice: np.ndarray) -> np.ndarray:
     known = np.isfinite(dice)
-    total = np.where(known, dice, 0.0).sum(1)
-    return np.divide(total, known.sum(1), out=np.full(len(dice), np.nan), where=known.any(1))
+    with np.errstate(invalid="ignore"):
+        return np.where(known, dice, 0.0).sum(1) / known.sum(1)
 
 
 def _full_resolution(value: Resolutions) -> Tensor:

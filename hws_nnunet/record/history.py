@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from hws_nnunet.record.cases import CASES_FILE
 from hws_nnunet.record.measures import by_measure, other_measure
 from hws_nnunet.record.snapshot import EPOCHS_FILE, FORMER_NAMES, HISTORY_FILE
 from hws_nnunet.record.structures import hardest_structure
-from hws_nnunet.record.tables import hardest_first, number, write_table
+from hws_nnunet.record.tables import hardest_first, number, numbers, write_table
 
 GROUPS_FILE, FIGURE_FILE = "hardness_groups.csv", "hardness.png"
 
@@ -97,6 +98,11 @@ class EpochSummary:
     pooling: float = 0.0
     seconds: float = math.nan
     planned: int = 0
+
+    @cached_property
+    def row(self) -> tuple[int | str, ...]:
+        """The figures as the table of epochs has them; it is written anew each epoch."""
+        return tuple(number(getattr(self, name)) for name in _NUMBERS)
 
     def values(self) -> dict[str, float]:
         """Return the figures for a logger of numbers, by names like ``hardness/mean``; what is unknown is left out."""
@@ -296,39 +302,28 @@ class Record:
         both measures, of which ``hardness`` is one (empty where one is not tracked). ``probability`` is that of a
         single draw now; visits come out less uneven than that where a batch draws no case twice (``with_replacement``
         off). ``drawn`` is what came of it over the whole training: the case's visits in times of the mean (2.04: twice
-        as many). Of
-        ``hardness_groups.csv``, a row a group: ``probability`` and ``drawn`` are the group's shares of all. Of
-        ``hardness_history.csv``, a row for each of the 100 hardest cases: the hardness after each epoch, or of 60
-        epochs evenly spaced.
+        as many). Of ``hardness_groups.csv``, a row a group: ``probability`` and ``drawn`` are the group's shares of
+        all. Of ``hardness_history.csv``, a row for each of the 100 hardest cases: the hardness after each epoch, or of
+        60 epochs evenly spaced.
         """
-        folder = Path(folder)
-        table, probabilities = sampler.table, draw_probabilities(sampler)
-        hardness = table.hardness
-        stalled, mean = set(sampler.stalled), table.visits.mean() or math.nan
-        measures = by_measure(table)
-        header = ("case", "hardness", *measures, "probability", "visits", "drawn", "last_epoch_seen", "stalled")
-        groups = sampler.groups
-        cases = [
-            (
-                table.names[i],
-                number(hardness[i]),
-                *(number(losses[i]) for losses in measures.values()),
-                number(probabilities[i]),
-                int(table.visits[i]),
-                number(table.visits[i] / mean),
-                int(self.last_seen[i]) if self.last_seen[i] >= 0 else "",
-                int(i in stalled),
-                *(() if groups is None else (groups.names[groups.index[i]],)),
-            )
-            for i in hardest_first(hardness)
-        ]
-        write_table(folder / CASES_FILE, header if groups is None else (*header, "group"), cases)
-        epochs = [
-            (epoch, *(number(getattr(summary, name)) for name in _NUMBERS))
-            for epoch, summary in zip(self.epochs, self.summaries, strict=True)
-        ]
+        folder, table, groups = Path(folder), sampler.table, sampler.groups
+        order = hardest_first(table.hardness)
+        stalled, visits = set(sampler.stalled), table.visits[order]
+        columns = {
+            "case": [table.names[i] for i in order],
+            "hardness": numbers(table.hardness[order]),
+            **{measure: numbers(losses[order]) for measure, losses in by_measure(table).items()},
+            "probability": numbers(draw_probabilities(sampler)[order]),
+            "visits": visits.tolist(),
+            "drawn": numbers(visits / (table.visits.mean() or math.nan)),
+            "last_epoch_seen": ["" if epoch < 0 else epoch for epoch in self.last_seen[order].tolist()],
+            "stalled": [int(i in stalled) for i in order.tolist()],
+            **({} if groups is None else {"group": [groups.names[i] for i in groups.index[order]]}),
+        }
+        write_table(folder / CASES_FILE, list(columns), zip(*columns.values(), strict=True))
+        epochs = [(epoch, *summary.row) for epoch, summary in zip(self.epochs, self.summaries, strict=True)]
         write_table(folder / EPOCHS_FILE, ("epoch", *_NUMBERS), epochs)
-        self._write_history(folder, hardest_first(hardness)[:_MOST_CASES])
+        self._write_history(folder, order[:_MOST_CASES])
         if groups is not None:
             found = summarise_groups(sampler, table.visits)
             rows = [(g.name, g.cases, *map(number, (g.hardness, g.probability, g.drawn))) for g in found]
@@ -337,8 +332,9 @@ class Record:
     def _write_history(self, folder: Path, cases: np.ndarray) -> None:
         last = len(self.epochs) - 1
         shown = sorted({round(place) for place in np.linspace(0, last, _MOST_EPOCHS)}) if last >= 0 else []
-        rows = [(self.names[i], *(number(self.hardness[epoch][i]) for epoch in shown)) for i in cases]
-        write_table(folder / HISTORY_FILE, ("case", *(self.epochs[epoch] for epoch in shown)), rows)
+        columns = [[self.names[i] for i in cases], *(numbers(self.hardness[epoch][cases]) for epoch in shown)]
+        header = ("case", *(self.epochs[epoch] for epoch in shown))
+        write_table(folder / HISTORY_FILE, header, zip(*columns, strict=True))
 
 
 def draw_probabilities(sampler: HardnessWeightedSampler) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hws_nnunet.record.tables import hardest_first, number, write_table
+from hws_nnunet.record.tables import hardest_first, numbers, write_table
 
 STRUCTURES_FILE = "hardness_structures.csv"
 _HEADER = ("case", "hardness", "hardest_structure")
@@ -56,11 +56,17 @@ def write_structures(
     """
     if not structures:
         return
-    rows = [
-        (names[i], number(hardness[i]), hardest_structure(structures, values[i]).structure, *map(number, values[i]))
-        for i in hardest_first(hardness)
+    order = hardest_first(hardness)
+    values = values[order]
+    known = np.isfinite(values)
+    hardest = np.where(known, values, -np.inf).argmax(1)
+    columns = [
+        [names[i] for i in order],
+        numbers(hardness[order]),
+        [structures[k] if any_known else "" for k, any_known in zip(hardest, known.any(1).tolist(), strict=True)],
+        *map(numbers, values.T),
     ]
-    write_table(Path(folder) / STRUCTURES_FILE, (*_HEADER, *structures), rows)
+    write_table(Path(folder) / STRUCTURES_FILE, (*_HEADER, *structures), zip(*columns, strict=True))
 
 
 def read_hardest_structures(folder: Path) -> dict[str, Hardest]:

@@ -16,11 +16,14 @@ def hardest_first(hardness: np.ndarray) -> np.ndarray:
     return np.argsort(-np.nan_to_num(hardness, nan=-np.inf), kind="stable")
 
 
-def number(value: float | bool) -> float | int | str:
+def number(value: float | bool) -> int | str:
     """Return a value as a table has it: six digits are enough for people, and what is unknown (NaN) is left empty."""
-    if isinstance(value, bool | int):
-        return int(value)
-    return "" if np.isnan(value) else float(f"{value:.6g}")
+    return int(value) if isinstance(value, int) else f"{value:.6g}" if value == value else ""
+
+
+def numbers(values: np.ndarray) -> list[int | str]:
+    """Return :func:`number` of each value, ``(n,)``."""
+    return [number(value) for value in values.tolist()]  # NumPy's own numbers take several times as long
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
