@@ -59,6 +59,7 @@ class Collection:
     ``labels`` maps a label's name to its integer value, as written; ``background`` is 0. ``regions`` maps a region's
     name to the label values that it is made of, for a host that trains regions, and ``region_order`` has the label that
     each region writes into a label map, later ones over earlier ones; empty: train the labels.
+    ``spread`` asks for folds that share out each subgroup, ``hold_out`` for one fold a value of that column.
     ``warnings`` tells of oddities that do not prevent training, ``summary`` of what was found, one line each.
     """
 
@@ -71,3 +72,5 @@ class Collection:
     summary: tuple[str, ...] = ()
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     region_order: tuple[int, ...] = ()
+    spread: bool = False
+    hold_out: str = ""

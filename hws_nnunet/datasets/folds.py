@@ -1,4 +1,4 @@
-"""Folds that keep all scans of a subject together, in the files that nnU-Net reads them from."""
+"""Folds by subject, subgroup or site, in the files that nnU-Net reads them from."""
 
 from __future__ import annotations
 
@@ -9,27 +9,42 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from hws_nnunet.datasets.cases import Case
+from hws_nnunet.datasets.cases import Case, Collection
 from hws_nnunet.files import atomic_write
+from hws_nnunet.messages import some_of
 
 FOLDS = 5
 SEED = 12345
 
 
-def subject_folds(cases: Sequence[Case]) -> list[dict[str, list[str]]]:
+def folds_of(collection: Collection) -> list[dict[str, list[str]]]:
+    """Return the folds that a collection asks for; none where nnU-Net's own do as well.
+
+    Raises:
+        ValueError: both kinds are asked for, or the column to hold out by does not part the subjects.
+    """
+    if collection.hold_out and collection.spread:
+        raise ValueError("--spread and --hold-out both say what the folds are: give one of them")
+    if collection.hold_out:
+        return held_out_folds(collection.cases, collection.hold_out)
+    return subject_folds(collection.cases, spread=collection.spread)
+
+
+def subject_folds(cases: Sequence[Case], *, spread: bool = False) -> list[dict[str, list[str]]]:
     """Return folds in which no subject is in training and validation at once; none where nnU-Net's own do as well.
 
     Those are the data sets without a subject that has several scans, and those of one subject. Held-out cases are left
     out. Every subgroup is spread over the folds, of which there are five, or as many as subjects.
 
+    Args:
+        cases: all.
+        spread: give folds also where every subject has one scan, so that no fold misses a subgroup by chance.
+
     Returns:
         For each fold the sorted names of the cases for ``train`` and ``val``.
     """
-    scans: dict[str, list[Case]] = {}
-    for case in cases:
-        if not case.test:
-            scans.setdefault(case.subject or case.name, []).append(case)
-    if len(scans) < 2 or all(len(of_subject) == 1 for of_subject in scans.values()):
+    scans = _by_subject(cases)
+    if len(scans) < 2 or (not spread and all(len(of_subject) == 1 for of_subject in scans.values())):
         return []
     subjects = sorted(scans)
     random.Random(SEED).shuffle(subjects)
@@ -38,7 +53,47 @@ def subject_folds(cases: Sequence[Case]) -> list[dict[str, list[str]]]:
     for subject in subjects:
         group = _group(scans[subject][0])
         min(held, key=lambda fold: (sum(_group(c) == group for c in fold), len(fold))).extend(scans[subject])
-    names = sorted(case.name for of_subject in scans.values() for case in of_subject)
+    return _folds(held)
+
+
+def held_out_folds(cases: Sequence[Case], column: str) -> list[dict[str, list[str]]]:
+    """Return one fold for each value of a column, in sorted order: its validation cases are all that have the value.
+
+    Args:
+        cases: all; held-out ones are left out.
+        column: of ``subgroups.csv``, such as ``site``.
+
+    Raises:
+        ValueError: no case has the column, some lack a value, all have the same one, or a subject has several.
+    """
+    training = [case for case in cases if not case.test]
+    columns = sorted({name for case in training for name in case.subgroup})
+    if column not in columns:
+        raise ValueError(f"--hold-out expects a column of subgroups.csv ({', '.join(columns)}), given: {column!r}")
+    if without := [case.name for case in training if not case.subgroup.get(column)]:
+        raise ValueError(f"--hold-out {column}: {len(without)} case(s) have no {column}: {some_of(without)}")
+    for subject, scans in _by_subject(training).items():
+        if len(values := sorted({case.subgroup[column] for case in scans})) > 1:
+            raise ValueError(f"--hold-out {column}: scans of subject {subject} differ in it: {', '.join(values)}")
+    held: dict[str, list[Case]] = {}
+    for case in sorted(training, key=lambda case: case.subgroup[column]):
+        held.setdefault(case.subgroup[column], []).append(case)
+    if len(held) < 2:
+        raise ValueError(f"--hold-out {column}: all cases have the same one, {next(iter(held))}")
+    return _folds(list(held.values()))
+
+
+def _by_subject(cases: Sequence[Case]) -> dict[str, list[Case]]:
+    scans: dict[str, list[Case]] = {}
+    for case in cases:
+        if not case.test:
+            scans.setdefault(case.subject or case.name, []).append(case)
+    return scans
+
+
+def _folds(held: Sequence[Sequence[Case]]) -> list[dict[str, list[str]]]:
+    """Return the folds whose validation cases are given."""
+    names = sorted(case.name for fold in held for case in fold)
     folds = []
     for fold in held:
         validation = {case.name for case in fold}
@@ -88,7 +143,7 @@ def check_folds_target(path: Path, content: bytes, *, overwrite: bool) -> None:
     """Raise ``FileExistsError`` where a file with other folds is at ``path``, unless ``overwrite``."""
     if path.exists() and not overwrite and path.read_bytes() != content:
         raise FileExistsError(
-            f"{path} holds other folds, which would part the scans of a subject; --overwrite replaces it"
+            f"{path} holds other folds, which may part the scans of a subject; --overwrite replaces it"
         )
 
 

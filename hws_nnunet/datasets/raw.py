@@ -16,7 +16,7 @@ import numpy as np
 
 from hws_nnunet.datasets.cases import Case, Collection, DatasetError
 from hws_nnunet.datasets.checks import label_values
-from hws_nnunet.datasets.folds import encoded_folds, subject_folds
+from hws_nnunet.datasets.folds import encoded_folds, folds_of
 from hws_nnunet.datasets.geometry import geometry, trainable
 from hws_nnunet.datasets.images import open_image, read_voxels, scaling
 from hws_nnunet.facts.versions import FILE_ENDING, SUBGROUPS
@@ -64,7 +64,7 @@ def written_cases(
     """Place the cases' files and ``subgroups.csv`` in a folder that becomes ``target`` once the block ends well.
 
     Labels that have a map are written anew, files that are not compressed are compressed, all else is copied or linked.
-    Where a subject has several scans, ``splits_file`` gets the folds that keep them together.
+    ``splits_file`` gets the collection's folds, where it has any of its own.
 
     Raises:
         DatasetError: the files are not NIfTI files.
@@ -76,7 +76,7 @@ def written_cases(
         others = [folder] * len(collection.cases), [link] * len(collection.cases)
         on_all_cores(_place_case, collection.cases, *others, desc="writing", progress=progress)
         _write_subgroups(collection, folder / SUBGROUPS)
-        if folds := subject_folds(collection.cases):
+        if folds := folds_of(collection):
             (folder / splits_file).write_bytes(encoded_folds(folds, splits_file))
         yield folder
 

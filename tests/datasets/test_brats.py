@@ -281,6 +281,18 @@ def test_all_scans_of_a_subject_stay_in_one_fold(root, raw, version, known, prep
         assert not subjects[0] & subjects[1]
 
 
+def test_folds_on_request_are_written(root, raw):
+    several_scans(root)
+    result = prepare(root, "--raw", raw, "--spread")
+    assert result.exit_code == 0, result.output
+    assert "splits_final.json spreads each subgroup over 5 folds" in result.output
+    folds = json.loads((raw / FOLDERS["v2"] / "splits_final.json").read_text())
+    names = {path.name[:-7] for path in (raw / FOLDERS["v2"] / "labelsTr").iterdir()}
+    assert sorted(name for fold in folds for name in fold["val"]) == sorted(names)
+    result = prepare(root, "--raw", raw, "--overwrite", "--hold-out", "nothing")
+    assert "expects a column of subgroups.csv" in str(result.exception)
+
+
 def test_other_folds_are_not_overwritten_unasked(root, raw, preprocessed, monkeypatch):
     several_scans(root)
     monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed))

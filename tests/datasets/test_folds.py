@@ -1,10 +1,11 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hws_nnunet.datasets import Case
-from hws_nnunet.datasets.folds import subject_folds, too_few
+from hws_nnunet.datasets import Case, Collection
+from hws_nnunet.datasets.folds import folds_of, held_out_folds, subject_folds, too_few
 
 
 def case(name, subject="", group="common", test=False):
@@ -53,3 +54,42 @@ def test_fewer_subjects_than_folds_are_told(cases, told):
     found = too_few(cases, subject_folds(cases))
     assert found.startswith(told)
     assert bool(found) == bool(told)
+
+
+def test_one_scan_a_subject_spread_by_subgroup_on_request():
+    cases = [case(f"c{i:02d}") for i in range(20)] + [case(f"r{i}", group="rare") for i in range(5)]
+    collection = Collection(Path(), tuple(cases), ("image",), {"background": 0})
+    assert folds_of(collection) == []
+    folds = folds_of(replace(collection, spread=True))
+    assert [Counter(name[0] for name in fold["val"]) for fold in folds] == [{"c": 4, "r": 1}] * 5
+    assert all(sorted(fold["train"] + fold["val"]) == sorted(c.name for c in cases) for fold in folds)
+
+
+def test_a_whole_group_is_held_out():
+    cases = (case("a", "one", "x"), case("b", "one", "x"), case("c", "two", "y"), case("d", "", "z"))
+    collection = Collection(Path(), (*cases, case("t", "", "w", test=True)), ("image",), {"background": 0})
+    assert folds_of(replace(collection, hold_out="subgroup")) == [
+        {"train": ["c", "d"], "val": ["a", "b"]},
+        {"train": ["a", "b", "d"], "val": ["c"]},
+        {"train": ["a", "b", "c"], "val": ["d"]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cases", "column", "told"),
+    [
+        ([case("a"), case("b")], "site", r"expects a column of subgroups.csv \(subgroup\), given: 'site'"),
+        ([case("a"), case("b", group="")], "subgroup", "1 case.s. have no subgroup: b"),
+        ([case("a", "one"), case("b", "one", "x")], "subgroup", "scans of subject one differ in it: common, x"),
+        ([case("a"), case("b")], "subgroup", "all cases have the same one, common"),
+    ],
+)
+def test_groups_that_cannot_be_held_out(cases, column, told):
+    with pytest.raises(ValueError, match=told):
+        held_out_folds(cases, column)
+
+
+def test_two_kinds_of_folds_at_once_are_refused():
+    collection = Collection(Path(), (case("a"), case("b")), ("image",), {}, spread=True, hold_out="subgroup")
+    with pytest.raises(ValueError, match="--spread and --hold-out both"):
+        folds_of(collection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from typing import Annotated
@@ -14,6 +15,7 @@ from hws_nnunet.commands.prepare.writing import (
     DatasetId,
     DryRun,
     For,
+    HoldOut,
     ImageGrid,
     Images,
     Link,
@@ -23,6 +25,7 @@ from hws_nnunet.commands.prepare.writing import (
     Scans,
     SkipIncomplete,
     Sources,
+    Spread,
     Target,
     write,
     write_scans,
@@ -48,6 +51,8 @@ def brats(
     out: Out = None,
     skip_incomplete: SkipIncomplete = False,
     image_grid: ImageGrid = False,
+    spread: Spread = False,
+    hold_out: HoldOut = "",
     nnunet: For = NnUNet.v2,
     raw: Raw = None,
     link: Link = False,
@@ -89,7 +94,7 @@ def brats(
         write_scans(read(), scans, link=link, dry_run=dry_run)
     else:
         target = Target(nnunet, raw, dataset_id, name, overwrite)
-        write(read(), target, link=link, dry_run=dry_run)
+        write(replace(read(), spread=spread, hold_out=hold_out), target, link=link, dry_run=dry_run)
 
 
 def _meaning(labels: str | None, scheme: object) -> dict[int, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from hws_nnunet.commands.prepare.writing import (
     DatasetId,
     DryRun,
     For,
+    HoldOut,
     ImageGrid,
     Images,
     Link,
@@ -21,6 +23,7 @@ from hws_nnunet.commands.prepare.writing import (
     Scans,
     SkipIncomplete,
     Sources,
+    Spread,
     Target,
     write,
     write_scans,
@@ -36,6 +39,8 @@ def fetal(
     out: Out = None,
     skip_incomplete: SkipIncomplete = False,
     image_grid: ImageGrid = False,
+    spread: Spread = False,
+    hold_out: HoldOut = "",
     nnunet: For = NnUNet.v2,
     raw: Raw = None,
     link: Link = False,
@@ -65,4 +70,4 @@ def fetal(
         write_scans(read(), scans, link=link, dry_run=dry_run)
     else:
         target = Target(nnunet, raw, dataset_id, name, overwrite)
-        write(read(), target, link=link, dry_run=dry_run)
+        write(replace(read(), spread=spread, hold_out=hold_out), target, link=link, dry_run=dry_run)

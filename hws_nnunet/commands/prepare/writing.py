@@ -33,6 +33,13 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder for --images; de
 SkipIncomplete = Annotated[
     bool, typer.Option("--skip-incomplete", help="Leave out cases that lack a file, or have a damaged one.")
 ]
+Spread = Annotated[
+    bool, typer.Option("--spread", help="Write folds that share out each subgroup, with one scan a subject, too.")
+]
+HoldOut = Annotated[
+    str,
+    typer.Option("--hold-out", metavar="COLUMN", help="A fold for each value of this column, as site, held out whole."),
+]
 ImageGrid = Annotated[
     bool,
     typer.Option("--image-grid", help="Labels of their image's shape that lie elsewhere take the image's grid."),
@@ -111,8 +118,11 @@ def write(collection: Collection, target: Target, *, link: bool, dry_run: bool) 
     if collection.regions and target.host.trains_regions:
         regions = (f"{name} {'+'.join(map(str, values))}" for name, values in collection.regions.items())
         print(f"  trained as regions: {', '.join(regions)}")
-    folds = folding.subject_folds(collection.cases)
-    if few := folding.too_few(collection.cases, folds):
+    folds = folding.folds_of(collection)
+    if collection.hold_out:
+        groups = sorted({case.subgroup[collection.hold_out] for case in collection.cases if not case.test})
+        print("folds hold out: " + ", ".join(f"{fold} {group}" for fold, group in enumerate(groups)))
+    elif few := folding.too_few(collection.cases, folds):
         print(f"note: {few}", file=sys.stderr)
     content = folding.encoded_folds(folds, target.host.splits_file)
     if folds and target.splits:
@@ -124,8 +134,11 @@ def write(collection: Collection, target: Target, *, link: bool, dry_run: bool) 
         target.write(collection, target.raw, **target.options, link=link, progress=True)
         print(f"{counts} -> {target.folder}")
     if folds:
-        repeated = folding.repeated_subjects(collection.cases)
-        print(f"{number(repeated, 'subject')} with several scans: {target.host.splits_file} keeps each within one fold")
+        if collection.spread:
+            print(f"{target.host.splits_file} spreads each subgroup over {len(folds)} folds")
+        if repeated := folding.repeated_subjects(collection.cases):
+            subjects = number(repeated, "subject")
+            print(f"{subjects} with several scans: {target.host.splits_file} keeps each within one fold")
         if target.splits and not dry_run:
             folding.write_folds(target.splits, content)
             print(f"wrote {target.splits}")
