@@ -54,6 +54,7 @@ def lightning_example(monkeypatch):
     for module in ("sklearn", "lightning"):
         pytest.importorskip(module, reason=f"{module} is not installed")
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.delitem(sys.modules, "digits", raising=False)  # a benchmark of that name may have been imported
     import lightning_module
 
     return lightning_module
