@@ -102,7 +102,7 @@ def test_the_layout_that_is_added(tmp_path):
 
 
 def test_the_host_that_is_added(tmp_path, monkeypatch):
-    monkeypatch.setattr("hws_nnunet.hosts.weighting.Weighting._draw", lambda *_: None)
+    monkeypatch.setattr("hws_nnunet.hosts.record_writer.RecordWriter._plot", lambda *_: None)
     names = example("Add a host")
     said = []
     state = names["train"](

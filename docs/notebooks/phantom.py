@@ -32,6 +32,7 @@ torch.set_num_threads(1)
 
 # %%
 def brains(count, rare, seed):
+    """Return so many made-up brains, the first of which are rare: images (N, 1, 24, 24, 24), labels (N, 24, 24, 24)."""
     made = [make_case(np.random.default_rng([seed, i]), rare=i < rare, shape=(24, 24, 24)) for i in range(count)]
     images, labels = (np.stack(part) for part in zip(*made, strict=True))
     return TensorDataset(torch.tensor(images).float()[:, None], torch.tensor(labels).long())
@@ -49,6 +50,7 @@ print(len(training), "training cases,", len(held_out), "held out,", CLASSES - 1,
 
 # %%
 def train(**settings):
+    """Train for 150 steps with these settings; return the network and what drew its batches."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv3d(1, 12, 3, padding=1), nn.ReLU(), nn.Conv3d(12, 12, 3, padding=1), nn.ReLU(), nn.Conv3d(12, CLASSES, 1)

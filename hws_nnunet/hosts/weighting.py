@@ -5,7 +5,6 @@ The adapters differ in the hooks that call this, and in nothing else.
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,19 +19,14 @@ from hws_nnunet._version import __version__
 from hws_nnunet.config import Settings, find_settings
 from hws_nnunet.core import DrawnCases, HardnessWeightedSampler
 from hws_nnunet.core.draws import weighs_cases
-from hws_nnunet.files import atomic_write
 from hws_nnunet.hosts.known import read_weights, training_groups
+from hws_nnunet.hosts.record_writer import RecordWriter
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.loop.ranks import Ranks
 from hws_nnunet.loop.tensors import with_tensors
 from hws_nnunet.messages import some_of
-from hws_nnunet.record.history import FIGURE_FILE, EpochSummary, Record, draw_probabilities, summarise
-from hws_nnunet.record.measures import by_measure, other_measure
-from hws_nnunet.record.structures import write_structures
-from hws_nnunet.record.tensorboard import TensorBoardWriter
-
-_PAUSE = 1000
-"""After a figure, in times of what it took."""
+from hws_nnunet.record.history import EpochSummary, Record, summarise
+from hws_nnunet.record.measures import other_measure
 
 Log = Callable[[str], None]
 
@@ -83,13 +77,7 @@ class Weighting:
     ):
         self.settings, self._log, self._ranks = settings, log, ranks
         self._made_by = dict(made_by or {})
-        # Neutral settings must not use up random numbers that the host would have got.
-        once = list(dict.fromkeys(str(name) for name in names))
-        if len(once) < len(names):
-            log(
-                f"WARNING: the split lists {len(names) - len(once)} case(s) more than once; draws by hardness count "
-                "each case once"
-            )
+        once = _each_once(names, log)
         prior = None if settings.case_weights is None else read_weights(settings.case_weights, once, log)
         # Neutral settings must not use up random numbers that the host would have got.
         draws = weighs_cases(settings, has_prior=prior is not None)
@@ -109,8 +97,7 @@ class Weighting:
         if ranks is not None:
             ranks.share_sweep(self.sampler.table)
         self.record = Record(self.sampler.table.names)
-        self._tensorboard = TensorBoardWriter() if settings.tensorboard else None
-        self._draw_again = -math.inf
+        self._writer = RecordWriter(self.record, self.sampler, log, tensorboard=settings.tensorboard)
         self._epoch_ended: float | None = None  # of an epoch before, in this process
         self.start_epoch()
 
@@ -180,44 +167,12 @@ class Weighting:
         return summary
 
     def write_record(self, folder: Path, *, last: bool) -> None:
-        """Write the record's files, where there are several ranks the first one's; what goes wrong is logged.
+        """Write the record's files, where there are several ranks the first one's.
 
-        Drawing the figure takes about a second, which short epochs would feel: it is drawn at the first epoch and the
-        ``last``, and in between as often as takes at most a thousandth of the time.
+        See :meth:`hws_nnunet.hosts.record_writer.RecordWriter.write`.
         """
-        if self._ranks is not None and self._ranks.rank > 0:
-            return
-        begin = time.monotonic()
-        figure = last or begin >= self._draw_again
-        try:
-            self.record.write(folder, self.sampler)
-            write_structures(folder, *self._hardness_of_structures())
-            if self._tensorboard is not None and self.record.epochs:
-                self._tensorboard.add(folder, self.record.epochs[-1], self.record.summaries[-1].values())
-            if figure:
-                self._draw(folder)
-        except Exception as error:  # a full disk or a font that is missing must not end a training of days
-            self._log(f"WARNING: the record was not written: {type(error).__name__}: {error}")
-        if figure:
-            now = time.monotonic()
-            self._draw_again = now + _PAUSE * (now - begin)
-
-    def _hardness_of_structures(self) -> tuple[tuple[str, ...], np.ndarray, tuple[str, ...], np.ndarray]:
-        table = self.sampler.table
-        return table.names, table.hardness, table.structures, table.structure_hardness
-
-    def _draw(self, folder: Path) -> None:
-        # matplotlib is slow to import, and needed here alone
-        from hws_nnunet.record.figures import plot_record
-        from hws_nnunet.record.structure_figure import STRUCTURES_FIGURE, plot_structures
-
-        with atomic_write(folder / FIGURE_FILE) as partial:
-            sampler, table = self.sampler, self.sampler.table
-            beside = {name: losses for name, losses in by_measure(table).items() if name != table.measure}
-            plot_record(
-                self.record, draw_probabilities(sampler), table.visits, partial, groups=sampler.groups, beside=beside
-            )
-        plot_structures(*self._hardness_of_structures(), folder / STRUCTURES_FIGURE)
+        if self._ranks is None or self._ranks.rank == 0:
+            self._writer.write(folder, last=last)
 
     def state_dict(self) -> dict:
         """Return what a resumed training needs."""
@@ -245,3 +200,10 @@ class Weighting:
             f"Hardness weighted sampling goes on after {table.version} steps: {len(table) - table.unseen} of "
             f"{len(table)} cases seen, beta {table.beta_in_force:.3g}"
         )
+
+
+def _each_once(names: Sequence[str], log: Log) -> list[str]:
+    once = list(dict.fromkeys(str(name) for name in names))
+    if twice := len(names) - len(once):
+        log(f"WARNING: the split lists {twice} case(s) more than once; draws by hardness count each case once")
+    return once

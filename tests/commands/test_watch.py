@@ -35,7 +35,8 @@ def training(tmp_path, monkeypatch):
         clock[0] += 100.0
         made.end_epoch(epoch, planned=planned)
         made.record.write(tmp_path, made.sampler)
-        write_structures(tmp_path, *made._hardness_of_structures())
+        table = made.sampler.table
+        write_structures(tmp_path, table.names, table.hardness, table.structures, table.structure_hardness)
         return tmp_path
 
     return train

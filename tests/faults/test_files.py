@@ -36,7 +36,7 @@ class Training:
             [f"case{i}" for i in range(CASES)], Settings(), self.log.append, structures=STRUCTURES
         )
         if not figures:
-            self.weighting._draw_again = math.inf
+            self.weighting._writer._plot_again = math.inf
 
     def go_on(self):
         """Train an epoch."""

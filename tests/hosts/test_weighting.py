@@ -10,7 +10,7 @@ from torch import nn
 
 from hws_nnunet import Settings
 from hws_nnunet.core import DrawnCases
-from hws_nnunet.hosts import weighting
+from hws_nnunet.hosts import record_writer, weighting
 from hws_nnunet.hosts.measures import dice_by_structure
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.record import figures
@@ -176,7 +176,7 @@ def test_values_reach_tensorboard_if_asked(monkeypatch, tmp_path):
             seen.append("flushed")
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Writer))
-    monkeypatch.setattr(weighting.Weighting, "_draw", lambda *_: None)
+    monkeypatch.setattr(record_writer.RecordWriter, "_plot", lambda *_: None)
     made = weighting.Weighting(["a", "b"], Settings(tensorboard=True), print)
     made.sampler.update([0, 1], [0.25, 0.75])
     for epoch in (4, 5):

@@ -440,7 +440,5 @@ def test_weights_and_groups_that_people_know_decide_the_draws(workspace, monkeyp
     weights.write_text("\n".join(weights.read_text().splitlines()[:-1]))
     trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer, config=str(settings))
     trainer.initialize()
-    with pytest.raises(
-        ValueError, match=f"weights.csv: 1 problem.*\n.*lacks 1 of {len(names)} cases: {names[-1]}"
-    ):
+    with pytest.raises(ValueError, match=f"weights.csv: 1 problem.*\n.*lacks 1 of {len(names)} cases: {names[-1]}"):
         trainer.get_dataloaders()
