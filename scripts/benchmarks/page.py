@@ -34,6 +34,7 @@ EXPERIMENTS = (
     "worlds",
     "sampler",
     "overhead",
+    "update",
 )
 """Modules with ``SECTIONS``."""
 COLOURS = plt.get_cmap("tab10").colors

@@ -4,9 +4,9 @@
 
 Batches of 2 with nnU-Net's standard loss, 25 cases of 8 structures and 1,251 of 3 regions; no loading, no network. The
 update is all that happens after the trainer's step: the sums become the samples' losses, which are tracked, and weights
-are computed. The record's share is an epoch's end (log and tables; the plot takes at most a thousandth of the time) over
-nnU-Net's 250 steps an epoch. With ``--before``, an earlier checkout of this repository is measured in turn with this
-one, each round in a process of its own.
+are computed. The record's share is an epoch's end (log and tables; the plot takes at most a thousandth of the time),
+over nnU-Net's 250 steps an epoch. With ``--before``, an earlier checkout of this repository is measured in turn with
+this one, each round in a process of its own.
 """
 
 from __future__ import annotations
@@ -78,8 +78,10 @@ def measure(steps: int) -> dict:
 def run(args: Namespace) -> dict:
     """Return each round's figures, of this checkout and of the one before."""
     root = Path(__file__).resolve().parents[2]
-    checkouts = {"before": args.before.resolve()} if args.before else {}
-    checkouts["now"] = root
+    checkouts = {"now": root}
+    if args.before:
+        commit = subprocess.check_output(["git", "-C", args.before, "rev-parse", "--short", "HEAD"], text=True)
+        checkouts = {commit.strip(): args.before.resolve(), **checkouts}
     rounds, steps = (1, 50) if args.quick else (7, 2000)
     found: dict[str, list] = {name: [] for name in checkouts}
     for _ in range(rounds):
@@ -100,14 +102,16 @@ def section(found: dict, figure: Path) -> tuple[Lines, Lines]:
             both = update + record
             if name == "now":
                 reached = verdict(bool(np.median(both) <= BAR))
-                bars.append(f"- {cases} cases, microseconds a step: {np.median(both):.0f} (bar: {BAR:.0f}): {reached}")
+                bars.append(
+                    f"- {int(cases):,} cases: {np.median(both):.0f} microseconds a step (bar: {BAR:.0f}): {reached}"
+                )
             cells = [f"{np.median(v):.0f} ({v.min():.0f} to {v.max():.0f})" for v in (update, record, both)]
-            rows.append((cases, name, *cells))
-    rows.sort(key=lambda row: int(row[0]))
+            rows.append((int(cases), name, *cells))
+    rows = [(f"{cases:,}", *cells) for cases, *cells in sorted(rows, key=lambda row: row[0])]
     told = (
         f"Batches of 2; microseconds of processor time a step, median of {len(rounds)} rounds (fastest and slowest). "
         + ". ".join(
-            f"{cases} cases have {structures} {'regions' if of_regions else 'classes beside the background'}"
+            f"{cases:,} cases have {structures} {'regions' if of_regions else 'classes beside the background'}"
             for cases, (structures, of_regions) in CASES.items()
         )
         + ". Other programs share the machine."
@@ -115,7 +119,7 @@ def section(found: dict, figure: Path) -> tuple[Lines, Lines]:
     return bars, [told, "", *table(("cases", "checkout", "update", "record", "both"), rows)]
 
 
-SECTIONS = (Section("update", "The update of the table", "update.py", section, figure=False),)
+SECTIONS = (Section("update", "The update of the table", "update.py --before CHECKOUT", section, figure=False),)
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
