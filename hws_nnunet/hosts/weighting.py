@@ -75,7 +75,8 @@ class Weighting:
         ranks: Ranks | None = None,
         made_by: Mapping[str, str] | None = None,
     ):
-        self.settings, self._log, self._ranks = settings, log, ranks
+        self.settings, self._log = settings, log
+        self._ranks = Ranks(1, 1, alone=True) if ranks is None else ranks
         self._made_by = dict(made_by or {})
         once = _each_once(names, log)
         prior = None if settings.case_weights is None else read_weights(settings.case_weights, once, log)
@@ -94,8 +95,7 @@ class Weighting:
             rng=rng,
         )
         self._tell_what_is_known()
-        if ranks is not None:
-            ranks.share_sweep(self.sampler.table)
+        self._ranks.share_sweep(self.sampler.table)
         self.record = Record(self.sampler.table.names)
         self._writer = RecordWriter(self.record, self.sampler, log, tensorboard=settings.tensorboard)
         self._epoch_ended: float | None = None  # of an epoch before, in this process
@@ -136,12 +136,14 @@ class Weighting:
             )
         self._lags.append(self.sampler.table.version - drawn.version)
         measure = self.settings.draw_by
-        other = other_measure(measure)
-        values = np.column_stack([getattr(recorded, measure), getattr(recorded, other), recorded.structures])
-        cases, version = drawn
-        if self._ranks is not None:
-            cases, values, version = self._ranks.gather(cases, values, version)
-        self.sampler.update(cases, values[:, 0], other_losses=values[:, 1], structures=values[:, 2:], version=version)
+        self._ranks.update(
+            self.sampler,
+            drawn.ids,
+            getattr(recorded, measure),
+            other_losses=getattr(recorded, other_measure(measure)),
+            structures=recorded.structures,
+            version=drawn.version,
+        )
 
     def end_epoch(self, epoch: int, *, planned: int = 0) -> EpochSummary:
         """Log what the sampler did, put it into the record, and return it.
@@ -153,8 +155,7 @@ class Weighting:
         Raises:
             RuntimeError: the tables of several ranks differ.
         """
-        if self._ranks is not None:
-            self._ranks.check_equal(self.sampler.table)
+        self._ranks.check_equal(self.sampler.table)
         self._epoch_ended = time.monotonic()
         summary = replace(
             summarise(self.sampler, lags=self._lags, visits_before=self._visits_before),
@@ -171,7 +172,7 @@ class Weighting:
 
         See :meth:`hws_nnunet.hosts.record_writer.RecordWriter.write`.
         """
-        if self._ranks is None or self._ranks.rank == 0:
+        if self._ranks.rank == 0:
             self._writer.write(folder, last=last)
 
     def state_dict(self) -> dict:
@@ -186,8 +187,7 @@ class Weighting:
         """
         with logged_warnings(self._log):
             self.sampler.load_state_dict(state)
-        if self._ranks is not None:
-            self._ranks.share_sweep(self.sampler.table)
+        self._ranks.share_sweep(self.sampler.table)
         if "record" in state:
             self.record.load_state_dict(state["record"])
         before = {**state.get("settings", {}), **state.get("made_by", {})}

@@ -93,9 +93,8 @@ class HardnessWeightedBatchSampler(BatchSampler):  # by its type alone, which ig
         settings = _settings(settings, options)
         self.batch_size, self.steps_per_epoch = int(batch_size), int(steps_per_epoch)
         seed = int(torch.randint(2**62, ())) if seed is None else seed
-        self._ranks = Ranks(batch_size, 1) if dist.is_available() and dist.is_initialized() else None
-        rank = 0 if self._ranks is None else self._ranks.rank
-        self._rng = np.random.default_rng([seed, rank])
+        self._ranks = Ranks(batch_size, 1)
+        self._rng = np.random.default_rng([seed, self._ranks.rank])
         self.sampler = HardnessWeightedSampler(range(size), settings, prior=weights, groups=groups, rng=self._rng)
         self.learnt = Learnt(self.sampler, self._rng, self._ranks)
         self._drawn_at = np.full(size, -1, dtype=np.int64)  # the table's version, by sample; -1: never
@@ -114,7 +113,7 @@ class HardnessWeightedBatchSampler(BatchSampler):  # by its type alone, which ig
         Raises:
             RuntimeError: there are several ranks, and this was made before their process group.
         """
-        if self._ranks is None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > self._ranks.count:
             raise RuntimeError(
                 "this batch sampler was made before PyTorch's process group, so that ranks would know nothing of each "
                 "other: make it after init_process_group"
@@ -147,13 +146,10 @@ class HardnessWeightedBatchSampler(BatchSampler):  # by its type alone, which ig
             RuntimeError: a sample that was never drawn; ranks that did not all answer.
         """
         ids, values = checked_answers(losses, indices, len(self.sampler))
-        version = int(self._drawn_at[ids].min()) if len(ids) else -1
-        if self._ranks is not None:
-            ids, gathered, version = self._ranks.gather(ids, values[:, None], version)
-            values = gathered[:, 0]
-        elif len(ids) and version < 0:
-            raise RuntimeError(f"sample {ids[self._drawn_at[ids] < 0][0]} was never drawn: these are not its indices")
-        self.sampler.update(ids, values, version=version if version >= 0 else None)
+        drawn_at = self._drawn_at[ids]
+        if self._ranks.count == 1 and (drawn_at < 0).any():
+            raise RuntimeError(f"sample {ids[drawn_at < 0][0]} was never drawn: these are not its indices")
+        values = self._ranks.update(self.sampler, ids, values, version=int(drawn_at.min()) if len(ids) else None)
         self._blind = 0.0 if np.isfinite(values).any() else self._blind + len(values)
         if self._blind >= _BLIND:
             self._blind = -math.inf

@@ -21,16 +21,12 @@ class Learnt:
     Args:
         sampler: whose state it is.
         rng: of the draws.
-        ranks: where there are several; each goes on with random numbers of its own then.
+        ranks: each goes on with random numbers of its own where there are several.
     """
 
-    def __init__(self, sampler: HardnessWeightedSampler, rng: np.random.Generator, ranks: Ranks | None):
+    def __init__(self, sampler: HardnessWeightedSampler, rng: np.random.Generator, ranks: Ranks):
         self._sampler, self._rng, self._ranks = sampler, rng, ranks
-        self._share_sweep()
-
-    def _share_sweep(self) -> None:
-        if self._ranks is not None:
-            self._ranks.share_sweep(self._sampler.table)
+        ranks.share_sweep(sampler.table)
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain numbers, names and tensors, in copies; ``torch.load(..., weights_only=True)`` reads them."""
@@ -52,6 +48,6 @@ class Learnt:
         if saved != len(self._sampler):
             raise ValueError(f"the saved state is of {saved} samples, the data set has {len(self._sampler)}")
         self._sampler.load_state_dict(state["sampler"])
-        if self._ranks is None:
+        if self._ranks.count == 1:
             self._rng.bit_generator.state = random
-        self._share_sweep()
+        self._ranks.share_sweep(self._sampler.table)

@@ -37,16 +37,21 @@ def measure(steps: int, file: Path) -> None:
     ranks, rng = Ranks(1, 1 + STRUCTURES), np.random.default_rng(dist.get_rank())
     ranks.share_sweep(sampler.table)
     spent: dict[str, list[float]] = {"gather": [], "update": []}
+    update = sampler.update
+
+    def timed(*args: object, **kwargs: object) -> None:
+        begin = time.perf_counter()
+        update(*args, **kwargs)
+        spent["update"].append(time.perf_counter() - begin)
+
+    sampler.update = timed
     for _ in range(steps + CASES):
         drawn = sampler.draw_cases(1, rng)
         values = rng.random((1, 1 + STRUCTURES))
         dist.barrier()  # waiting for a slower process is not the gather's
         begin = time.perf_counter()
-        cases, values, version = ranks.gather(drawn.ids, values, drawn.version)
-        between = time.perf_counter()
-        sampler.update(cases, values[:, 0], structures=values[:, 1:], version=version)
-        spent["gather"].append(between - begin)
-        spent["update"].append(time.perf_counter() - between)
+        ranks.update(sampler, drawn.ids, values[:, 0], structures=values[:, 1:], version=drawn.version)
+        spent["gather"].append(time.perf_counter() - begin - spent["update"][-1])
     if dist.get_rank() == 0:
         row = {"ranks": dist.get_world_size(), "cores": os.cpu_count(), "bytes": ranks.bytes}
         for name, seconds in spent.items():

@@ -56,8 +56,7 @@ try:
         values = np.stack([losses[batch.ids], np.where(batch.ids % 2, np.nan, 0.5)], axis=1)
         if rank == job["spoil"] and step == 3:
             sampler.table.offset[0] += 1e-9
-        cases, values, version = ranks.gather(batch.ids, values, batch.version)
-        sampler.update(cases, values[:, 0], structures=values[:, 1:], version=version)
+        ranks.update(sampler, batch.ids, values[:, 0], structures=values[:, 1:], version=batch.version)
     if rank != job["leaves"]:
         ranks.check_equal(sampler.table)
 except RuntimeError as error:
