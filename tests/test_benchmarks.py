@@ -274,6 +274,47 @@ def test_feedback_tells_lags_and_how_far_draws_are_from_what_was_meant(experimen
     assert wrong["steps_until_all_seen"] is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("nnunet", "regions"), [("v1", False), ("v2", False), ("v2", True)])
+def test_a_whole_step_starts_few_operations_more_than_stock_ones(experiments, nnunet, regions):
+    """Measured as the benchmark does, with the hosts' own trainers in a process of their own."""
+    import step
+
+    pytest.importorskip({"v1": "nnunet", "v2": "nnunetv2"}[nnunet])
+    shape = {"features": (4, 8, 8), "patch": (16, 16, 16), "classes": 3, "regions": regions}
+    job = {"nnunet": nnunet, "network": "small", "shape": shape, "device": "cpu", "compiled": False}
+    row = step.measured({**job, "steps": 2, "blocks": 2})
+    assert {arm: len(seconds) for arm, seconds in row["seconds"].items()} == dict.fromkeys(step.ARMS, 2)
+    assert all(seconds > 0 for arm in row["seconds"].values() for seconds in arm)
+    operations = {arm: found["kernels"] for arm, found in row["a_step"].items()}
+    assert operations["stock"] > 100
+    assert 4 <= operations["ours"] - operations["stock"] <= 8
+    assert operations["ours, dice_ce"] == operations["ours"]
+
+
+def test_ratios_of_steps_and_what_was_to_be_reached(experiments, tmp_path):
+    import step
+
+    seconds = {"stock": [1.0, 2.0, 1.0], "ours": [1.02, 2.2, 1.0], "ours, dice_ce": [1.05, 2.1, 1.06]}
+    common = {"nnunet": "v2", "network": "small", "shape": step.NETWORKS["small"], "compiled": False, "steps": 5}
+    a_step = {arm: {"kernels": 400 + 8 * i} for i, arm in enumerate(step.ARMS)}
+    on_cpu = {**common, "device": "cpu", "on": "cpu, one core", "made_by": "PyTorch 2", "seconds": seconds}
+    more = {arm: {**of, "gpu_ms": 7.0 + i, "peak_MiB": 90.0 + 1.5 * i} for i, (arm, of) in enumerate(a_step.items())}
+    on_gpu = {**on_cpu, "device": "cuda", "on": "a card", "compiled": True, "a_step": more}
+    bars, _ = step.section([{**on_cpu, "a_step": a_step}], tmp_path)
+    assert bars[0] == "- nnU-Net v2, small network, cpu, one core, ours: 1.020 of stock's time (bar: 1.02): reached"
+    assert bars[1].endswith("ours, dice_ce: 1.050 of stock's time (bar: 1.04): NOT reached")
+    assert bars[2].startswith("- on a GPU: not measured")
+    bars, lines = step.section([{**on_cpu, "a_step": a_step}, on_gpu], tmp_path)
+    assert "- nnU-Net v2, small network, compiled, a card, ours: +1.5 MiB (bar: +2): reached" in bars
+    assert "- nnU-Net v2, small network, compiled, a card, ours, dice_ce: +3.0 MiB (bar: +2): NOT reached" in bars
+    assert not any("not measured" in bar for bar in bars)
+    rows = [line for line in lines if line.startswith("|")]
+    assert len({line.count("|") for line in rows}) == 1, "every row has the table's columns"
+    assert "1.000 to 1.100 (3 blocks of 5) | 400 +8 |" in rows[2]
+    assert rows[-1].endswith("| 400 +16 | 7.0 +2.00 | 90.0 +3.00 |")
+
+
 def test_shares_and_ratios_of_the_overhead(experiments, tmp_path):
     import overhead
 

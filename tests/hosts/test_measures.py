@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from hws_nnunet.hosts.measures import (
     dice_by_structure,
@@ -13,6 +12,7 @@ from hws_nnunet.hosts.measures import (
     sums_by_structure,
     watched_probabilities,
 )
+from scripts.benchmarks.operations import Operations
 
 SHAPES = [(9, 11), (6, 5, 7)]
 
@@ -132,24 +132,6 @@ def peak_memory(call):
     return peak
 
 
-class Kernels(TorchDispatchMode):
-    """Counts the operations that a device has to be told of: all but views and what makes room."""
-
-    FREE = {"view", "_unsafe_view", "slice", "select", "unsqueeze", "squeeze", "expand", "detach", "alias", "t"} | {
-        *("empty", "empty_like", "new_empty", "empty_strided", "as_strided", "permute", "transpose", "unbind", "split")
-    }
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        name = function.overloadpacket.__name__
-        if name not in self.FREE:
-            self.names.append(name)
-        return function(*args, **(kwargs or {}))
-
-
 MOST = {("classes", False): 8, ("classes", True): 10, ("regions", False): 8, ("regions", True): 12}
 
 
@@ -165,9 +147,9 @@ def test_few_operations_whatever_the_number_of_samples_and_structures(of, ignore
     known = {"probabilities": p, "ignore_label": 5 if ignore and of == "classes" else None}
     room = room_for_sums(logits, target)
     sums_by_structure(logits, target, **known, out=room)
-    with Kernels() as kernels:
+    with Operations() as operations:
         sums_by_structure(logits, target, **known, out=room)
-    assert len(kernels.names) <= MOST[of, ignore], kernels.names
+    assert len(operations.names) <= MOST[of, ignore], operations.names
     assert torch.equal(room[:4], sums_by_structure(logits, target, **known)[:4])
 
 
