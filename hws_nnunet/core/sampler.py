@@ -12,7 +12,7 @@ from hws_nnunet.config import Settings
 from hws_nnunet.core.draws import DrawnCases, Draws
 from hws_nnunet.core.groups import Groups
 from hws_nnunet.core.readings import Readings
-from hws_nnunet.core.saved import check_state, load_table, save_table
+from hws_nnunet.core.saved import load_table, save_table, saved_table
 from hws_nnunet.core.table import HardnessTable
 from hws_nnunet.core.tracker import Tracker, loaded_reliabilities
 from hws_nnunet.core.updates import Updates
@@ -148,9 +148,9 @@ class HardnessWeightedSampler(Readings):
         Raises:
             ValueError: for a format that is not known, another measure, or a damaged state; nothing is changed then.
         """
-        checked = check_state(self.table, state)
+        saved = saved_table(self.table, state)
         reliabilities = loaded_reliabilities(state)
-        load_table(self.table, checked)
+        load_table(self.table, saved)
         self._tracker.load(*reliabilities)
         if self.table.weighted or self.table.unseen == 0:
             self.refresh()

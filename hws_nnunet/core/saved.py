@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from hws_nnunet.core import columns
-from hws_nnunet.core.columns import OLDEST_FORMAT, Column, current_format
+from hws_nnunet.core.columns import OLDEST_FORMAT, current_format
 from hws_nnunet.core.table import HardnessTable
 from hws_nnunet.messages import some_of
 
@@ -26,17 +26,14 @@ def save_table(table: HardnessTable) -> dict[str, Any]:
     }
 
 
-class CheckedState(NamedTuple):
-    """What :func:`check_state` found in a saved state: words and columns by name, names of cases and structures."""
+def saved_table(table: HardnessTable, state: dict[str, Any]) -> HardnessTable:
+    """Return a state that :func:`save_table` gave, now or in an older format, as a table of its cases and structures.
 
-    words: dict[str, float]
-    columns: dict[str, np.ndarray]
-    names: Sequence[str]
-    structures: Sequence[str]
+    What the state's format did not have is unknown there.
 
-
-def check_state(table: HardnessTable, state: dict[str, Any]) -> CheckedState:
-    """Return what :func:`load_table` needs of a state that :func:`save_table` gave, now or in an older format.
+    Args:
+        table: that is to go on from it.
+        state: as loaded; arrays may have become tensors.
 
     Raises:
         ValueError: for a format that is not known, another measure, or a damaged state.
@@ -50,79 +47,74 @@ def check_state(table: HardnessTable, state: dict[str, Any]) -> CheckedState:
             "version of hws-nnunet, with which this training can be finished"
         )
     try:
-        checked = _checked(state, version)
-        measure = state["measure"]
+        saved = _filled_table(state, version)
     except KeyError as error:
         raise ValueError(f"sampler state is damaged: it has no {error}") from error
     except (TypeError, ValueError) as error:
         raise ValueError(f"sampler state is damaged: {error}") from error
-    if measure != table.measure:
+    if fault := saved.check_valid():
+        raise ValueError(f"sampler state is damaged: {fault}")
+    if saved.measure != table.measure:
         raise ValueError(
-            f"sampler state tracks {measure!r}, expected {table.measure!r}: a training goes on with the draw_by that "
-            "it began with"
+            f"sampler state tracks {saved.measure!r}, expected {table.measure!r}: a training goes on with the draw_by "
+            "that it began with"
         )
-    return checked
+    return saved
 
 
-def load_table(table: HardnessTable, state: CheckedState) -> None:
-    """Restore a state by names; draw weights stay as they are.
+def load_table(table: HardnessTable, saved: HardnessTable) -> None:
+    """Restore a saved table by names; draw weights stay as they are.
 
-    What the state's format did not have starts unknown; so do cases and structures that are new. Of names that are
-    new or gone, warnings tell.
+    Cases and structures that are new start unknown. Of names that are new or gone, warnings tell.
     """
     names = list(map(str, table.names))
-    here, there = _matches(names, state.names)
-    structures_here, structures_there = _matches(table.structures, state.structures)
-    _warn_of_changes("case", names, state.names, "start unseen")
-    _warn_of_changes("structure", table.structures, state.structures, "start unknown")
+    here, there = _matches(names, saved.names)
+    structures_here, structures_there = _matches(table.structures, saved.structures)
+    _warn_of_changes("case", names, saved.names, "start unseen")
+    _warn_of_changes("structure", table.structures, saved.structures, "start unknown")
     with table.writing():
         for column in columns.COLUMNS:
-            array = getattr(table, column.name)
+            array, values = getattr(table, column.name), getattr(saved, column.name)
             if column.name == "order":
-                array[:] = _merged_order(len(table), state.columns["order"], here, there)
+                array[:] = _merged_order(len(table), values, here, there)
             elif column.name != "weight":
                 array.fill(column.unknown)
-                if column.name in state.columns:
-                    saved = state.columns[column.name]
-                    if column.by_structure:
-                        array[np.ix_(here, structures_here)] = saved[np.ix_(there, structures_there)]
-                    else:
-                        array[here] = saved[there]
+                if column.by_structure:
+                    array[np.ix_(here, structures_here)] = values[np.ix_(there, structures_there)]
+                else:
+                    array[here] = values[there]
         table.position = 0
-        for name, value in state.words.items():
-            setattr(table, name, value)
+        for word in columns.WORDS:
+            if word.saved:
+                setattr(table, word.name, getattr(saved, word.name))
         table.unseen = int((table.visits == 0).sum())
 
 
-def _checked(state: dict[str, Any], version: int) -> CheckedState:
+def _filled_table(state: dict[str, Any], version: int) -> HardnessTable:
     names, structures = state["names"], state["structures"]
-    for given in (names, structures):
-        if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+    for texts in (names, structures):
+        if not isinstance(texts, list) or not all(isinstance(name, str) for name in texts):
             raise ValueError("names are not a list of texts")
-    words = {
-        word.name: state[word.name if word.since <= version else word.formerly]
-        for word in columns.WORDS
-        if word.saved and (word.since <= version or word.formerly)
-    }
-    if wrong := [name for name, value in words.items() if not np.isfinite(float(value))]:
-        raise ValueError(f"{wrong[0]} is {words[wrong[0]]}")
-    saved = {
-        column.name: _checked_column(column, state[column.name], len(names), len(structures))
-        for column in columns.COLUMNS
-        if column.saved and column.since <= version
-    }
-    if not np.array_equal(np.sort(saved["order"]), np.arange(len(names))):
-        raise ValueError("order is not a permutation of the cases")
-    return CheckedState(words, saved, names, structures)
-
-
-def _checked_column(column: Column, value: Any, cases: int, structures: int) -> np.ndarray:
-    # A host loads its checkpoints to the device that it trains on.
-    array = np.asarray(value.cpu() if hasattr(value, "cpu") else value)
-    shape = (cases, structures) if column.by_structure else (cases,)
-    if array.shape != shape or array.dtype.kind not in "fi":
-        raise ValueError(f"{column.name} is {array.dtype} of shape {array.shape}, expected numbers of shape {shape}")
-    return array
+    table = HardnessTable(names, structures=structures, measure=state["measure"])
+    for word in columns.WORDS:
+        key = word.name if word.since <= version else word.formerly
+        if word.saved and key:
+            try:
+                setattr(table, word.name, state[key])
+            except (OverflowError, TypeError, ValueError):
+                raise ValueError(f"{word.name} is {state[key]!r}, expected a number, {word.kind.__name__}") from None
+    for column in columns.COLUMNS:
+        if column.saved and column.since <= version:
+            value = state[column.name]
+            # A host loads its checkpoints to the device that it trains on.
+            array, shape = np.asarray(value.cpu() if hasattr(value, "cpu") else value), table.shape_of(column)
+            if array.shape != shape or array.dtype.kind not in ("fi" if column.kind is float else "i"):
+                raise ValueError(
+                    f"{column.name} is {array.dtype} of shape {array.shape}, expected numbers of shape {shape}"
+                )
+            getattr(table, column.name)[:] = array
+    table.unseen = int((table.visits == 0).sum())
+    return table
 
 
 def _merged_order(n: int, saved: np.ndarray, here: np.ndarray, there: np.ndarray) -> np.ndarray:

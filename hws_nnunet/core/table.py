@@ -155,8 +155,10 @@ class HardnessTable:
             array = getattr(self, column.name)
             if np.isinf(array).any() if column.kind is float else (array < 0).any():
                 return f"an infinite or a negative value entered the column {column.name}"
-        if not np.isfinite(self.level):
-            return f"the level is {self.level}"
+        for word in columns.WORDS:
+            value = getattr(self, word.name)
+            if (value < 0 and word.kind is int) or not np.isfinite(value):
+                return f"the word {word.name} is {value}"
         if (unseen := int((self.visits == 0).sum())) != self.unseen:
             return f"unseen is {self.unseen}, {unseen} cases have no visit"
         if np.isfinite(self.offset[self.visits == 0]).any():

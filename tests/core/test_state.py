@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import numpy as np
 import pytest
@@ -68,6 +69,30 @@ def test_cases_are_matched_by_name():
     assert new.table.weighted, "weighting stays on"
     assert new.ranked_offsets() + new.table.level == pytest.approx([0.3, 0.3, 0.1]), "a new case ranks as the hardest"
     assert fault_of(new) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("order", [0, 0, 1], "the sweep's order is not a permutation"),
+        ("offset", [0.0, math.inf, 0.0], "an infinite or a negative value entered the column offset"),
+        ("visits", [0, 1, 1], "a case without a visit has a loss"),
+        ("visits", [0.5, 1.0, math.nan], "visits is float64 of shape (3,), expected numbers of shape (3,)"),
+        ("level", math.nan, "the word level is nan"),
+        ("losses", 0.5, "losses is 0.5, expected a number, int"),
+        ("level", 10**400, "expected a number, float"),
+        ("version", 2**70, "version is 1180591620717411303424, expected a number, int"),
+        ("names", [], "a table needs at least one case"),
+        ("names", ["a", "b", "a"], "case names have to be unique"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_changes_nothing(name, value, told):
+    sampler = sampler_of(3, losses=[0.1, 0.2, 0.3])
+    before = sampler.state_dict()
+    damaged = {**before, name: np.array(value) if name in ("order", "offset", "visits") else value}
+    with pytest.raises(ValueError, match=f"^sampler state is damaged: .*{re.escape(told)}"):
+        sampler.load_state_dict(damaged)
+    assert_same_state(sampler.state_dict(), before)
 
 
 @pytest.mark.parametrize(("kept", "new"), [(1, 40), (40, 40), (40, 3)])

@@ -153,9 +153,13 @@ def test_a_faulty_table_is_told():
     table.weight[0] = 5.0
     assert table.check_valid() == "draw weights lie from 1.0 to 5.0, expected 0 to 1.0"
     table.weigh(np.array([np.nan, 1.0]))
+    assert table.check_valid() == "the word total is nan"
+    table.total = 1.0
+    assert table.check_valid() == "the word largest is nan"
+    table.largest = 1.0
     assert table.check_valid().startswith("draw weights lie from nan")
-    table.level = np.inf
-    assert table.check_valid() == "the level is inf"
+    table.losses = -1
+    assert table.check_valid() == "the word losses is -1"
 
 
 def test_bad_input():
