@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from hws_nnunet import HardnessWeightedSampler
 from hws_nnunet.commands import main as cli
-from hws_nnunet.datasets import read_fetal, write_raw_v2
+from hws_nnunet.datasets import read_fetal, write_raw
 from hws_nnunet.datasets.case_table import read_column
 from hws_nnunet.gallery import make_gallery
 from hws_nnunet.record import figures
@@ -94,7 +94,7 @@ def test_a_data_set(tmp_path):
     raw.mkdir()
     for name in NAMES:
         atlas_case(source, name)
-    target = write_raw_v2(read_fetal(source), raw, dataset_id=1, name="Names", link=True)
+    target = write_raw(read_fetal(source), raw, dataset_id=1, name="Names", link=True)
     images = {path.name.removesuffix("_0000.nii.gz") for path in (target / "imagesTr").iterdir()}
     assert images == set(NAMES) == set(read_column(target / "subgroups.csv", "subgroup"))
 

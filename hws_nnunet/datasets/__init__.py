@@ -1,8 +1,8 @@
 """Preparation of known data sets: readers of their layouts, writers of nnU-Net's raw formats.
 
 A reader (``fetal.py``, ``feta.py``, ``brats.py``) turns a folder on disk into
-:class:`~hws_nnunet.datasets.cases.Collection`; a writer (``raw_v1.py``, ``raw_v2.py``) turns that into a raw data set.
-A new layout is a new reader, a new format a new writer.
+:class:`~hws_nnunet.datasets.cases.Collection`; the writer (``raw.py``) turns that into a raw data set.
+A new layout is a new reader.
 """
 
 from typing import TYPE_CHECKING
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from hws_nnunet.datasets.fetal import read_fetal
     from hws_nnunet.datasets.fetal_brain import read_fetal_brain
     from hws_nnunet.datasets.phantom import make_phantom
-    from hws_nnunet.datasets.raw_v1 import check_task_target, write_raw_v1
-    from hws_nnunet.datasets.raw_v2 import check_target, write_raw_v2
+    from hws_nnunet.datasets.raw import check_target, write_raw
 
 __all__ = [
     "Case",
@@ -25,14 +24,12 @@ __all__ = [
     "DatasetError",
     "Reading",
     "check_target",
-    "check_task_target",
     "make_phantom",
     "read_brats",
     "read_feta",
     "read_fetal",
     "read_fetal_brain",
-    "write_raw_v1",
-    "write_raw_v2",
+    "write_raw",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -44,7 +41,6 @@ __getattr__, __dir__ = lazy(
         "read_fetal": "hws_nnunet.datasets.fetal",
         "read_fetal_brain": "hws_nnunet.datasets.fetal_brain",
         "make_phantom": "hws_nnunet.datasets.phantom",
-        **dict.fromkeys(("check_task_target", "write_raw_v1"), "hws_nnunet.datasets.raw_v1"),
-        **dict.fromkeys(("check_target", "write_raw_v2"), "hws_nnunet.datasets.raw_v2"),
+        **dict.fromkeys(("check_target", "write_raw"), "hws_nnunet.datasets.raw"),
     },
 )

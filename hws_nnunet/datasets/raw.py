@@ -1,15 +1,14 @@
-"""What nnU-Net's raw formats share: numbers and names, files placed whole or not at all, labels, ``subgroups.csv``."""
+"""Writer of nnU-Net's raw formats, ``DatasetXXX_Name`` and v1's ``TaskXXX_Name``, with ``subgroups.csv``."""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import json
 import os
-import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -19,35 +18,19 @@ from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.folds import encoded_folds, folds_of
 from hws_nnunet.datasets.geometry import geometry, trainable
 from hws_nnunet.datasets.images import open_image, read_voxels, scaling
-from hws_nnunet.facts.versions import FILE_ENDING, SUBGROUPS
-from hws_nnunet.files import atomic_folder, check_room
+from hws_nnunet.facts.versions import DATASET, FILE_ENDING, SUBGROUPS, V1, V2, Host
+from hws_nnunet.files import atomic_folder, check_room, needed_folder
 from hws_nnunet.processes import on_all_cores
 
 ENDINGS = (".nii.gz", ".nii")
 
 
-def numbered_name(prefix: str, dataset_id: int, name: str) -> str:
-    """Return nnU-Net's name of a data set, ``Dataset001_Name`` or ``Task001_Name``.
-
-    Raises:
-        ValueError: unless ``1 <= dataset_id <= 999`` and ``name`` is made of letters, digits, ``-`` and ``_``.
-    """
-    if not 1 <= dataset_id <= 999:
-        raise ValueError(f"the data set's number has to be between 1 and 999, given: {dataset_id}")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise ValueError(f"the data set's name may hold letters, digits, '-' and '_', given: {name!r}")
-    return f"{prefix}{dataset_id:03d}_{name}"
-
-
-def free_target(parent: Path, folder_name: str, *, overwrite: bool) -> Path:
-    """Return the folder to write, if it may be.
-
-    Raises:
-        FileExistsError: it exists and ``overwrite`` is off, or another data set has its number.
-        OSError: it cannot be written.
-    """
-    target = parent / folder_name
-    prefix = folder_name.split("_")[0]
+def check_target(raw_folder: Path, *, dataset_id: int, name: str, overwrite: bool = False, host: Host = V2) -> Path:
+    """Return the folder that :func:`write_raw` would write, after its checks of it; arguments and errors are its."""
+    folder_name = host.name_of(dataset_id, name)
+    needed_folder(Path(raw_folder), host.raw)
+    target = host.data_set(raw_folder, folder_name)
+    prefix, parent = folder_name.split("_")[0], target.parent
     others = [p.name for p in parent.glob(f"{prefix}_*") if p != target and p.suffix not in (".partial", ".old")]
     if others:
         raise FileExistsError(f"data set number {int(prefix[-3:])} is taken by {', '.join(others)} in {parent}")
@@ -57,18 +40,42 @@ def free_target(parent: Path, folder_name: str, *, overwrite: bool) -> Path:
     return target
 
 
-@contextmanager
-def written_cases(
-    collection: Collection, target: Path, *, splits_file: str, link: bool, progress: bool
-) -> Iterator[Path]:
-    """Place the cases' files and ``subgroups.csv`` in a folder that becomes ``target`` once the block ends well.
+def write_raw(
+    collection: Collection,
+    raw_folder: Path,
+    *,
+    dataset_id: int,
+    name: str,
+    overwrite: bool = False,
+    link: bool = False,
+    progress: bool = False,
+    host: Host = V2,
+) -> Path:
+    """Write a collection as a raw data set of nnU-Net, whole or not at all, with ``subgroups.csv``.
 
     Labels that have a map are written anew, files that are not compressed are compressed, all else is copied or linked.
-    ``splits_file`` gets the collection's folds, where it has any of its own.
+    Folds of the collection's own go into the host's splits file: planning copies v2's ``splits_final.json`` from there,
+    v1 reads ``splits_final.pkl`` in the preprocessed folder. Regions are trained by v2; v1 trains the labels, which
+    have to be whole numbers from 0 on, without a gap.
+
+    Args:
+        collection: what a reader returned; its files stay as they are.
+        raw_folder: that the host's variable names (``nnUNet_raw``, v1's ``nnUNet_raw_data_base``); has to exist.
+        dataset_id: 1 to 999; nnU-Net allows one data set a number.
+        name: letters, digits, ``-`` and ``_``.
+        overwrite: replace a data set of this very name.
+        link: link to the source's files instead of copying them.
+        progress: show a bar on standard error.
+        host: the version of nnU-Net.
 
     Raises:
+        ValueError: a number or name that nnU-Net does not take.
+        FileNotFoundError: ``raw_folder`` does not exist.
+        FileExistsError: the data set exists and ``overwrite`` is off, or another one has this number.
+        OSError: it cannot be written.
         DatasetError: the files are not NIfTI files.
     """
+    target = check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite, host=host)
     wrong = [str(f) for c in collection.cases for f in (*c.images, c.label) if f and not f.name.endswith(ENDINGS)]
     if wrong:
         raise DatasetError(collection.source, [f"expected {' or '.join(ENDINGS)}: {f}" for f in wrong])
@@ -77,8 +84,40 @@ def written_cases(
         on_all_cores(_place_case, collection.cases, *others, desc="writing", progress=progress)
         _write_subgroups(collection, folder / SUBGROUPS)
         if folds := folds_of(collection):
-            (folder / splits_file).write_bytes(encoded_folds(folds, splits_file))
-        yield folder
+            (folder / host.splits_file).write_bytes(encoded_folds(folds, host.splits_file))
+        description = {"name": name, "description": collection.description} | (
+            _description_v1(collection) if host is V1 else _description_v2(collection)
+        )
+        (folder / DATASET).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    return target
+
+
+def _description_v1(collection: Collection) -> dict[str, Any]:
+    training = sorted(case.name for case in collection.cases if not case.test)
+    test = sorted(case.name for case in collection.cases if case.test)
+    return {
+        "tensorImageSize": "4D",
+        "modality": {str(i): channel for i, channel in enumerate(collection.channels)},
+        "labels": {str(value): label for label, value in collection.labels.items()},
+        "numTraining": len(training),
+        "numTest": len(test),
+        "training": [
+            {"image": f"./imagesTr/{case}{FILE_ENDING}", "label": f"./labelsTr/{case}{FILE_ENDING}"}
+            for case in training
+        ],
+        "test": [f"./imagesTs/{case}{FILE_ENDING}" for case in test],
+    }
+
+
+def _description_v2(collection: Collection) -> dict[str, Any]:
+    regions = {name: list(values) for name, values in collection.regions.items()}
+    description = {
+        "channel_names": {str(i): channel for i, channel in enumerate(collection.channels)},
+        "labels": {"background": 0, **regions} if regions else dict(collection.labels),
+        "numTraining": sum(not case.test for case in collection.cases),
+        "file_ending": FILE_ENDING,
+    }
+    return {**description, "regions_class_order": list(collection.region_order)} if regions else description
 
 
 def _place_case(case: Case, folder: Path, link: bool) -> None:

@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hws_nnunet import registration
-from hws_nnunet.datasets import Collection, write_raw_v1, write_raw_v2
-from hws_nnunet.datasets.raw_v1 import task_name
-from hws_nnunet.datasets.raw_v2 import dataset_name
+from hws_nnunet.datasets import Collection, write_raw
 from hws_nnunet.demo.commands import run
 from hws_nnunet.facts.versions import V1, V2, Host
 from hws_nnunet.files import atomic_write
@@ -104,11 +102,11 @@ class ChainV2(Chain):
     @property
     def raw(self) -> Path:
         """``nnUNet_raw/Dataset990_Phantom``."""
-        return self.out / "nnUNet_raw" / dataset_name(NUMBER, NAME)
+        return self.out / "nnUNet_raw" / V2.name_of(NUMBER, NAME)
 
     def write_raw(self, collection: Collection) -> Path:
         """Write the raw data set."""
-        return write_raw_v2(collection, self.raw.parent, dataset_id=NUMBER, name=NAME)
+        return write_raw(collection, self.raw.parent, dataset_id=NUMBER, name=NAME)
 
     def preprocess(self) -> None:
         """Plan and preprocess a small configuration."""
@@ -156,11 +154,11 @@ class ChainV1(Chain):
     @property
     def raw(self) -> Path:
         """``nnUNet_raw_data_base/nnUNet_raw_data/Task990_Phantom``."""
-        return self.out / "nnUNet_raw_data_base" / "nnUNet_raw_data" / task_name(NUMBER, NAME)
+        return self.out / "nnUNet_raw_data_base" / "nnUNet_raw_data" / V1.name_of(NUMBER, NAME)
 
     def write_raw(self, collection: Collection) -> Path:
         """Write the raw task."""
-        return write_raw_v1(collection, self.raw.parent.parent, dataset_id=NUMBER, name=NAME)
+        return write_raw(collection, self.raw.parent.parent, dataset_id=NUMBER, name=NAME, host=V1)
 
     def preprocess(self) -> None:
         """Plan, make small plans of these, and preprocess by them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,18 @@ class Host:
     def data_set(self, raw_folder: Path, name: str) -> Path:
         """Return a raw data set's folder, below the folder that :attr:`raw` names."""
         return Path(raw_folder, *self.raw_parts, name)
+
+    def name_of(self, number: int, name: str) -> str:
+        """Return nnU-Net's name of a data set, ``Dataset001_Name`` or ``Task001_Name``.
+
+        Raises:
+            ValueError: unless ``1 <= number <= 999`` and ``name`` is made of letters, digits, ``-`` and ``_``.
+        """
+        if not 1 <= number <= 999:
+            raise ValueError(f"the data set's number has to be between 1 and 999, given: {number}")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ValueError(f"the data set's name may hold letters, digits, '-' and '_', given: {name!r}")
+        return f"{self.prefix}{number:03d}_{name}"
 
     def check_version(self) -> Version:
         """Return the installed version.

@@ -22,7 +22,7 @@ from nnunet_runs import TIMES, Experiment, prepare_once
 from page import Section
 from segmentation import segmentation
 
-from hws_nnunet.datasets import Reading, read_fetal, write_raw_v2
+from hws_nnunet.datasets import Reading, read_fetal
 
 DATASET, NAME, CONFIGURATION = 992, "AtlasBenchmark", "3d_small"
 RARE = [f"fetal_SB_atlas_GA{age}_notoperated" for age in range(21, 26)]
@@ -37,10 +37,10 @@ def prepare(work: Path, data: Path | None, *, coarser: float = 2.0) -> None:
     if data is None and not (work / "prepared").exists():
         raise SystemExit("--data: expected the atlas's folder, given: nothing")
 
-    def write_raw(raw: Path) -> None:
-        write_raw_v2(read_fetal(data, how=Reading(progress=True)), raw, dataset_id=DATASET, name=NAME, overwrite=True)
+    def write(raw: Path) -> None:
+        write_raw(read_fetal(data, how=Reading(progress=True)), raw, dataset_id=DATASET, name=NAME, overwrite=True)
 
-    prepare_once(work, DATASET, NAME, CONFIGURATION, coarser=coarser, splits=splits(), write=write_raw)
+    prepare_once(work, DATASET, NAME, CONFIGURATION, coarser=coarser, splits=splits(), write=write)
 
 
 def splits() -> list[dict]:

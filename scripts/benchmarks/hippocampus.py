@@ -33,7 +33,7 @@ from segmentation import Results, segmentation
 
 from hws_nnunet import Settings
 from hws_nnunet.commands.case_weights import weights_by_group
-from hws_nnunet.datasets.raw_v2 import dataset_name
+from hws_nnunet.facts.versions import V2
 from hws_nnunet.record.tables import write_table
 
 CONDITIONS = {
@@ -71,7 +71,7 @@ def settings(arm: str, job: dict) -> Settings | None:
     found, work = settings_of(arm), Path(job["work"])
     if arm not in (GROUPS_OURS, WEIGHTS, WEIGHTS_OURS):
         return found
-    folds = json.loads((work / "preprocessed" / dataset_name(DATASET, NAME) / "splits_final.json").read_text())
+    folds = json.loads((work / "preprocessed" / V2.name_of(DATASET, NAME) / "splits_final.json").read_text())
     scanners = {name: "scanner" if name in Changed() else "others" for name in folds[job["fold"]]["train"]}
     rows = scanners if arm == GROUPS_OURS else weights_by_group(scanners, ess=0.5, cap=4.0)
     field, column = ("groups", "subgroup") if arm == GROUPS_OURS else ("case_weights", "weight")

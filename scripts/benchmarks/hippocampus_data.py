@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 from nnunet_runs import TIMES, prepare_once
 
-from hws_nnunet.datasets import Case, Collection, write_raw_v2
+from hws_nnunet.datasets import Case, Collection
 from hws_nnunet.datasets.checks import label_values
 
 DATASET, NAME, CONFIGURATION = 993, "HippocampusBenchmark", "3d_small"
@@ -147,11 +147,11 @@ def prepare(work: Path, data: Path | None, *, condition: str, cases: int) -> Non
         raise SystemExit(f"--data: expected {CASES} images in {data / 'images'}, found {len(names)}")
     folds = splits(condition, names[:cases])
 
-    def write_raw(raw: Path) -> None:
+    def write(raw: Path) -> None:
         used = sorted({name for fold in folds for part in fold.values() for name in part})
         with tempfile.TemporaryDirectory() as folder:
             written = tuple(changed_case(name, data, Path(folder)) for name in used)
             made = Collection(data, written, ("MRI",), LABELS, description=f"Hippocampus, {condition}")
-            write_raw_v2(made, raw, dataset_id=DATASET, name=NAME, overwrite=True)
+            write_raw(made, raw, dataset_id=DATASET, name=NAME, overwrite=True)
 
-    prepare_once(work, DATASET, NAME, CONFIGURATION, splits=folds, write=write_raw, **NETWORK)
+    prepare_once(work, DATASET, NAME, CONFIGURATION, splits=folds, write=write, **NETWORK)

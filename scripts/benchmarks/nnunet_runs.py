@@ -20,7 +20,6 @@ from experiments import NNUNET_ARMS, SPOILED, STATIC, TOPK, TRAINERS, UNIFORM, r
 from page import Section, arguments, finish
 
 from hws_nnunet import Settings
-from hws_nnunet.datasets.raw_v2 import dataset_name
 from hws_nnunet.facts.versions import V2
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
@@ -254,7 +253,7 @@ def prepare_once(
         subprocess.run([str(part) for part in command], env=env, check=True, stdout=subprocess.DEVNULL)
 
     run("nnUNetv2_plan_and_preprocess", "-d", dataset, "-npfp", 2, "--no_pp")
-    folder = work / "preprocessed" / dataset_name(dataset, name)
+    folder = work / "preprocessed" / V2.name_of(dataset, name)
     add_small_configuration(folder / "nnUNetPlans.json", name=configuration, overwrite=True, **network)
     run("nnUNetv2_preprocess", "-d", dataset, "-c", configuration, "-np", 2)
     write_json(folder / "splits_final.json", splits)

@@ -15,10 +15,8 @@ from nnunet_runs import environment
 from phantom import CONFIGURATION, DATASET, NAME, prepare
 
 from hws_nnunet import registration
-from hws_nnunet.datasets import make_phantom, write_raw_v1
-from hws_nnunet.datasets.raw_v1 import task_name
-from hws_nnunet.datasets.raw_v2 import dataset_name
-from hws_nnunet.facts.versions import V1
+from hws_nnunet.datasets import make_phantom, write_raw
+from hws_nnunet.facts.versions import V1, V2
 from hws_nnunet.hosts.augmenters import stop
 from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 
@@ -32,7 +30,7 @@ class HostV2:
     def prepare(work: Path, network: str, patch: int | None) -> dict:
         """Add the configuration to the plans; return its name and its patch, for the job."""
         prepare(work)
-        plans = work / "preprocessed" / dataset_name(DATASET, NAME) / "nnUNetPlans.json"
+        plans = work / "preprocessed" / V2.name_of(DATASET, NAME) / "nnUNetPlans.json"
         planned = json.loads(plans.read_text())["configurations"]["3d_fullres"]["patch_size"]
         size = [patch or 32] * 3 if patch or network == "small" else planned
         name = f"overhead_{network}_{'x'.join(str(voxels) for voxels in size)}"
@@ -103,12 +101,12 @@ class HostV1:
         def run(*command: object) -> None:
             subprocess.run([str(part) for part in command], env=env, check=True, stdout=subprocess.DEVNULL)
 
-        folder = root / "preprocessed" / task_name(DATASET, NAME)
+        folder = root / "preprocessed" / V1.name_of(DATASET, NAME)
         plan = ("nnUNet_plan_and_preprocess", "-t", DATASET, "-pl2d", "None", "-tl", 1, "-tf", 2)
         if not folder.exists():
             with tempfile.TemporaryDirectory() as source:
                 made = make_phantom(Path(source), progress=True)
-                write_raw_v1(made, root / "raw", dataset_id=DATASET, name=NAME, overwrite=True)
+                write_raw(made, root / "raw", dataset_id=DATASET, name=NAME, overwrite=True, host=V1)
             run(*plan, "-no_pp")
         name = f"overhead{patch}"
         small = [
@@ -136,7 +134,7 @@ class HostV1:
         if self.device.type != job["device"]:
             raise SystemExit(f"--device {job['device']}: nnU-Net v1 trains on {self.device.type} here")
         plans, output, data, batch_dice, stage, cls = get_default_configuration(
-            "3d_fullres", task_name(DATASET, NAME), job["trainer"], job["configuration"]
+            "3d_fullres", V1.name_of(DATASET, NAME), job["trainer"], job["configuration"]
         )
         self.trainer = cls(
             plans, 0, output_folder=output, dataset_directory=data, batch_dice=batch_dice, stage=stage, fp16=True

@@ -22,7 +22,7 @@ from nnunet_runs import TIMES, Experiment, prepare_once
 from page import Section
 from segmentation import segmentation
 
-from hws_nnunet.datasets import Case, Collection, make_phantom, write_raw_v2
+from hws_nnunet.datasets import Case, Collection, make_phantom, write_raw
 
 DATASET, NAME, CONFIGURATION = 991, "PhantomBenchmark", "3d_small"
 COMMON, RARE, RARE_POOL, HELD_OUT = 20, 2, 10, 8  # of each group in training; rare ones to choose from; of each group
@@ -36,15 +36,15 @@ MAIN = (UNIFORM, "ours", "paper", STATIC, UNIFORM + SPOILED, "ours" + SPOILED)
 
 def prepare(work: Path, data: Path | None = None) -> None:
     """Make, plan and preprocess the data set in ``work``, once; no data of others are needed."""
-    prepare_once(work, DATASET, NAME, CONFIGURATION, coarser=1.0, splits=splits(), write=write_raw)
+    prepare_once(work, DATASET, NAME, CONFIGURATION, coarser=1.0, splits=splits(), write=write)
 
 
-def write_raw(raw: Path) -> None:
+def write(raw: Path) -> None:
     """Make the brains and write them as nnU-Net's raw data set."""
     rare = RARE_POOL + HELD_OUT
     with tempfile.TemporaryDirectory() as folder:
         made = make_phantom(Path(folder), cases=len(NAMES), rare=rare, test_cases=0, rare_test_cases=0, progress=True)
-        write_raw_v2(with_spoiled(made), raw, dataset_id=DATASET, name=NAME, overwrite=True)
+        write_raw(with_spoiled(made), raw, dataset_id=DATASET, name=NAME, overwrite=True)
 
 
 def with_spoiled(made: Collection) -> Collection:

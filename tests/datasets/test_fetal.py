@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hws_nnunet.commands import main as cli
-from hws_nnunet.datasets import DatasetError, read_fetal, write_raw_v2
+from hws_nnunet.datasets import DatasetError, read_fetal, write_raw
 
 ATLAS = Path(os.environ.get("HWS_ATLAS", Path(__file__).parents[3] / "shared/data/fetal_spina_bifida_atlas"))
 NAMES = ("srr.nii.gz", "mask.nii.gz", "parcellation.nii.gz")
@@ -52,7 +52,7 @@ def listing(folder):
 @pytest.mark.parametrize("link", [False, True])
 def test_writes_what_nnunet_expects(source, raw, link):
     before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
-    target = write_raw_v2(read_fetal(source), raw, dataset_id=7, name="Fetal", link=link)
+    target = write_raw(read_fetal(source), raw, dataset_id=7, name="Fetal", link=link)
     assert target == raw / "Dataset007_Fetal"
     description = json.loads((target / "dataset.json").read_text())
     assert description["numTraining"] == 3
@@ -132,21 +132,21 @@ def test_sources_that_are_none(tmp_path):
 
 def test_nothing_is_overwritten_unasked(source, raw):
     collection = read_fetal(source)
-    target = write_raw_v2(collection, raw, dataset_id=7, name="Fetal")
+    target = write_raw(collection, raw, dataset_id=7, name="Fetal")
     (target / "mine.txt").write_text("keep")
     with pytest.raises(FileExistsError, match="--overwrite replaces it"):
-        write_raw_v2(collection, raw, dataset_id=7, name="Fetal")
+        write_raw(collection, raw, dataset_id=7, name="Fetal")
     with pytest.raises(FileExistsError, match="number 7 is taken by Dataset007_Fetal"):
-        write_raw_v2(collection, raw, dataset_id=7, name="Other")
+        write_raw(collection, raw, dataset_id=7, name="Other")
     assert (target / "mine.txt").exists()
-    write_raw_v2(collection, raw, dataset_id=7, name="Fetal", overwrite=True)
+    write_raw(collection, raw, dataset_id=7, name="Fetal", overwrite=True)
     assert not (target / "mine.txt").exists()
     assert [path.name for path in raw.iterdir()] == ["Dataset007_Fetal"]
 
 
 def test_a_write_cut_off_leaves_what_was_there(source, raw, monkeypatch):
     collection = read_fetal(source)
-    target = write_raw_v2(collection, raw, dataset_id=7, name="Fetal")
+    target = write_raw(collection, raw, dataset_id=7, name="Fetal")
     before = listing(raw)
     import shutil
 
@@ -155,9 +155,9 @@ def test_a_write_cut_off_leaves_what_was_there(source, raw, monkeypatch):
 
     monkeypatch.setattr(shutil, "copyfile", full)
     with pytest.raises(OSError, match="no space"):
-        write_raw_v2(collection, raw, dataset_id=7, name="Fetal", overwrite=True)
+        write_raw(collection, raw, dataset_id=7, name="Fetal", overwrite=True)
     with pytest.raises(OSError, match="no space"):
-        write_raw_v2(collection, raw, dataset_id=8, name="Fetal")
+        write_raw(collection, raw, dataset_id=8, name="Fetal")
     assert listing(raw) == before
     assert target.is_dir()
 
@@ -171,7 +171,7 @@ def test_a_write_cut_off_leaves_what_was_there(source, raw, monkeypatch):
 )
 def test_bad_names(source, raw, options, message):
     with pytest.raises(ValueError, match=message):
-        write_raw_v2(read_fetal(source), raw, **options)
+        write_raw(read_fetal(source), raw, **options)
 
 
 def test_missing_nnunet_folders(source, tmp_path, monkeypatch):

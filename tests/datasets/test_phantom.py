@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hws_nnunet.commands import main as cli
-from hws_nnunet.datasets import make_phantom, write_raw_v2
+from hws_nnunet.datasets import make_phantom, write_raw
 from hws_nnunet.datasets.phantom import LABELS, make_case
 
 run = CliRunner().invoke
@@ -61,7 +61,7 @@ def test_becomes_a_raw_data_set_with_held_out_cases(tmp_path):
     (tmp_path / "made").mkdir()
     (tmp_path / "raw").mkdir()
     made = make_phantom(tmp_path / "made", cases=4, rare=1, test_cases=2, rare_test_cases=1, shape=(20, 20, 20))
-    target = write_raw_v2(made, tmp_path / "raw", dataset_id=990, name="Phantom")
+    target = write_raw(made, tmp_path / "raw", dataset_id=990, name="Phantom")
     assert {f: len(list((target / f).iterdir())) for f in ("imagesTr", "labelsTr", "imagesTs", "labelsTs")} == {
         "imagesTr": 4,
         "labelsTr": 4,

@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,14 +49,12 @@ class Target:
     """Where a data set goes; found to be free before the long reading."""
 
     def __init__(self, nnunet: NnUNet, raw: Path | None, dataset_id: int, name: str, overwrite: bool):
-        from hws_nnunet.datasets import raw_v1, raw_v2
+        from hws_nnunet.datasets import check_target
 
-        v1 = nnunet is NnUNet.v1
-        self.host = HOSTS[nnunet.value]
-        self.write: Callable[..., Path] = raw_v1.write_raw_v1 if v1 else raw_v2.write_raw_v2
+        self.host = host = HOSTS[nnunet.value]
         self.raw, self.overwrite = raw_folder(raw, nnunet), overwrite
-        self.options: dict[str, Any] = {"dataset_id": dataset_id, "name": name, "overwrite": overwrite}
-        self.folder = (raw_v1.check_task_target if v1 else raw_v2.check_target)(self.raw, **self.options)
+        self.options: dict[str, Any] = {"dataset_id": dataset_id, "name": name, "overwrite": overwrite, "host": host}
+        self.folder = check_target(self.raw, **self.options)
 
     @property
     def splits(self) -> Path | None:
@@ -113,6 +110,7 @@ def _tell(collection: Collection) -> None:
 def write(collection: Collection, target: Target, *, link: bool, dry_run: bool) -> None:
     """Write a collection, or say what would be, with a summary of what was found."""
     from hws_nnunet.datasets import folds as folding
+    from hws_nnunet.datasets import write_raw
 
     _tell(collection)
     if collection.regions and target.host.trains_regions:
@@ -131,7 +129,7 @@ def write(collection: Collection, target: Target, *, link: bool, dry_run: bool) 
     if dry_run:
         print(f"{counts}; would be written to {target.folder}")
     else:
-        target.write(collection, target.raw, **target.options, link=link, progress=True)
+        write_raw(collection, target.raw, **target.options, link=link, progress=True)
         print(f"{counts} -> {target.folder}")
     if folds:
         if collection.spread:
