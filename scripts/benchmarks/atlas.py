@@ -22,7 +22,7 @@ from nnunet_runs import TIMES, Experiment, prepare_once
 from page import Section
 from segmentation import segmentation
 
-from hws_nnunet.datasets import Reading, read_fetal
+from hws_nnunet.datasets import Reading, read_fetal, write_raw
 
 DATASET, NAME, CONFIGURATION = 992, "AtlasBenchmark", "3d_small"
 RARE = [f"fetal_SB_atlas_GA{age}_notoperated" for age in range(21, 26)]

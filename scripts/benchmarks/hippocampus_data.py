@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 from nnunet_runs import TIMES, prepare_once
 
-from hws_nnunet.datasets import Case, Collection
+from hws_nnunet.datasets import Case, Collection, write_raw
 from hws_nnunet.datasets.checks import label_values
 
 DATASET, NAME, CONFIGURATION = 993, "HippocampusBenchmark", "3d_small"
