@@ -1,12 +1,15 @@
 """Run the commands of the tutorial pages on made-up scans, and put what they say, and their figures, into the pages.
 
-    python scripts/tutorials.py [fetal] [brats]
+    python scripts/tutorials.py [fetal] [brats] [--real FOLDER]
 
 A page's block of commands that follows ``<!-- run -->`` is run, in the page's order and in one shell; what it says
 takes the place of what stands between ``<!-- output -->`` and ``<!-- end -->``. ``<!-- run: PATTERN -->`` keeps the
 lines that match, ``<!-- run: last 5 -->`` the last ones. The scans lie where the pages say that yours do, below a home
 of their own. Figures are copied as ``FIGURES`` says.
 It needs nnU-Net v2, registered, and takes some ten minutes a page on two CPU cores.
+
+``--real`` takes the scans from the folders that bear the pages' names in ``FOLDER`` (``feta_2.2`` and ``new_scans``,
+``BraTS2023-GLI`` and ``BraTS2023-GLI-Validation``), prints what the commands say, and leaves the pages as they are.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ _BLOCK = re.compile(
 _NOISE = re.compile(r"Warning|warnings\.warn|^\s*$|^\[W|triton|nnU-Net's|^using pin_memory|#####|Plotting|deprecated")
 
 
-def scans(count: int, rare: int):
+def made_up(count: int, rare: int):
     """Yield a number, whether it is a rare brain, its image and its labels."""
     for i in range(count):
         yield i, i < rare, *make_case(np.random.default_rng([7, i]), rare=i < rare, shape=SHAPE)
@@ -56,7 +59,7 @@ def scans(count: int, rare: int):
 def make_fetal(home: Path) -> None:
     """Make ten subjects in FeTA's layout, two of them pathological, and one more to predict."""
     root, rows = home / "feta_2.2", []
-    for i, rare, image, labels in scans(11, 2):
+    for i, rare, image, labels in made_up(11, 2):
         subject, seg = f"sub-{i + 1:03d}", FETA[labels]
         place = tuple(slice(size // 2 - 3, size // 2 + 3) for size in SHAPE)
         seg[place][seg[place] == 3] = 6  # deep grey matter, which the phantom has not
@@ -74,7 +77,7 @@ def make_brats(home: Path) -> None:
     """Make eight subjects in the layout of BraTS 2023, one of them scanned twice, and one more without labels."""
     rng = np.random.default_rng(0)
     grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), -1)
-    for i, rare, image, labels in scans(10, 2):
+    for i, rare, image, labels in made_up(10, 2):
         centre = np.array(SHAPE) / 2 + rng.uniform(-6, 6, 3)
         far = np.linalg.norm(grid - centre, axis=-1) / (0.5 if rare else 1.0)
         seg = np.select([far < 3, far < 6, far < 9], [1, 3, 2]).astype(np.uint8) * (labels > 0)
@@ -129,13 +132,22 @@ def fill(page: str, said: list[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="*", choices=[*FIGURES, []], help="default: all")
-    for name in parser.parse_args().pages or FIGURES:
+    parser.add_argument("--real", type=Path, metavar="FOLDER", help="your scans; nothing is written into the pages")
+    options = parser.parse_args()
+    for name in options.pages or FIGURES:
         path = PAGES / f"{name}.md"
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder).resolve()
-            {"fetal": make_fetal, "brats": make_brats}[name](home)
+            if options.real:
+                for scans in options.real.iterdir():
+                    (home / scans.name).symlink_to(scans.resolve())
+            else:
+                {"fetal": make_fetal, "brats": make_brats}[name](home)
             page = path.read_text(encoding="utf-8")
             said = run(page, home)
+            if options.real:
+                print(*said, sep="\n\n")
+                continue
             path.write_text(fill(page, said), encoding="utf-8")
             for pattern, target in FIGURES[name].items():
                 shutil.copyfile(min(home.glob(pattern)), ROOT / "docs" / "images" / target)

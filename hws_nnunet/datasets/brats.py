@@ -102,9 +102,7 @@ def read_brats(
     if how.images_only:
         return replace(collection, summary=(f"{shown}: {number(len(cases), 'scan')}",))
     subjects, notes = _one_tumour_twice(checks) if merge else ({}, [])
-    notes += _odd_labels(
-        checks, kinds, values, schemes, by_values=scheme is None and told is None, told=told is not None
-    )
+    notes += _odd_labels(checks, kinds, values, schemes, by_values=scheme is None and told is None)
     titles = " and ".join(dict.fromkeys(one.title for one in schemes.values()))
     written = next(iter(schemes.values()))
     return replace(
@@ -137,7 +135,6 @@ def _odd_labels(
     schemes: Mapping[str, Scheme],
     *,
     by_values: bool,
-    told: bool,
 ) -> list[str]:
     """Return warnings of segmentations without a tumour, of old values among new ones, and of odd volumes."""
     warnings = []
@@ -147,7 +144,7 @@ def _odd_labels(
     with_cavity = any(one.title == SCHEMES["2024"].title for one in schemes.values())
     if by_values and with_cavity and (odd := old_values(later)):
         warnings.append(odd)
-    for kind, scheme in {} if told else schemes.items():
+    for kind, scheme in schemes.items():
         # In low-grade tumours a large core that does not enhance is common.
         results = [
             result

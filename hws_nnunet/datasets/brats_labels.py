@@ -161,12 +161,13 @@ def odd_volumes(kind: str, scheme: Scheme, shares: Mapping[int, float]) -> str:
     names = scheme.names()
     by_volume = sorted(names, key=lambda value: -shares.get(value, 0))
     largest = by_volume[0]
-    if kind not in EDEMA_LARGEST or shares.get(largest, 0) <= _MOST:
+    usual = ("edema", "enhancing_tumor", "necrotic_core", "resection_cavity")  # by volume, largest first
+    parts = usual[: len(names)]
+    if kind not in EDEMA_LARGEST or shares.get(largest, 0) <= _MOST or {*names.values()} != {*parts}:
         return ""
     if names[largest] not in ("enhancing_tumor", "necrotic_core"):
         return ""
-    parts = ("edema", "enhancing_tumor", "necrotic_core", "resection_cavity")  # as large as they usually are
-    option = ",".join(f"{value}={part}" for value, part in sorted(zip(by_volume, parts, strict=False)))
+    option = ",".join(f"{value}={part}" for value, part in sorted(zip(by_volume, parts, strict=True)))
     return (
         f"{_cases_of(kind)}: {shares[largest]:.0%} of the labelled volume has the value {largest}, which means "
         f"{names[largest]} ({scheme.title}), but the largest part of such tumours is usually edema. Look at a case in "
@@ -203,6 +204,6 @@ def _misfit(kind: str, values: Mapping[str, frozenset[int]], allowed: list[Schem
     expected = " or ".join(f"{sorted(scheme.label_map)} ({scheme.title})" for scheme in allowed)
     return [
         f"{_cases_of(kind)}: label values {list(held)} in {number(len(cases), 'case')}, as in {', '.join(cases[:3])}; "
-        f"expected {expected}; other values are told as in --labels 1=necrotic_core,2=edema,3=enhancing_tumor"
+        f"expected {expected}; what other values mean, --labels tells: as in 1=necrotic_core,2=edema,3=enhancing_tumor"
         for held, cases in sets.items()
     ]

@@ -461,5 +461,21 @@ def test_labels_told_hold_for_any_names_and_may_join_values(root):
     meaning = {1: "necrotic_core", 2: "edema", 3: "enhancing_tumor", 4: "enhancing_tumor", 5: "background"}
     (case,) = read_brats([root], meaning=meaning).cases
     assert case.label_map == {0: 0, 1: 1, 2: 2, 3: 3, 4: 3, 5: 0}
-    with pytest.raises(DatasetError, match="other values are told as in --labels"):
+    with pytest.raises(DatasetError, match="what other values mean, --labels tells: as in 1=necrotic_core"):
         read_brats([root])
+
+
+@pytest.mark.parametrize(
+    ("meaning", "named"),
+    [
+        ({1: "necrotic_core", 2: "edema", 3: "enhancing_tumor"}, True),
+        ({1: "enhancing_tumor", 2: "necrotic_core", 3: "edema"}, False),
+        ({1: "edema", 2: "necrotic_core", 3: "enhancing_tumor", 4: "enhancing_tumor"}, False),  # no order is likelier
+    ],
+)
+def test_unlikely_volumes_of_labels_that_were_told_are_told(root, meaning, named):
+    old_case(root, "BraTS2021_00001")
+    save(voxels({1: 17, 2: 4, 3: 79}), root / "BraTS2021_00001/BraTS2021_00001_seg.nii.gz")
+    warnings = read_brats([root], meaning=meaning).warnings
+    assert any("--labels 1=enhancing_tumor,2=necrotic_core,3=edema" in warning for warning in warnings) == named
+    assert bool(warnings) == named
