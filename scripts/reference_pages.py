@@ -59,7 +59,7 @@ def commands() -> str:
         text = text.replace(f": {command.get_short_help_str()}\n", f": {command.get_short_help_str(limit=1000)}\n")
     text = re.sub(r"(?m)^\x08\n", "", text)
     text = re.sub(r"(?m)^(Examples?:) (\S.*)$", r"\1\n\n  \2", text)
-    return re.sub(r"(?m)^(?:  \S.*\n(?:\n(?=  \S))?)+", _as_code, text)
+    return re.sub(r"(?m)^(?: {2,}\S.*\n(?:\n(?=  \S))?)+", _as_code, text)
 
 
 def _as_code(block: re.Match) -> str:

@@ -4,8 +4,8 @@
 
 A page's block of commands that follows ``<!-- run -->`` is run, in the page's order and in one shell; what it says
 takes the place of what stands between ``<!-- output -->`` and ``<!-- end -->``. ``<!-- run: PATTERN -->`` keeps the
-lines that match, ``<!-- run: last 5 -->`` the last ones. The scans lie where the pages say that yours do, below a home
-of their own. Figures are copied as ``FIGURES`` says.
+lines that match, ``<!-- run: last 5 -->`` the last ones, ``<!-- run: last 5 of PATTERN -->`` the last that match.
+The scans lie where the pages say that yours do, below a home of their own. Figures are copied as ``FIGURES`` says.
 It needs nnU-Net v2, registered, and takes some ten minutes a page on two CPU cores.
 
 ``--real`` takes the scans from the folders that bear the pages' names in ``FOLDER`` (``feta_2.2`` and ``new_scans``,
@@ -34,6 +34,7 @@ from tests.datasets import trees  # noqa: E402
 
 PAGES, HOME = ROOT / "docs" / "tutorials", "/home/you"
 SHAPE = (40, 48, 40)
+WIDTH = 120  # longer lines are wrapped
 FETA = np.array([0, 3, 2, 4, 1, 5, 7], dtype=np.uint8)  # the phantom's labels in FeTA's numbers
 RESULTS = "nnunet/results/Dataset501_FetalBrain/HardnessWeightedTrainer_demo__nnUNetPlans__3d_small/fold_0"
 FIGURES = {
@@ -112,19 +113,20 @@ def clean(text: str, keep: str | None, home: Path) -> str:
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.replace(str(home), HOME))
     text = re.sub(r"(?m)^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: ", "", text)  # when nnU-Net said it
     lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines()]
-    if keep is None or keep.startswith("last "):
+    last, wanted = re.fullmatch(r"(?:last (\d+)(?: of |$))?(.*)", keep or "").groups()
+    if wanted:
+        lines = [line for line in lines if re.search(wanted, line)]
+    else:
         noise = (_BAR, _NOISE, _QUIET)
         lines = [line for line in lines if not line or not any(pattern.search(line) for pattern in noise)]
-        lines = lines[-int(keep[5:]) :] if keep else lines
-    else:
-        lines = [line for line in lines if re.search(keep, line)]
-    return "\n".join(lines).strip("\n")
+    return "\n".join(lines[-int(last) :] if last else lines).strip("\n")
 
 
 def fill(page: str, said: list[str]) -> str:
     """Return a page with what its blocks said."""
     for block, text in zip(list(_BLOCK.finditer(page))[::-1], said[::-1], strict=True):
-        output = f"```text\n{text}\n```\n" if text else ""
+        style = "{ .text .wrap }" if max(map(len, text.split("\n"))) > WIDTH else "text"
+        output = f"```{style}\n{text}\n```\n" if text else ""
         page = page[: block.end("rest")] + output + "<!-- end -->" + page[block.end() :]
     return page
 

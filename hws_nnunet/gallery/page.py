@@ -11,9 +11,11 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2a3a; background: #fff; margin: 2em auto; max-width: 1240px;
        padding: 0 1em; overflow-wrap: anywhere; }
 h1 { font-size: 1.5em; margin-bottom: 0; } h2 { font-size: 1.15em; margin: 2.2em 0 .2em; }
-table { border-collapse: collapse; } td, th { padding: .25em .9em .25em 0; text-align: left; border-bottom: 1px solid
-#d5dbe3; vertical-align: top; } td.number, th.number { text-align: right; overflow-wrap: normal; }
-img { max-width: 100%; height: auto; border: 1px solid #d5dbe3; } p { margin: .3em 0 .6em; } .what { color: #51607a; }
+table { border-collapse: collapse; display: block; overflow: auto; overflow-wrap: normal; }
+td, th { padding: .25em .9em .25em 0; text-align: left; border-bottom: 1px solid #d5dbe3; vertical-align: top; }
+td.number, th.number { text-align: right; } p { margin: .3em 0 .6em; } .what { color: #51607a; }
+a:has(> img) { display: block; overflow: auto; }
+img { border: 1px solid #d5dbe3; height: auto; max-width: max(100%, 48em); }
 """
 
 
