@@ -110,22 +110,22 @@ def parse_settings(values: Mapping[str, object], source: str) -> Settings:
             exclude each other.
     """
     faults = []
-    given = dict(values)
-    known = list(Settings.model_fields)
-    for name in [name for name in given if name not in known]:
-        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+    remaining = dict(values)
+    names = list(Settings.model_fields)
+    for name in [name for name in remaining if name not in names]:
+        near = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
         faults.append(f"unknown setting {_SHORT.repr(name)}{hint}")
-        del given[name]
+        del remaining[name]
     try:
-        settings = Settings.model_validate(given)
+        settings = Settings.model_validate(remaining)
     except ValidationError as error:
         faults += [_explain(detail) for detail in error.errors()]
         # What is left is checked too, so that no fault waits for another to be mended.
         wrong = {detail["loc"][0] for detail in error.errors() if detail["loc"]}
         if wrong:
             try:
-                Settings.model_validate({k: v for k, v in given.items() if k not in wrong})
+                Settings.model_validate({k: v for k, v in remaining.items() if k not in wrong})
             except ValidationError as rest:
                 faults += [_explain(detail) for detail in rest.errors()]
     if faults:
@@ -189,12 +189,12 @@ def _warn_without_effect(settings: Settings, source: str) -> None:
 def _explain(detail: ErrorDetails) -> str:
     if not detail["loc"]:  # a combination
         return str(detail["ctx"]["error"])
-    name, given = ".".join(str(part) for part in detail["loc"][:1]), detail["input"]
+    name, value = ".".join(str(part) for part in detail["loc"][:1]), detail["input"]
     message = detail["msg"][0].lower() + detail["msg"][1:]
     hint = ""
-    if isinstance(given, str) and detail["type"] in ("float_type", "int_type"):
-        hint = " (YAML reads 1e3 as text: write 1.0e+3)" if _is_number(given) else ""
-    return f"{name}: {message}, given: {_SHORT.repr(given)}{hint}"
+    if isinstance(value, str) and detail["type"] in ("float_type", "int_type"):
+        hint = " (YAML reads 1e3 as text: write 1.0e+3)" if _is_number(value) else ""
+    return f"{name}: {message}, given: {_SHORT.repr(value)}{hint}"
 
 
 def _is_number(text: str) -> bool:
@@ -206,7 +206,7 @@ def _is_number(text: str) -> bool:
 
 
 def _without_effect(settings: Settings) -> list[str]:
-    given = settings.model_fields_set
+    set_here = settings.model_fields_set
     lines = []
     if settings.beta == 0:
         names: tuple[str, ...] = (
@@ -219,11 +219,11 @@ def _without_effect(settings: Settings) -> list[str]:
             "group_pooling",
         )
         names += () if settings.case_weights is not None else ("with_replacement",)
-        if idle := [name for name in names if name in given]:
+        if idle := [name for name in names if name in set_here]:
             lines.append(f"{', '.join(idle)} without effect at beta 0; a beta above 0 weighs cases by hardness")
     else:
         for name, uniform in (("ess", 1), ("uniform_fraction", 1), ("cap", 1)):
-            if name in given and getattr(settings, name) == uniform:
+            if name in set_here and getattr(settings, name) == uniform:
                 lines.append(
                     f"beta {settings.beta:g} is without effect at {name} {uniform}; beta 0 is uniform sampling"
                 )

@@ -31,11 +31,11 @@ def python() -> Path:
     if sys.prefix != sys.base_prefix or os.environ.get("CONDA_PREFIX"):
         return Path(sys.executable)
     folder = ROOT / ".venv"
-    found = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not found.exists():
+    executable = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not executable.exists():
         print(f"making a virtual environment in {folder}", flush=True)
         venv.create(folder, with_pip=True, clear=folder.exists())
-    return found
+    return executable
 
 
 def install(interpreter: Path, extras: str) -> None:

@@ -61,11 +61,11 @@ def run_pymia(references: Path, predictions: Path, out: Path) -> None:
     from pymia.evaluation import evaluator, metric, writer
 
     metrics = [metric.DiceCoefficient(), metric.HausdorffDistance(95, "HDRFDST95"), metric.SurfaceDiceOverlap()]
-    found = evaluator.SegmentationEvaluator([*metrics, metric.VolumeSimilarity()], {1: "one", 2: "two"})
+    measured = evaluator.SegmentationEvaluator([*metrics, metric.VolumeSimilarity()], {1: "one", 2: "two"})
     for file in sorted(predictions.iterdir()):
         pair = (SimpleITK.ReadImage(str(path)) for path in (file, references / file.name))
-        found.evaluate(*pair, file.name.removesuffix(".nii.gz"))
-    writer.CSVWriter(str(out / "pymia.csv")).write(found.results)
+        measured.evaluate(*pair, file.name.removesuffix(".nii.gz"))
+    writer.CSVWriter(str(out / "pymia.csv")).write(measured.results)
 
 
 def run_mist(references: Path, predictions: Path, out: Path) -> None:
@@ -157,13 +157,13 @@ def run_tools() -> None:
     VERSIONS.write_text(json.dumps(dict(sorted(versions.items())), indent=1) + "\n")
 
 
-def differences(found, key: str, truth: Callable[[str, int], float]) -> tuple[int, int]:
+def differences(result, key: str, truth: Callable[[str, int], float]) -> tuple[int, int]:
     """Return how many values were compared, and how many are not what counting gives."""
-    values = found.measured(key)
+    values = result.measured(key)
     pairs = [
         (values[i, j], truth(case, STRUCTURES.get(label) or int(label)))
-        for i, case in enumerate(found.cases)
-        for j, label in enumerate(found.labels)
+        for i, case in enumerate(result.cases)
+        for j, label in enumerate(result.labels)
     ]
     return len(pairs), sum(not np.isclose(one, two, atol=1e-6, equal_nan=True) for one, two in pairs)
 
@@ -175,22 +175,22 @@ def row_of(file: Path, name: str, version: str, options: dict) -> str:
     shown = " ".join(f"`--{key.replace('_', '-')} {value}`" for key, value in options.items())
     head = f"| {name} {version} | {file.name} {shown}"
     try:
-        found = read_results("x", file, **options)
+        result = read_results("x", file, **options)
     except ResultError as error:
         text = error.problems[0].split("label 'one': ")[-1].split(", and")[0]
         return f"{head} | refused: {text}, and {len(error.problems) - 1} more | |"
-    compared, wrong = differences(found, "dice", dice_of)
+    compared, wrong = differences(result, "dice", dice_of)
     if "lesions" not in file.name and wrong:
         raise SystemExit(f"{file.name}: {wrong} of {compared} values of Dice are not what the label maps give")
-    missed, counted = int(found.missed.sum()), sum(a > 0 and b == 0 for a, b in (sizes_of(c, 2) for c in CASES))
-    if found.sizes_known and missed != counted:
+    missed, counted = int(result.missed.sum()), sum(a > 0 and b == 0 for a, b in (sizes_of(c, 2) for c in CASES))
+    if result.sizes_known and missed != counted:
         raise SystemExit(f"{file.name}: {missed} missed structures, {counted} by the label maps")
-    read = ", ".join(metric.title for metric in found.metrics)
-    if found.hd95 is not None:
+    read = ", ".join(metric.title for metric in result.metrics)
+    if result.hd95 is not None:
         both = [
-            (c, STRUCTURES.get(x) or int(x), found.hd95[i, j])
-            for i, c in enumerate(found.cases)
-            for j, x in enumerate(found.labels)
+            (c, STRUCTURES.get(x) or int(x), result.hd95[i, j])
+            for i, c in enumerate(result.cases)
+            for j, x in enumerate(result.labels)
             if np.isfinite(hd95_of(c, STRUCTURES.get(x) or int(x)))
         ]
         far = sum(not np.isclose(value, hd95_of(case, label), atol=1e-6) for case, label, value in both)

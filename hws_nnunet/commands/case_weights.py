@@ -29,7 +29,7 @@ def held_out_dice(folds: Sequence[Path]) -> dict[str, float]:
     """
     from hws_nnunet.report import ResultError, read_results  # weights of groups need nothing of the report's extra
 
-    found: dict[str, float] = {}
+    dice_by_case: dict[str, float] = {}
     of: dict[str, Path] = {}
     for fold in folds:
         if trained_on_all(fold):
@@ -40,10 +40,10 @@ def held_out_dice(folds: Sequence[Path]) -> dict[str, float]:
             raise ResultError(
                 results.source, [f"case {twice[0]!r} was held out in {of[twice[0]]}, too: expected one fold each"]
             )
-        found |= dict(zip(results.cases, results.values("dice")[:, -1].tolist(), strict=True))
+        dice_by_case |= dict(zip(results.cases, results.values("dice")[:, -1].tolist(), strict=True))
         of |= dict.fromkeys(results.cases, fold)
-    mean = float(np.nanmean(list(found.values())))
-    return {case: mean if np.isnan(dice) else dice for case, dice in sorted(found.items())}
+    mean = float(np.nanmean(list(dice_by_case.values())))
+    return {case: mean if np.isnan(dice) else dice for case, dice in sorted(dice_by_case.items())}
 
 
 def weights_by_dice(dice: Mapping[str, float], *, beta: float, ess: float, cap: float) -> dict[str, float]:
@@ -68,10 +68,10 @@ def weights_by_group(groups: Mapping[str, str], *, ess: float, cap: float) -> di
         ess: as in :func:`weights_by_dice`.
         cap: as in :func:`weights_by_dice`.
     """
-    known = {case: group for case, group in groups.items() if not is_missing(group)}
-    sizes = Counter(known.values())
-    rarity = -np.log([sizes[group] for group in known.values()])
-    return dict.fromkeys(groups, 1.0) | _softly(known, rarity, 1.0, ess, cap)
+    group_of = {case: group for case, group in groups.items() if not is_missing(group)}
+    sizes = Counter(group_of.values())
+    rarity = -np.log([sizes[group] for group in group_of.values()])
+    return dict.fromkeys(groups, 1.0) | _softly(group_of, rarity, 1.0, ess, cap)
 
 
 def groups_of_cases(path: Path, column: str) -> dict[str, str]:
@@ -83,14 +83,14 @@ def groups_of_cases(path: Path, column: str) -> dict[str, str]:
     """
     groups = read_groups(path, column=column)
     if len(named := set(groups.values()) - {UNNAMED}) < 2:
-        found = ", ".join(named) or "none"
-        raise CaseTableError(path, [f"expected two groups or more in the column {column}, found: {found}"])
+        names = ", ".join(named) or "none"
+        raise CaseTableError(path, [f"expected two groups or more in the column {column}, found: {names}"])
     return groups
 
 
 def _softly(cases: dict, rank: np.ndarray, beta: float, ess: float, cap: float) -> dict[str, float]:
-    found = solve_beta(rank, beta, ess * len(rank), cap=cap)
-    weights = len(rank) * case_distribution(rank, found, cap=cap)
+    largest_beta = solve_beta(rank, beta, ess * len(rank), cap=cap)
+    weights = len(rank) * case_distribution(rank, largest_beta, cap=cap)
     return dict(zip(cases, weights.tolist(), strict=True))
 
 

@@ -84,8 +84,8 @@ def examine(version: str | None = None) -> list[Check]:
     used = [host for host in hosts if any(map(os.environ.get, _own_folders(host)))] or hosts[-1:]
     checks = [_python(), _torch()]
     if not hosts:
-        found = "neither v2 nor v1 is installed" if version is None else f"{version} is not installed"
-        checks.append(Check("nnU-Net", False, found, f"pip install 'hws-nnunet[{version or 'v2'}]'"))
+        missing = "neither v2 nor v1 is installed" if version is None else f"{version} is not installed"
+        checks.append(Check("nnU-Net", False, missing, f"pip install 'hws-nnunet[{version or 'v2'}]'"))
     for host in asked if version is None else hosts:
         of_host = _host(host) if host in hosts else [_absent(host)]
         checks += of_host if host in used else [replace(check, required=False) for check in of_host]
@@ -152,9 +152,9 @@ def _absent(host: versions.Host) -> Check:
 
 def _unused(host: versions.Host) -> Check:
     names = _own_folders(host)
-    found = f"neither {' nor '.join(names)} is set, so nnU-Net {host.version} is not in use"
+    unset = f"neither {' nor '.join(names)} is set, so nnU-Net {host.version} is not in use"
     remedy = f"to use it: {' '.join(f'export {name}=FOLDER;' for name in names)}"
-    return Check(f"folders {host.version}", False, found, remedy, required=False)
+    return Check(f"folders {host.version}", False, unset, remedy, required=False)
 
 
 def _folder(name: str, kind: str) -> Check:
@@ -205,5 +205,5 @@ def _settings() -> Check:
     from hws_nnunet.config import find_settings
 
     settings, source = find_settings()
-    given = ", ".join(f"{k}: {v}" for k, v in settings.model_dump().items() if k in settings.model_fields_set)
-    return Check("settings", True, source + (f" ({given})" if given else ""))
+    values = ", ".join(f"{k}: {v}" for k, v in settings.model_dump().items() if k in settings.model_fields_set)
+    return Check("settings", True, source + (f" ({values})" if values else ""))

@@ -69,14 +69,14 @@ def numbers(text: str, option: str) -> list[int]:
         raise ValueError(f"{option} expects whole numbers with commas between them, given: {text!r}") from None
 
 
-def raw_folder(given: Path | None, nnunet: NnUNet) -> Path:
+def raw_folder(path: Path | None, nnunet: NnUNet) -> Path:
     """Return the folder given, by default the one that nnU-Net's variable names.
 
     Raises:
         ValueError: neither is set.
     """
-    if given is not None:
-        return given
+    if path is not None:
+        return path
     variable = versions.HOSTS[nnunet.value].raw
     if not (folder := os.environ.get(variable)):
         raise ValueError(f"{variable} is not set: export {variable}=FOLDER, or give --raw FOLDER")

@@ -86,19 +86,19 @@ def watch_fold(fold: Path, *, top: int, every: float, once: bool, console: Conso
         ValueError: a file of the record is not what it should be.
     """
     console = Console() if console is None else console
-    found = read_record(fold)
-    if once or not console.is_terminal or (found is not None and found.over):
-        console.print(view(fold, _begun(fold, found), console, top=top))
+    snapshot = read_record(fold)
+    if once or not console.is_terminal or (snapshot is not None and snapshot.over):
+        console.print(view(fold, _begun(fold, snapshot), console, top=top))
         return
     try:
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
             while True:
-                shown = _waiting(fold) if found is None else view(fold, found, console, top=top, fits=True)
+                shown = _waiting(fold) if snapshot is None else view(fold, snapshot, console, top=top, fits=True)
                 live.update(shown, refresh=True)
-                if found is not None and found.over:
+                if snapshot is not None and snapshot.over:
                     return
                 time.sleep(every)
-                found = read_record(fold)
+                snapshot = read_record(fold)
     except KeyboardInterrupt:
         return  # the last view stays
 
@@ -109,15 +109,21 @@ def _begun(fold: Path, record: Snapshot | None) -> Snapshot:
     return record
 
 
-def view(fold: Path, found: Snapshot, console: Console, *, top: int, fits: bool = False) -> Group:
+def view(fold: Path, snapshot: Snapshot, console: Console, *, top: int, fits: bool = False) -> Group:
     """Return a record as the terminal's width allows, and, if it has to fit, its height."""
     blocks = _BLOCKS if console.encoding.startswith("utf") else _PLAIN
-    room = max(3, console.height - _LINES - len(_stalled(found))) if fits else top
-    parts: list[RenderableType] = [_title(fold), _progress(found), Text(), _figures(found, console, blocks), Text()]
-    parts.append(_hardest(found, console, blocks, min(top, room)))
-    if not found.history:
+    room = max(3, console.height - _LINES - len(_stalled(snapshot))) if fits else top
+    parts: list[RenderableType] = [
+        _title(fold),
+        _progress(snapshot),
+        Text(),
+        _figures(snapshot, console, blocks),
+        Text(),
+    ]
+    parts.append(_hardest(snapshot, console, blocks, min(top, room)))
+    if not snapshot.history:
         parts.append(Text(f"no {HISTORY_FILE}: a record of an earlier version", style="dim"))
-    return Group(*parts, *_stalled(found))
+    return Group(*parts, *_stalled(snapshot))
 
 
 def sparkline(values: Sequence[float], low: float, high: float, *, width: int, blocks: str = _BLOCKS) -> str:
@@ -156,39 +162,39 @@ def _waiting(fold: Path) -> Group:
     return Group(_title(fold), Text("A training has begun; the record appears with its first epoch's end."))
 
 
-def _progress(found: Snapshot) -> Table:
-    silent = max(0.0, time.time() - found.written)
+def _progress(snapshot: Snapshot) -> Table:
+    silent = max(0.0, time.time() - snapshot.written)
     told = []
-    if not math.isnan(found.seconds):
-        told.append(f"{duration(found.seconds)} an epoch")
-        if found.planned and not found.over:
-            told.append(f"{duration(max(0.0, (found.planned - found.done) * found.seconds - silent))} left")
+    if not math.isnan(snapshot.seconds):
+        told.append(f"{duration(snapshot.seconds)} an epoch")
+        if snapshot.planned and not snapshot.over:
+            told.append(f"{duration(max(0.0, (snapshot.planned - snapshot.done) * snapshot.seconds - silent))} left")
     line = Text(", ".join(told))
-    if found.over:
+    if snapshot.over:
         line = Text("all epochs have ended", style="green")
-    elif silent > max(60.0, _LATE * (0 if math.isnan(found.seconds) else found.seconds)):
+    elif silent > max(60.0, _LATE * (0 if math.isnan(snapshot.seconds) else snapshot.seconds)):
         line = Text(f"no news for {duration(silent)}: has it ended?", style="yellow")
     grid = Table.grid(padding=(0, 2))
-    head = f"Epoch {found.done}" + (f" of {found.planned}" if found.planned else "")
-    bar = [ProgressBar(total=found.planned, completed=found.done, width=20)] if found.planned else []
+    head = f"Epoch {snapshot.done}" + (f" of {snapshot.planned}" if snapshot.planned else "")
+    bar = [ProgressBar(total=snapshot.planned, completed=snapshot.done, width=20)] if snapshot.planned else []
     grid.add_row(Text(head, style="bold"), *bar, line)
     return grid
 
 
-def _figures(found: Snapshot, console: Console, blocks: str) -> Table:
-    now, width = found.epochs[-1], 40 if console.width >= _WIDE else 20
+def _figures(snapshot: Snapshot, console: Console, blocks: str) -> Table:
+    now, width = snapshot.epochs[-1], 40 if console.width >= _WIDE else 20
     cases, weighted = now.get("cases", math.nan), bool(now.get("weighted", 0))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True, style="bold")
     grid.add_column(no_wrap=True, justify="right")
-    grid.add_column(no_wrap=True, width=min(width, len(found.epochs)))
+    grid.add_column(no_wrap=True, width=min(width, len(snapshot.epochs)))
     grid.add_column(no_wrap=True, overflow="ellipsis", style="dim")
 
     def add(name: str, key: str, text: str, meaning: str, low: float = 0.0, high: float | None = None) -> None:
-        values = [row.get(key, math.nan) for row in found.epochs]
-        known = [value for value in values if not math.isnan(value)]
-        top = max(known, default=1.0) if high is None else high
-        grid.add_row(name, text, sparkline(values, min([low, *known]), top, width=width, blocks=blocks), meaning)
+        values = [row.get(key, math.nan) for row in snapshot.epochs]
+        finite = [value for value in values if not math.isnan(value)]
+        top = max(finite, default=1.0) if high is None else high
+        grid.add_row(name, text, sparkline(values, min([low, *finite]), top, width=width, blocks=blocks), meaning)
 
     bound = f", at least {now[least]:.1f}" if (least := "smallest_effective_sample_size") in now else ""
     drawn = f"of {cases:.0f} cases{bound}" if weighted else "draws are not weighted (warm-up pass, or beta 0)"
@@ -205,35 +211,35 @@ def _figures(found: Snapshot, console: Console, blocks: str) -> Table:
     return grid
 
 
-def _hardest(found: Snapshot, console: Console, blocks: str, top: int) -> Table:
-    wide, rows = console.width >= _WIDE, found.cases[:top]
-    width, measures = 40 if wide else 16, measures_beside(found.cases) if wide else []
+def _hardest(snapshot: Snapshot, console: Console, blocks: str, top: int) -> Table:
+    wide, rows = console.width >= _WIDE, snapshot.cases[:top]
+    width, measures = 40 if wide else 16, measures_beside(snapshot.cases) if wide else []
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     table.add_column("hardest cases", no_wrap=True, overflow="ellipsis", max_width=40 if wide else 20)
     for name in ("hardness", *measures):
         table.add_column(name, justify="right", no_wrap=True)
-    known = [value for row in rows for value in found.history.get(row["case"], ()) if not math.isnan(value)]
-    longest = max((len(values) for values in found.history.values()), default=0)
+    losses = [value for row in rows for value in snapshot.history.get(row["case"], ()) if not math.isnan(value)]
+    longest = max((len(values) for values in snapshot.history.values()), default=0)
     if longest:
         table.add_column("history", no_wrap=True, min_width=min(width, longest))
     table.add_column("chance", justify="right", no_wrap=True)
     table.add_column("visits", justify="right", no_wrap=True)
-    if any(found.structures.values()):
+    if any(snapshot.structures.values()):
         table.add_column("structure", no_wrap=True, overflow="ellipsis")
-    low, high = min(known, default=0.0), max(known, default=1.0)
+    low, high = min(losses, default=0.0), max(losses, default=1.0)
     for row in rows:
         cells = [row["case"], *(f"{float(row[n]):.4f}" if row[n] else "-" for n in ("hardness", *measures))]
         if longest:
-            cells.append(sparkline(found.history.get(row["case"], ()), low, high, width=width, blocks=blocks))
-        cells += [f"{float(row['probability']) * len(found.cases):.1f}x", row["visits"]]
-        if any(found.structures.values()):
-            cells.append(found.structures.get(row["case"], ""))
+            cells.append(sparkline(snapshot.history.get(row["case"], ()), low, high, width=width, blocks=blocks))
+        cells += [f"{float(row['probability']) * len(snapshot.cases):.1f}x", row["visits"]]
+        if any(snapshot.structures.values()):
+            cells.append(snapshot.structures.get(row["case"], ""))
         table.add_row(*map(Text, cells), style="yellow" if _is_stalled(row) else "")
     return table
 
 
-def _stalled(found: Snapshot) -> list[Text]:
-    names = [row["case"] for row in found.cases if _is_stalled(row)]
+def _stalled(snapshot: Snapshot) -> list[Text]:
+    names = [row["case"] for row in snapshot.cases if _is_stalled(row)]
     if not names:
         return []
     text = f"Stalled: {some_of(names)}: no easier for being drawn. Are the labels right? hws-nnunet gallery shows them"

@@ -64,29 +64,29 @@ def weights(
     figures: dict[str, Any]
     if validation and balance is None:
         dice = case_weights.held_out_dice(validation)
-        found = case_weights.weights_by_dice(dice, beta=beta, ess=ess, cap=cap)
+        weight_of = case_weights.weights_by_dice(dice, beta=beta, ess=ess, cap=cap)
         told, column = {case: number(value) for case, value in dice.items()}, "dice"
-        figures = _by_dice(found, dice)
+        figures = _by_dice(weight_of, dice)
     elif balance is not None and not validation:
         told = groups = case_weights.groups_of_cases(balance, column)
-        found = case_weights.weights_by_group(groups, ess=ess, cap=cap)
-        figures = {"groups": _by_group(found, groups)}
+        weight_of = case_weights.weights_by_group(groups, ess=ess, cap=cap)
+        figures = {"groups": _by_group(weight_of, groups)}
     else:
         raise ValueError("expected either --validation FOLD, once for each fold, or --balance TABLE")
-    write_table(out, ("case", "weight", column), [(case, number(found[case]), told[case]) for case in found])
+    write_table(out, ("case", "weight", column), [(case, number(weight_of[case]), told[case]) for case in weight_of])
     figures |= {
-        "smallest_weight": min(found.values()),
-        "largest_weight": max(found.values()),
-        "effective_sample_size": case_weights.spread(found),
+        "smallest_weight": min(weight_of.values()),
+        "largest_weight": max(weight_of.values()),
+        "effective_sample_size": case_weights.spread(weight_of),
     }
     if as_json:
-        print_json({"written": str(out), "weights": found, **figures})
+        print_json({"written": str(out), "weights": weight_of, **figures})
         return
     print("\n".join(_tables(figures)))
     print(
-        f"{len(found)} cases, weights {figures['smallest_weight']:.2f} to {figures['largest_weight']:.2f} (mean 1, at "
-        f"most {cap:g}); draws by them are as uneven as uniform ones of {figures['effective_sample_size']:.0%} of the "
-        f"cases (at least {ess:.0%})"
+        f"{len(weight_of)} cases, weights {figures['smallest_weight']:.2f} to {figures['largest_weight']:.2f} "
+        f"(mean 1, at most {cap:g}); draws by them are as uneven as uniform ones of "
+        f"{figures['effective_sample_size']:.0%} of the cases (at least {ess:.0%})"
     )
     print(f"wrote {out}; next, in a settings file beside it: 'case_weights: {_in_yaml(out.name)}'")
 

@@ -52,10 +52,10 @@ class Groups:
 
     def count(self, offset: np.ndarray) -> None:
         """Compute all means anew, from ``(n,)`` tracked losses, NaN where nothing is known."""
-        known = ~np.isnan(offset)
+        finite = ~np.isnan(offset)
         groups = len(self.names)
-        self._sums = np.bincount(self.index[known], offset[known], groups).tolist()
-        self._counts = np.bincount(self.index[known], minlength=groups).tolist()
+        self._sums = np.bincount(self.index[finite], offset[finite], groups).tolist()
+        self._counts = np.bincount(self.index[finite], minlength=groups).tolist()
 
     def add(self, case: int, old: float, new: float) -> None:
         """Move a group's mean with one of its cases, from ``old`` (NaN: nothing was known) to ``new``."""
@@ -87,7 +87,7 @@ class Groups:
         Returns:
             pooled values of ``old``, ``(B,)``.
         """
-        groups, known = self.index[cases], ~np.isnan(old)
+        groups, finite = self.index[cases], ~np.isnan(old)
         order = np.argsort(groups, kind="stable")
         of, begins = np.unique(groups[order], return_index=True)
         sums, counts = np.array([self._sums[i] for i in of]), np.array([self._counts[i] for i in of])
@@ -102,13 +102,13 @@ class Groups:
             out[order] = before
             return out, np.add.reduceat(values[order], begins)
 
-        moved, total = running(np.where(known, new - old, new))
-        more, all_more = running((~known).astype(np.int64))
+        moved, total = running(np.where(finite, new - old, new))
+        more, all_more = running((~finite).astype(np.int64))
         at = np.empty_like(place)
         at[order] = place
         count = counts[at] + more
         mean = (sums[at] + moved) / np.maximum(count, 1)
-        several = known & (count > 1)  # a group of one has no differences within it
+        several = finite & (count > 1)  # a group of one has no differences within it
         self.within.add_all((old - mean)[several], (values - mean)[several])
         for i, group in enumerate(of.tolist()):
             self._sums[group] += float(total[i])

@@ -158,11 +158,11 @@ class HardnessWeightedSampler(Readings):
 
 def _of_mean_1(prior: Sequence[float]) -> np.ndarray:
     weights = np.array(prior, dtype=np.float64)
-    given = f"given: {weights.min()} to {weights.max()}"
+    extent = f"given: {weights.min()} to {weights.max()}"
     if not (np.isfinite(weights).all() and (weights > 0).all()):
-        raise ValueError(f"weights have to be finite and above 0, {given}")
+        raise ValueError(f"weights have to be finite and above 0, {extent}")
     weights = weights / weights.max()  # before they are summed: the sum may not fit a float
     weights *= len(weights) / weights.sum()
     if weights.min() < _SMALLEST_WEIGHT:
-        raise ValueError(f"the smallest weight has to be at least {_SMALLEST_WEIGHT:g} of the mean, {given}")
+        raise ValueError(f"the smallest weight has to be at least {_SMALLEST_WEIGHT:g} of the mean, {extent}")
     return weights

@@ -53,10 +53,10 @@ class Tracker:
 
     def recount(self) -> None:
         """Compute the mean of all cases, and of groups, anew: before rounding adds up."""
-        known = self._table.offset[~np.isnan(self._table.offset)]
+        offsets = self._table.offset[~np.isnan(self._table.offset)]
         if self.groups is not None:
             self.groups.count(self._table.offset)
-        self._known, self.mean = known.size, float(known.mean()) if known.size else 0.0
+        self._known, self.mean = offsets.size, float(offsets.mean()) if offsets.size else 0.0
 
     @property
     def to_find(self) -> int:
@@ -66,10 +66,10 @@ class Tracker:
     def add(self, case: int, loss: float) -> None:
         """Take in a finite loss of a case whose visit has been counted."""
         old, value = self._offset[case], loss - self.level
-        known = old == old
-        innovation = value - old if known else value
-        new = old + max(1.0 - self._smoothing, 1.0 / self._visits[case]) * innovation if known else value
-        if known:  # the mean moves while all losses do: no difference between cases
+        has_old = old == old
+        innovation = value - old if has_old else value
+        new = old + max(1.0 - self._smoothing, 1.0 / self._visits[case]) * innovation if has_old else value
+        if has_old:  # the mean moves while all losses do: no difference between cases
             tracked = old if self.groups is None else self.groups.learn(case, old, value)
             self.reliability.add(tracked - self.mean, value)
         self.losses = count = self.losses + 1
@@ -82,8 +82,8 @@ class Tracker:
             self.recount()
         else:
             self._offset[case] = new
-            self._known += not known
-            self.mean += (new - (old if known else self.mean)) / self._known
+            self._known += not has_old
+            self.mean += (new - (old if has_old else self.mean)) / self._known
             if self.groups is not None:
                 self.groups.add(case, old, new)
 
@@ -100,9 +100,9 @@ class Tracker:
         """
         table, decay = self._table, _DECAY[: len(cases)]
         old = table.offset[cases]
-        known = old == old
-        all_known = bool(known.all())
-        before = old if all_known else np.where(known, old, 0.0)
+        has_old = old == old
+        all_known = bool(has_old.all())
+        before = old if all_known else np.where(has_old, old, 0.0)
         # The level is a running mean: after k losses, sum_j rate (1 - rate)^(k - j) (loss_j - before_j - level).
         moved = np.cumsum((losses - before - self.level) / decay) * decay
         moved *= _RATE
@@ -112,22 +112,22 @@ class Tracker:
         innovation = values - before
         gain = np.maximum(1.0 - self._smoothing, 1.0 / visits)
         if not all_known:
-            gain[~known] = 1.0
+            gain[~has_old] = 1.0
         new = before + (gain - _RATE) * innovation
         table.offset[cases] = new
         self.level += float(moved[-1])
         self.losses += len(cases)
         # the mean of all cases before each loss, of which there is one more with each that was not known
         steps = new - before
-        count = self._known if all_known else self._known + np.cumsum(~known)
+        count = self._known if all_known else self._known + np.cumsum(~has_old)
         sums = self.mean * self._known + np.cumsum(steps)
-        means = (sums - steps) / (count if all_known else np.maximum(count - ~known, 1))
+        means = (sums - steps) / (count if all_known else np.maximum(count - ~has_old, 1))
         tracked = old if self.groups is None else self.groups.learn_all(cases, old, new, values)
         tracked = tracked - means
         if all_known:
             self.reliability.add_all(tracked, values)
         else:
-            self.reliability.add_all(tracked[known], values[known])
+            self.reliability.add_all(tracked[has_old], values[has_old])
             self._known = int(count[-1])
         self.mean = float(sums[-1]) / self._known
         return new, levels
@@ -147,9 +147,9 @@ class Tracker:
         if unknown.all():
             return np.zeros(len(offset))
         if unknown.any():
-            known = offset[~unknown]
+            finite = offset[~unknown]
             # Half the values at a time: their sum may not fit a float.
-            offset[unknown] = np.where(self._table.visits[unknown] == 0, known.max(), (known / known.size).sum())
+            offset[unknown] = np.where(self._table.visits[unknown] == 0, finite.max(), (finite / finite.size).sum())
         return offset
 
     def state_dict(self) -> dict[str, Any]:

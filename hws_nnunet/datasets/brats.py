@@ -80,15 +80,15 @@ def read_brats(
     """
     told = scheme_of(meaning) if meaning else None
     shown = ", ".join(str(source) for source in sources)
-    found = _Found(how)
+    scan_files = _Found(how)
     for source in map(Path, sources):
         try:
-            found.add(existing_folder(source))
+            scan_files.add(existing_folder(source))
         except DatasetError as error:
-            found.problems += [f"{source}: {problem}" for problem in error.problems]
-    checks = check_cases(found.cases, how, incomplete=found.incomplete)
-    problems = [*found.problems, *repeated_names(found.cases), *checks.problems]
-    kinds = {case.name: found.kinds[case.name] for case in checks.cases}
+            scan_files.problems += [f"{source}: {problem}" for problem in error.problems]
+    checks = check_cases(scan_files.cases, how, incomplete=scan_files.incomplete)
+    problems = [*scan_files.problems, *repeated_names(scan_files.cases), *checks.problems]
+    kinds = {case.name: scan_files.kinds[case.name] for case in checks.cases}
     values = {case.name: result.values for case, result in zip(checks.cases, checks.results, strict=True)}
     values = {name: held for name, held in values.items() if held}
     schemes: dict[str, Scheme] = {}
@@ -98,7 +98,9 @@ def read_brats(
     if problems or not checks.cases:
         raise DatasetError(shown, problems)
     cases = sorted(checks.cases, key=lambda case: case.name)
-    collection = Collection(Path(sources[0]), tuple(cases), CHANNELS, {}, warnings=(*found.warnings, *checks.warnings))
+    collection = Collection(
+        Path(sources[0]), tuple(cases), CHANNELS, {}, warnings=(*scan_files.warnings, *checks.warnings)
+    )
     if how.images_only:
         return replace(collection, summary=(f"{shown}: {number(len(cases), 'scan')}",))
     subjects, notes = _one_tumour_twice(checks) if merge else ({}, [])
@@ -224,7 +226,7 @@ class _Found:
 
 def _group(files: Sequence[Path]) -> dict[tuple[Path, str, tuple[str, ...]], Files]:
     """Return the files of each case by kind; a case is a folder, a name and the kinds of file of its layout."""
-    found: dict[tuple[Path, str, tuple[str, ...]], Files] = {}
+    files_of_scan: dict[tuple[Path, str, tuple[str, ...]], Files] = {}
     layouts = ((_OLD_FILE, _OLD_KINDS), (_NEW_FILE, _NEW_KINDS))
     for path in files:
         # Kaggle unpacks a file into a folder of its name, under another name.
@@ -232,8 +234,10 @@ def _group(files: Sequence[Path]) -> dict[tuple[Path, str, tuple[str, ...]], Fil
         place = path.parent if within else path
         for pattern, wanted in layouts:
             if match := pattern.fullmatch(place.name):
-                found.setdefault((place.parent, match["case"], wanted), {}).setdefault(match["kind"], []).append(path)
-    return found
+                files_of_scan.setdefault((place.parent, match["case"], wanted), {}).setdefault(
+                    match["kind"], []
+                ).append(path)
+    return files_of_scan
 
 
 def _add_stray(files: Sequence[Path], folder: Path, name: str, by_kind: Files) -> list[str]:

@@ -36,7 +36,7 @@ def read_rows(path: str | Path, column: str) -> dict[str, dict[str, str]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: expected a table with the columns case and {column}")
-    found: dict[str, dict[str, str]] = {}
+    row_of_case: dict[str, dict[str, str]] = {}
     lines: list[tuple[int, dict[str, str]]] = []
     problems = []
     try:
@@ -60,12 +60,12 @@ def read_rows(path: str | Path, column: str) -> dict[str, dict[str, str]]:
     named = case_names(row["case"] for _, row in lines)
     for line, row in lines:
         case = named[row["case"]]
-        if case in found:
+        if case in row_of_case:
             problems.append(f"line {line}: case {case!r} is there twice, expected once")
-        found[case] = row
+        row_of_case[case] = row
     if problems:
         raise CaseTableError(path, problems)
-    return found
+    return row_of_case
 
 
 def read_groups(path: str | Path, *, column: str = "subgroup", cases: Collection[str] = ()) -> dict[str, str]:

@@ -111,17 +111,17 @@ def check_case(case: Case, *, mask: Path | None = None, image_grid: bool = False
                 del voxels[path]
     if case.label is None or case.label not in voxels:
         return Checked(tuple(problems), unreadable=unreadable)
-    found, warnings = voxels[case.label] > 0, []
+    foreground, warnings = voxels[case.label] > 0, []
     if not problems:
         places = {mask.name: voxels[mask] > 0} if mask is not None else {}
         if moved:
             places[f"what {first.name} shows (other than 0)"] = voxels[first] != 0
         for name, inside in places.items():
-            if count := int((found & ~inside).sum()):
+            if count := int((foreground & ~inside).sum()):
                 warnings.append(f"{case.name}: {count} labelled voxels lie outside {name}")
     values, counts = np.unique(voxels[case.label], return_counts=True)
     volumes = dict(zip(values.tolist(), counts.tolist(), strict=True))
-    outline = blake2b(np.packbits(found).tobytes(), digest_size=16).hexdigest() if found.any() else ""
+    outline = blake2b(np.packbits(foreground).tobytes(), digest_size=16).hexdigest() if foreground.any() else ""
     return Checked(tuple(problems), tuple(warnings), volumes, outline, unreadable, moved)
 
 
@@ -166,19 +166,19 @@ def check_cases(
         masks: of the brains, one a case.
     """
     grids = [how.image_grid] * len(cases)
-    found = on_all_cores(_check, cases, masks or [None] * len(cases), grids, desc="checking", progress=how.progress)
-    unreadable = [problem for result in found if result.unreadable for problem in result.problems]
-    useless, rest = [*incomplete, *unreadable], [result for result in found if not result.unreadable]
+    results = on_all_cores(_check, cases, masks or [None] * len(cases), grids, desc="checking", progress=how.progress)
+    unreadable = [problem for result in results if result.unreadable for problem in result.problems]
+    useless, rest = [*incomplete, *unreadable], [result for result in results if not result.unreadable]
     problems = [problem for result in rest for problem in result.problems]
     warnings = [warning for result in rest for warning in result.warnings]
     if not how.skip_incomplete or not rest:
         problems = useless + problems
         if useless and not how.skip_incomplete:
-            count = len(incomplete) + len(found) - len(rest)
+            count = len(incomplete) + len(results) - len(rest)
             problems[len(useless) - 1] += f" (--skip-incomplete leaves out {number(count, 'such case')})"
     else:
         warnings = [f"left out: {line}" for line in useless] + warnings
-    kept = [(case, result) for case, result in zip(cases, found, strict=True) if not result.unreadable]
+    kept = [(case, result) for case, result in zip(cases, results, strict=True) if not result.unreadable]
     if moved := [case.name for case, result in kept if result.moved]:
         warnings.append(f"{number(len(moved), 'label file')} of another grid got the image's: {some_of(moved)}")
     return Checks(tuple(case for case, _ in kept), tuple(rest), tuple(problems), tuple(warnings))
@@ -191,8 +191,8 @@ def _check(case: Case, mask: Path | None, image_grid: bool) -> Checked:
 def label_shares(checked: Iterable[Checked]) -> dict[int, float]:
     """Return each label value's share of all labelled volume, 0 to 1, the background left out."""
     volumes: Counter[int] = Counter()
-    for found in checked:
-        volumes.update({value: count for value, count in found.volumes.items() if value})
+    for result in checked:
+        volumes.update({value: count for value, count in result.volumes.items() if value})
     return {value: count / volumes.total() for value, count in sorted(volumes.items())}
 
 
@@ -203,7 +203,7 @@ def label_lines(checks: Checks, how: Reading) -> list[str]:
 
 def counted_values(checked: Sequence[Checked]) -> str:
     """Return in how many cases each label value was found, and its share of the volume, as a line for people."""
-    counts, shares = Counter(value for found in checked for value in found.values), label_shares(checked)
+    counts, shares = Counter(value for result in checked for value in result.values), label_shares(checked)
     parts = [f"{value} in {n}" + (f" ({shares[value]:.0%})" if value else "") for value, n in sorted(counts.items())]
     return f"label values by case (and share of the labelled volume): {', '.join(parts)}"
 
@@ -220,15 +220,15 @@ def existing_folder(source: Path) -> Path:
     """Return ``source`` as a path; raise ``DatasetError`` unless it is a folder."""
     source = Path(source)
     if not source.is_dir():
-        found = "a file" if source.exists() else "nothing"
-        raise DatasetError(source, [f"expected a folder of cases, found {found}"])
+        actual = "a file" if source.exists() else "nothing"
+        raise DatasetError(source, [f"expected a folder of cases, found {actual}"])
     return source
 
 
 def empty_folders(source: Path) -> list[str]:
     """Return a warning where folders below ``source`` are empty, as after an archive was unpacked in part."""
-    found = sorted(path.name for path in source.rglob("*") if path.is_dir() and not any(path.iterdir()))
-    return [f"{source}: {len(found)} empty folder(s), was all unpacked? {some_of(found)}"] if found else []
+    folders = sorted(path.name for path in source.rglob("*") if path.is_dir() and not any(path.iterdir()))
+    return [f"{source}: {len(folders)} empty folder(s), was all unpacked? {some_of(folders)}"] if folders else []
 
 
 def all_files(source: Path) -> list[Path]:

@@ -80,7 +80,7 @@ def read_feta(source: Path, *, how: Reading = AS_FOUND) -> Collection:
     for (folder, scan), kinds in scans.items():
         if how.images_only:
             del kinds["dseg"]
-        if missing := [f"{scan}_{kind}.nii.gz" for kind, found in kinds.items() if not found]:
+        if missing := [f"{scan}_{kind}.nii.gz" for kind, kind_files in kinds.items() if not kind_files]:
             hint = " (scans for a prediction have none: --images prepares them)" if "dseg" in missing[0] else ""
             incomplete.append(f"{scan}: missing {' and '.join(missing)} in {folder}{hint}")
         elif twice := [f"{scan}: {' and '.join(p.name for p in f)} in {folder}" for f in kinds.values() if len(f) > 1]:

@@ -76,14 +76,14 @@ def read_fetal(source: Path, *, how: Reading = AS_FOUND) -> Collection:
 def fetal_problems(checks: Checks, labels: dict[str, int]) -> list[str]:
     """Return the cases whose label files hold values that are not labels, or no foreground."""
     problems: list[str] = []
-    for case, found in zip(checks.cases, checks.results, strict=True):
-        if case.label is None or not found.values:
+    for case, result in zip(checks.cases, checks.results, strict=True):
+        if case.label is None or not result.values:
             continue
-        if unknown := sorted(found.values - set(labels.values())):
+        if unknown := sorted(result.values - set(labels.values())):
             problems.append(
                 f"{case.name}: {case.label.name} holds {unknown}, expected labels 0 to {max(labels.values())}"
             )
-        if not any(value > 0 for value in found.values):
+        if not any(value > 0 for value in result.values):
             problems.append(f"{case.name}: {case.label.name} has no foreground")
     return problems
 

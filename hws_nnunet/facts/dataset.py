@@ -92,10 +92,10 @@ def labels_of(described: Mapping[str, Any], path: Path) -> LabelTable:
 
 
 def _values(values: Any) -> tuple[int, ...]:
-    found = [float(value) for value in (values if isinstance(values, list | tuple) else [values])]
-    if not all(value.is_integer() for value in found):
+    numbers = [float(value) for value in (values if isinstance(values, list | tuple) else [values])]
+    if not all(value.is_integer() for value in numbers):
         raise ValueError(f"{values!r} is not a whole number")
-    return tuple(map(int, found))
+    return tuple(map(int, numbers))
 
 
 def read_labels(path: Path) -> LabelTable:

@@ -32,8 +32,8 @@ def is_aggregate(name: str) -> bool:
     words = re.findall(r"[^\W\d_]+|\d+", name.casefold())
     letters = {word for word in words if not word.isdecimal()}
     numbered = len(letters) < len(words)
-    known = letters & _WORDS["statistics"] and letters <= _WORDS["statistics"] | _WORDS["about"]
-    return bool(known and (not numbered or letters & _WORDS["ranked"]))
+    only_statistics = letters & _WORDS["statistics"] and letters <= _WORDS["statistics"] | _WORDS["about"]
+    return bool(only_statistics and (not numbered or letters & _WORDS["ranked"]))
 
 
 def is_average_label(name: str) -> bool:

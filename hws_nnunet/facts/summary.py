@@ -51,11 +51,11 @@ def find_summary(path: Path) -> Path:
     if not path.is_dir():
         return path
     files = [path / folder / SUMMARY for folder in ("", *(host.validation for host in reversed(HOSTS.values())))]
-    if not (found := [file for file in files if file.is_file()]):
+    if not (existing := [file for file in files if file.is_file()]):
         raise FileNotFoundError(
             f"no {SUMMARY} in {path}: expected nnU-Net's, or --references FOLDER to compute results from label maps"
         )
-    return found[0]
+    return existing[0]
 
 
 def trained_on_all(path: Path) -> bool:
@@ -101,13 +101,15 @@ def read_summary(path: Path) -> Summary:
 
 def _measures(values: Mapping[str, Any]) -> dict[str, float]:
     """Return the measures that we know, by our names; null is not known."""
-    found: dict[str, float] = {}
+    measures: dict[str, float] = {}
     for theirs, value in values.items():
         if ours := MEASURES.get(theirs.casefold()):
             number = float("nan") if value is None else float(value)
-            if ours in found and not (found[ours] == number or (found[ours] != found[ours] and number != number)):
-                raise ValueError(f"{theirs} is there twice, as {found[ours]} and {number}")
-            found[ours] = number
-    if "dice" not in found:
+            if ours in measures and not (
+                measures[ours] == number or (measures[ours] != measures[ours] and number != number)
+            ):
+                raise ValueError(f"{theirs} is there twice, as {measures[ours]} and {number}")
+            measures[ours] = number
+    if "dice" not in measures:
         raise KeyError("Dice")
-    return found
+    return measures

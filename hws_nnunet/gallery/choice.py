@@ -116,9 +116,9 @@ def worst_in_validation(layout: Layout, data: RawData, *, top: int) -> tuple[lis
 
 def _mean_dice(summary: Summary) -> dict[str, float]:
     """Return each case's mean Dice over the structures that it or its prediction has."""
-    found: dict[str, list[float]] = {}
+    dice_of_case: dict[str, list[float]] = {}
     for row in summary.rows:
-        values = found.setdefault(row["case"], [])
+        values = dice_of_case.setdefault(row["case"], [])
         if not is_background(row["label"]) and not math.isnan(row["dice"]):
             values.append(row["dice"])
-    return {case: sum(values) / len(values) if values else math.nan for case, values in found.items()}
+    return {case: sum(values) / len(values) if values else math.nan for case, values in dice_of_case.items()}

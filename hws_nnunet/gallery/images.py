@@ -34,8 +34,8 @@ class Grid:
         """nibabel's orientation towards right, front and top; None where the file tells none."""
         if self.affine is None or not np.isfinite(self.affine).all():
             return None
-        found = nib.io_orientation(self.affine)
-        return None if np.isnan(found).any() else found
+        axes = nib.io_orientation(self.affine)
+        return None if np.isnan(axes).any() else axes
 
     @property
     def file_spacing(self) -> np.ndarray:

@@ -163,7 +163,7 @@ def _draw(
     spacing = pictured.spacing.tolist()
     place = choose_place(pictured.reference, wrong=wrong, hardest=hardest, spacing=spacing, ignore=data.ignore)
     values = _values(case, dice)
-    known = [f"{column} {values[column]}" for column in columns if values[column]]
+    facts = [f"{column} {values[column]}" for column in columns if values[column]]
     # The rank keeps names apart that differ in what is left out of them.
     picture = f"{rank:02d}_{short(case.name, 60).replace('/', '_').replace(chr(92), '_')}.png"
     draw_case(
@@ -172,7 +172,7 @@ def _draw(
         folder / picture,
         style=style,
         title=f"{rank}. {case.name}",
-        subtitle=", ".join(known),
+        subtitle=", ".join(facts),
         wrong=wrong,
     )
     voxel = ", ".join(str(v) for v in pictured.grid.file_voxel(place.voxel))
@@ -211,12 +211,12 @@ def _values(case: Chosen, dice: dict[str, float]) -> dict[str, str]:
 
 def _dice(case: Pictured, prediction: np.ndarray, data: RawData) -> dict[str, float]:
     """Return the Dice of each structure that the reference or the prediction has."""
-    counted, found = _counted(case, data), {}
+    counted, dice_of = _counted(case, data), {}
     for name, values in data.structures.items():
         one, other = (np.isin(labels, values) & counted for labels in (case.reference, prediction))
         if total := int(one.sum()) + int(other.sum()):
-            found[name] = 2 * int((one & other).sum()) / total
-    return found
+            dice_of[name] = 2 * int((one & other).sum()) / total
+    return dice_of
 
 
 def _counted(case: Pictured, data: RawData) -> np.ndarray:

@@ -206,8 +206,8 @@ def _draw_image(
         interpolation="nearest",
     )
     axes.set_axis_off()
-    known = case.grid.orientation is not None
-    if known:
+    oriented = case.grid.orientation is not None
+    if oriented:
         right, up = _across(plane)
         halo = [withStroke(linewidth=2, foreground="black")]
         for (x, y), letter in zip(
@@ -221,7 +221,7 @@ def _draw_image(
                 x, y, letter, ha=ha, va=va, path_effects=halo, color="white", fontsize=9, transform=axes.transAxes
             )
     if first_row and case.image.shape[plane] > 1:
-        name = PLANES[plane] if known else f"across axis {'xyz'[plane]}"
+        name = PLANES[plane] if oriented else f"across axis {'xyz'[plane]}"
         last = case.image.shape[plane] - 1
         said = f"{name}, slice {case.grid.file_slice(voxel, plane)} of the file's 0 to {last}"
         axes.annotate(  # placing a title takes matplotlib longer than all else of a panel

@@ -40,16 +40,16 @@ def extended_checkpoint(
 @contextmanager
 def watched_checkpoint(key: str) -> Iterator[list[object]]:
     """Yield a list that gets what a checkpoint loaded inside the block holds under ``key``, if anything."""
-    found: list[object] = []
+    states: list[object] = []
 
     def load(original: Callable, *args: object, **kwargs: object) -> object:
         checkpoint = original(*args, **kwargs)
         if isinstance(checkpoint, dict) and key in checkpoint:
-            found.append(checkpoint[key])
+            states.append(checkpoint[key])
         return checkpoint
 
     with replaced(torch, {"load": Through(load)}):
-        yield found
+        yield states
 
 
 def without_numpy_scalars(value: object) -> object:

@@ -89,11 +89,11 @@ def sums_by_structure(
     """
     of_regions = check_shapes(logits, target)
     over, classes = tuple(range(2, logits.ndim)), logits.shape[1]
-    found: dict[int, Tensor] = {}
+    sums: dict[int, Tensor] = {}
 
     def total(row: int, values: Tensor) -> None:
         into = None if out is None else out[row, :, : values.shape[1]]
-        found[row] = torch.sum(values, over, dtype=torch.float32, out=into)
+        sums[row] = torch.sum(values, over, dtype=torch.float32, out=into)
 
     if of_regions:
         logits, valid = logits.float(), None
@@ -117,7 +117,7 @@ def sums_by_structure(
     total(1, here)
     total(2, p * here)
     if out is None:
-        out = torch.stack([found[row].expand(-1, classes) for row in sorted(found)])
+        out = torch.stack([sums[row].expand(-1, classes) for row in sorted(sums)])
     return out
 
 
@@ -235,19 +235,19 @@ def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits
         nonlinearity: the one whose float32 results are wanted; a loss with another one is left alone.
         logits: of the full resolution; calls with other ones are not kept.
     """
-    found: list[Tensor] = []
+    kept: list[Tensor] = []
     if nonlinearity is None or not isinstance(loss, nn.Module) or is_compiled(loss):
-        yield found
+        yield kept
         return
 
     def watched(original: Callable, values: Tensor) -> Tensor:
         probabilities = original(values)
         if values is logits and probabilities.dtype == torch.float32:
-            found[:] = [probabilities.detach()]
+            kept[:] = [probabilities.detach()]
         return probabilities
 
     with ExitStack() as stack:
         for module in loss.modules():
             if vars(module).get("apply_nonlin") is nonlinearity:
                 stack.enter_context(replaced(module, {"apply_nonlin": Through(watched)}))
-        yield found
+        yield kept

@@ -147,11 +147,11 @@ class WeightingMixin(Adapter):
         Args:
             file: the checkpoint's, for messages.
         """
-        with watched_checkpoint(STATE) as found:
+        with watched_checkpoint(STATE) as states:
             yield
-        if not found:
+        if not states:
             self.print_to_log_file("The checkpoint holds no state of hardness weighted sampling: it starts anew")
             return
-        self._saved_state, self._saved_in = found[-1], file
+        self._saved_state, self._saved_in = states[-1], file
         if self.weighting is not None:
             self._take_saved_state()

@@ -130,22 +130,22 @@ class LossRecorder(nn.Module):
         of_regions = check_shapes(logits, reference)
         with watched_probabilities(self.host_loss, torch.sigmoid if of_regions else self._softmax, logits) as kept:
             loss = self.host_loss(output, target)
-        known = {"probabilities": next(iter(kept), None), "ignore_label": self._ignore_label}
-        sums, arrived = self._to_host(self._sum_up(logits.detach(), reference, known))
+        options = {"probabilities": next(iter(kept), None), "ignore_label": self._ignore_label}
+        sums, arrived = self._to_host(self._sum_up(logits.detach(), reference, options))
         tolerance = _HALF if of_regions and logits.dtype != torch.float32 else _TOLERANCE
         self._waiting[:] = [
             _Step(sums, of_regions, math.prod(logits.shape[2:]), host_losses, expected, tolerance, arrived)
         ]
         return loss
 
-    def _sum_up(self, logits: Tensor, reference: Tensor, known: dict[str, Any]) -> Tensor:
+    def _sum_up(self, logits: Tensor, reference: Tensor, options: dict[str, Any]) -> Tensor:
         if self._compiled is not None:
             try:
-                return self._compiled(logits, reference, **known)
+                return self._compiled(logits, reference, **options)
             except Exception as error:  # the compiler's, of many kinds
                 self._compiled = None
                 self._log(f"Losses are recorded without compiling: {type(error).__name__}: {error}")
-        return sums_by_structure(logits, reference, **known, out=room_for_sums(logits, reference))
+        return sums_by_structure(logits, reference, **options, out=room_for_sums(logits, reference))
 
     def _to_host(self, sums: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
         if not sums.is_cuda:
@@ -199,9 +199,9 @@ class LossRecorder(nn.Module):
 
 
 def _mean_of_known(dice: np.ndarray) -> np.ndarray:
-    known = np.isfinite(dice)
+    finite = np.isfinite(dice)
     with np.errstate(invalid="ignore"):
-        return np.where(known, dice, 0.0).sum(1) / known.sum(1)
+        return np.where(finite, dice, 0.0).sum(1) / finite.sum(1)
 
 
 def _full_resolution(value: Resolutions) -> Tensor:

@@ -30,8 +30,8 @@ def loss_alone(loss: Callable, output: Batch, target: Batch) -> Tensor:
             f"{type(error).__name__}: {error}"
         ) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
-        given = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-        raise TypeError(f"the loss {name} gives {given} for one sample, expected one number")
+        kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"the loss {name} gives {kind} for one sample, expected one number")
     return value.reshape(())
 
 
@@ -74,9 +74,9 @@ def changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 def tensors_of(value: Batch) -> Iterator[Tensor]:
     """Yield a batch's tensors."""
-    found: list[Tensor] = []
-    changed(value, lambda tensor: found.append(tensor) or tensor)  # type: ignore[func-returns-value]
-    yield from found
+    tensors: list[Tensor] = []
+    changed(value, lambda tensor: tensors.append(tensor) or tensor)  # type: ignore[func-returns-value]
+    yield from tensors
 
 
 def samples_in(name: str, value: Batch) -> int:

@@ -37,10 +37,10 @@ def _is_constant(loss: Callable, output: Any, target: Any, value: float) -> bool
     for low, high, right in ((-50.0, 50.0, True), (0.0, 1.0, True), (0.1, 0.9, False), (0.8, 0.2, False)):
         answers = _answers(output, target, low, high) if right else _ramps(output, low, high)
         try:
-            found = float(loss_alone(loss, _replaced(output, answers), changed(target, torch.clone)))
+            other_value = float(loss_alone(loss, _replaced(output, answers), changed(target, torch.clone)))
         except RuntimeError:  # it takes no logits, or no probabilities
             continue
-        if found != value and (found == found or value == value):
+        if other_value != value and (other_value == other_value or value == value):
             return False
         tried += 1
     return tried > 1

@@ -16,10 +16,10 @@ def find_trainer(name: str) -> type:
     from nnunet.training.model_restore import recursive_find_python_class
 
     folder = f"{nnunet.__path__[0]}/training/network_training"
-    found = recursive_find_python_class([folder], name, current_module="nnunet.training.network_training")
-    if found is None:
+    trainer = recursive_find_python_class([folder], name, current_module="nnunet.training.network_training")
+    if trainer is None:
         raise ValueError(f"nnU-Net v1 finds no trainer {name}: hws-nnunet register")
-    return found
+    return trainer
 
 
 class Watched:

@@ -19,15 +19,15 @@ def find_trainer(name: str) -> type:
         from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
         folder = os.path.join(nnunetv2.__path__[0], "training", "nnUNetTrainer")
-        found = recursive_find_python_class(folder, name, "nnunetv2.training.nnUNetTrainer")
+        trainer = recursive_find_python_class(folder, name, "nnunetv2.training.nnUNetTrainer")
     else:
         try:
-            found = find(name)
+            trainer = find(name)
         except RuntimeError:
-            found = None
-    if found is None:
+            trainer = None
+    if trainer is None:
         raise ValueError(f"nnU-Net finds no trainer {name}: hws-nnunet register")
-    return found
+    return trainer
 
 
 def log_beside(logger: object, values: dict[str, float], epoch: int) -> None:

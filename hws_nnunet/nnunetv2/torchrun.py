@@ -40,16 +40,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-device", default="cuda")
     parser.add_argument("-num_gpus")
-    known, _ = parser.parse_known_args()
+    options, _ = parser.parse_known_args()
     if {"-h", "--help"} & set(sys.argv):
         run_training.run_training_entry()
-    if known.num_gpus is not None:
+    if options.num_gpus is not None:
         raise SystemExit("-num_gpus given: torchrun says how many processes there are, by --nproc-per-node")
     if not dist.is_torchelastic_launched():
         raise SystemExit(f"not started by torchrun; expected: {__doc__.splitlines()[2].strip()}")
     # torchrun ends the others when a rank has died: an exit, not a sudden death, ends their data-loading workers too.
-    signal.signal(signal.SIGTERM, lambda *given: sys.exit(128 + signal.SIGTERM))
-    device = join(known.device)
+    signal.signal(signal.SIGTERM, lambda *received: sys.exit(128 + signal.SIGTERM))
+    device = join(options.device)
     try:
         with forks_end_with_this_process(), trainers_on(device):
             run_training.run_training_entry()

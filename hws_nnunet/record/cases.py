@@ -39,8 +39,8 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
     """
     path = Path(folder) / CASES_FILE
     if not path.is_file():
-        found = f"{folder} is a file" if Path(folder).is_file() else f"no {CASES_FILE} in {folder}"
-        raise FileNotFoundError(f"{found}: expected {A_FOLD}")
+        problem = f"{folder} is a file" if Path(folder).is_file() else f"no {CASES_FILE} in {folder}"
+        raise FileNotFoundError(f"{problem}: expected {A_FOLD}")
     try:
         with open(path, newline="", encoding="utf-8") as file:
             text = file.read()

@@ -66,12 +66,12 @@ def _plot(
     (over_epochs, now), (spread, seen) = axes[:, :2]
     hardness = np.array(record.hardness, dtype=np.float64)
     last = hardness[-1]
-    known = np.flatnonzero(np.isfinite(last))
-    hardest = known[np.argsort(-last[known], kind="stable")]
+    tracked = np.flatnonzero(np.isfinite(last))
+    hardest = tracked[np.argsort(-last[tracked], kind="stable")]
     _plot_hardness(over_epochs, record, hardness, hardest[:_NAMED])
     _plot_hardest(now, record, last, hardest[:_MOST_BARS], probabilities, beside)
     _plot_spread(spread, record)
-    _plot_visits(seen, record, last, known, visits, hardest[:_NAMED])
+    _plot_visits(seen, record, last, tracked, visits, hardest[:_NAMED])
     if groups is not None:
         _plot_groups(axes[0, 2], axes[1, 2], record, hardness, probabilities, groups)
     figure.suptitle(
@@ -153,10 +153,10 @@ def _plot_spread(axes: Axes, record: Record) -> None:
 
 
 def _plot_visits(
-    axes: Axes, record: Record, last: np.ndarray, known: np.ndarray, visits: np.ndarray, hardest: np.ndarray
+    axes: Axes, record: Record, last: np.ndarray, tracked: np.ndarray, visits: np.ndarray, hardest: np.ndarray
 ) -> None:
     size = 36 if len(record.names) <= _MOST_LINES else 10
-    axes.scatter(last[known], visits[known], s=size, color=_CROWD, alpha=0.6, linewidths=0)
+    axes.scatter(last[tracked], visits[tracked], s=size, color=_CROWD, alpha=0.6, linewidths=0)
     for case, colour in zip(hardest, _COLOURS, strict=False):
         axes.scatter(last[case], visits[case], s=size * 1.5, color=colour)
     axes.axhline(visits.mean(), color=INK, linewidth=1, linestyle=":")
@@ -174,9 +174,9 @@ def _plot_groups(
     """Draw the groups' mean hardness over epochs, and how much more often than uniformly each is drawn now."""
     marker = "o" if len(record.epochs) == 1 else None
     masks = [groups.index == i for i in range(len(groups.names))]
-    known = [np.isfinite(hardness[:, of]).any(axis=1) for of in masks]
+    tracked = [np.isfinite(hardness[:, of]).any(axis=1) for of in masks]
     means = np.full((len(masks), len(hardness)), np.nan)
-    for mean, of, there in zip(means, masks, known, strict=True):
+    for mean, of, there in zip(means, masks, tracked, strict=True):
         mean[there] = np.nanmean(hardness[there][:, of], axis=1)
     hardest = np.argsort(-np.nan_to_num(means[:, -1], nan=-np.inf), kind="stable")[:_MOST_BARS]
     colours = [_COLOURS[place] if place < _NAMED else _CROWD for place in range(len(hardest))]

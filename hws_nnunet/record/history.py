@@ -154,9 +154,9 @@ def summarise(
     """
     table = sampler.table
     hardness = table.hardness
-    known = np.flatnonzero(np.isfinite(hardness))
-    order = known[np.argsort(-hardness[known], kind="stable")][:hardest]
-    values = hardness[known] if known.size else np.array([np.nan])
+    tracked = np.flatnonzero(np.isfinite(hardness))
+    order = tracked[np.argsort(-hardness[tracked], kind="stable")][:hardest]
+    values = hardness[tracked] if tracked.size else np.array([np.nan])
     weighted = table.weighted and sampler.weighs_cases
     groups, other = sampler.groups, other_measure(table.measure)
     means = {measure: _mean_of_known(losses) for measure, losses in by_measure(table).items()}
@@ -217,8 +217,8 @@ def summarise_groups(sampler: HardnessWeightedSampler, visits: np.ndarray) -> li
 
 
 def _mean_of_known(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if known.size else math.nan
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else math.nan
 
 
 _NUMBERS = tuple(
@@ -325,8 +325,8 @@ class Record:
         write_table(folder / EPOCHS_FILE, ("epoch", *_NUMBERS), epochs)
         self._write_history(folder, order[:_MOST_CASES])
         if groups is not None:
-            found = summarise_groups(sampler, table.visits)
-            rows = [(g.name, g.cases, *map(number, (g.hardness, g.probability, g.drawn))) for g in found]
+            group_summaries = summarise_groups(sampler, table.visits)
+            rows = [(g.name, g.cases, *map(number, (g.hardness, g.probability, g.drawn))) for g in group_summaries]
             write_table(folder / GROUPS_FILE, ("group", *GroupSummary._fields[1:]), rows)
 
     def _write_history(self, folder: Path, cases: np.ndarray) -> None:

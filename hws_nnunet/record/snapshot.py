@@ -57,8 +57,8 @@ class Snapshot:
     @property
     def seconds(self) -> float:
         """Of an epoch, the median of the last ten; NaN where the record does not say."""
-        known = sorted(row["seconds"] for row in self.epochs[-_RECENT:] if "seconds" in row)
-        return known[len(known) // 2] if known else math.nan
+        durations = sorted(row["seconds"] for row in self.epochs[-_RECENT:] if "seconds" in row)
+        return durations[len(durations) // 2] if durations else math.nan
 
     @property
     def over(self) -> bool:
@@ -78,8 +78,8 @@ def read_record(folder: Path) -> Snapshot | None:
     if not (epochs.is_file() and cases.is_file()):
         if any(folder.glob("training_log_*.txt")):  # both versions of nnU-Net write one from the start on
             return None
-        found = "is not a folder" if not folder.is_dir() else f"holds no {EPOCHS_FILE} and {CASES_FILE}"
-        raise FileNotFoundError(f"{folder} {found}: expected {A_FOLD}")
+        problem = "is not a folder" if not folder.is_dir() else f"holds no {EPOCHS_FILE} and {CASES_FILE}"
+        raise FileNotFoundError(f"{folder} {problem}: expected {A_FOLD}")
     try:
         path, written = epochs, epochs.stat().st_mtime
         numbers = [

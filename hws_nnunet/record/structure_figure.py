@@ -56,9 +56,9 @@ def plot_structures(
 
 def _plot(names: Sequence[str], hardness: np.ndarray, structures: Sequence[str], values: np.ndarray) -> Figure:
     shown = hardest_first(hardness)[:_MOST_CASES]
-    known = np.isfinite(values)
-    counts = known.sum(axis=0)
-    means = np.where(counts, np.where(known, values, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
+    finite = np.isfinite(values)
+    counts = finite.sum(axis=0)
+    means = np.where(counts, np.where(finite, values, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
     numbers = len(structures) <= _MOST_WIDE
     wide, high = max(len(structures) * (_WIDE if numbers else _NARROW), 2.0), max(len(shown), 6) * _ROW
     figure = Figure(figsize=(wide + 5.2, high + 3.2), layout="constrained")
@@ -77,7 +77,7 @@ def _plot(names: Sequence[str], hardness: np.ndarray, structures: Sequence[str],
     cases.set_yticks(range(len(shown)), labels, fontsize=8, parse_math=False)
     bar = figure.colorbar(image, ax=[mean, cases])
     bar.set_label("smoothed soft Dice loss\nhigh: hard, 0: perfect")
-    if not known[shown].all() or not counts.all():
+    if not finite[shown].all() or not counts.all():
         unknown = Patch(facecolor=_UNKNOWN, edgecolor=_HATCH, hatch="////", label="no patch has shown it yet")
         figure.legend(handles=[unknown], loc="outside lower center", frameon=False, fontsize=9)
     which = f"the hardest {len(shown)} of {len(names)} cases" if len(shown) < len(names) else f"{len(names)} case(s)"
@@ -87,9 +87,9 @@ def _plot(names: Sequence[str], hardness: np.ndarray, structures: Sequence[str],
 
 def _norm(*values: np.ndarray) -> Normalize:
     """Return the colours' range: all that is known, to the next tenth."""
-    known = np.concatenate([part.ravel() for part in values])
-    known = known[np.isfinite(known)]
-    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
+    finite = np.concatenate([part.ravel() for part in values])
+    finite = finite[np.isfinite(finite)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
     low = np.floor(low * 10) / 10
     return Normalize(low, max(np.ceil(high * 10) / 10, low + 0.1))
 

@@ -58,12 +58,12 @@ def write_structures(
         return
     order = hardest_first(hardness)
     values = values[order]
-    known = np.isfinite(values)
-    hardest = np.where(known, values, -np.inf).argmax(1)
+    finite = np.isfinite(values)
+    hardest = np.where(finite, values, -np.inf).argmax(1)
     columns = [
         [names[i] for i in order],
         numbers(hardness[order]),
-        [structures[k] if any_known else "" for k, any_known in zip(hardest, known.any(1).tolist(), strict=True)],
+        [structures[k] if any_known else "" for k, any_known in zip(hardest, finite.any(1).tolist(), strict=True)],
         *map(numbers, values.T),
     ]
     write_table(Path(folder) / STRUCTURES_FILE, (*_HEADER, *structures), zip(*columns, strict=True))
@@ -91,7 +91,7 @@ def read_hardest_structures(folder: Path) -> dict[str, Hardest]:
         raise ValueError(f"{path} starts with {', '.join(header) or 'nothing'}; expected {', '.join(_HEADER)}, ...")
     if not text.endswith("\n"):
         raise ValueError(f"{path}: its last line has no end, it was cut off")
-    structures, found = header[len(_HEADER) :], {}
+    structures, hardest = header[len(_HEADER) :], {}
     for row in rows:
         if len(row) != len(header):
             told = f"{len(row)} of {len(header)} fields, was it cut off?"
@@ -99,7 +99,7 @@ def read_hardest_structures(folder: Path) -> dict[str, Hardest]:
         try:  # by place: a structure may be called "case"
             case, _, structure, *values = row
             if structure:
-                found[case] = Hardest(structure, float(values[structures.index(structure)]))
+                hardest[case] = Hardest(structure, float(values[structures.index(structure)]))
         except (IndexError, ValueError) as error:
             raise ValueError(f"{path} cannot be read at {','.join(row)!r}: {error}") from error
-    return found
+    return hardest

@@ -29,7 +29,7 @@ def parse_results(arguments: Sequence[str], *, columns: Mapping[str, str] | None
         FileNotFoundError: an argument without a name is not a path of anything.
         ValueError: an argument has no name or no path, or a name is there twice.
     """
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for argument in arguments:
         name, _, path = argument.partition("=")
         if "=" not in argument and Path(argument).expanduser().exists():
@@ -43,10 +43,10 @@ def parse_results(arguments: Sequence[str], *, columns: Mapping[str, str] | None
                 raise FileNotFoundError(f"{argument} does not exist: {expected}")
             raise ValueError(f"{expected}, given: {argument!r}")
         for name in names:
-            if name in found:
+            if name in paths:
                 raise ValueError(f"the name {name!r} is given to two result sets, expected one name each: NAME=PATH")
-            found[name] = Path(path).expanduser()
-    return found
+            paths[name] = Path(path).expanduser()
+    return paths
 
 
 def _names(path: Path, columns: Mapping[str, str] | None) -> list[str]:

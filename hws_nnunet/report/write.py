@@ -81,16 +81,16 @@ def write_report(
     _check_target(out, overwrite=overwrite)
     labels = read_labels(dataset) if dataset is not None else _near_labels(results.values())
     told = {"columns": columns, "absent": absent, "missed_hd95": missed_hd95}
-    given = _read(results, references, labels, progress=progress, **told)
-    cases = {case for one in given for case in one.cases}
+    unmeasured = _read(results, references, labels, progress=progress, **told)
+    cases = {case for one in unmeasured for case in one.cases}
     group_of = None if subgroups is None else read_groups(subgroups, cases=cases)
-    sets = _measured(given, labels, tolerance=tolerance, progress=progress)
+    sets = _measured(unmeasured, labels, tolerance=tolerance, progress=progress)
     if group_of is None:
         group_of = {case: group for one in sets for case, group in one.group_of.items() if group}
     groups = cases_by_group(group_of, cases)
     analysis = analyse(sets, groups, threshold=threshold, progress=progress)
     with tqdm(total=3, desc="writing", disable=not progress) as bar:
-        found = sections(analysis, tolerance=tolerance)
+        page_sections = sections(analysis, tolerance=tolerance)
         bar.update()
         with atomic_folder(out) as folder:
             tables = [case_table(analysis), analysis.statistics, analysis.gaps]
@@ -100,11 +100,11 @@ def write_report(
                     # Numbers in full, so that a report made from them has the same figures.
                     table.to_csv(folder / name, index=False, lineterminator="\n")
             bar.update()
-            (folder / JSON).write_text(to_json(analysis, found), encoding="utf-8")
-            (folder / MARKDOWN).write_text(to_markdown(TITLE, found, page=HTML), encoding="utf-8")
+            (folder / JSON).write_text(to_json(analysis, page_sections), encoding="utf-8")
+            (folder / MARKDOWN).write_text(to_markdown(TITLE, page_sections, page=HTML), encoding="utf-8")
             galleries = find_galleries(sets)
             names = {"sets": list(results), "subgroups": list(groups)}
-            page = to_html(TITLE, found, galleries=pictures(galleries, out), **names)
+            page = to_html(TITLE, page_sections, galleries=pictures(galleries, out), **names)
             (folder / HTML).write_text(page, encoding="utf-8")
             bar.update()
     for gallery in galleries:
@@ -120,12 +120,12 @@ def cases_by_group(group_of: Mapping[str, str], cases: Iterable[str]) -> dict[st
 
 def _near_labels(paths: Iterable[Path]) -> LabelTable:
     """Return the labels by what nnU-Net left with some results; none where that differs, or is not nnU-Net's."""
-    found = []
+    tables = []
     for path in paths:
         file = near_dataset(path) if path.is_dir() or path.suffix == ".json" else None
         with suppress(ValueError):
-            found += [read_labels(file)] if file else []
-    return found[0] if found and all(labels == found[0] for labels in found) else LabelTable({})
+            tables += [read_labels(file)] if file else []
+    return tables[0] if tables and all(labels == tables[0] for labels in tables) else LabelTable({})
 
 
 def _read(
@@ -137,31 +137,28 @@ def _read(
     **told: Any,
 ) -> list[ResultSet | Pairs]:
     """Read all that is quickly read; label maps are found and checked, but not measured."""
-    found: list[ResultSet | Pairs] = []
+    sets: list[ResultSet | Pairs] = []
     for name, path in results.items():
         if references is not None and path.is_dir():
-            found.append(find_pairs(name, path, Path(references), progress=progress))
+            sets.append(find_pairs(name, path, Path(references), progress=progress))
         else:
-            found.append(read_results(name, path, label_names=labels.names, **told))
-    if references is not None and not any(isinstance(one, Pairs) for one in found):
+            sets.append(read_results(name, path, label_names=labels.names, **told))
+    if references is not None and not any(isinstance(one, Pairs) for one in sets):
         raise ValueError(f"--references {references} is given, but none of the result sets is a folder of predictions")
-    return found
+    return sets
 
 
 def _measured(
-    given: Sequence[ResultSet | Pairs], labels: LabelTable, *, tolerance: float, progress: bool
+    sets: Sequence[ResultSet | Pairs], labels: LabelTable, *, tolerance: float, progress: bool
 ) -> list[ResultSet]:
     """Measure label maps, after a check that the sets can be compared."""
-    if folders := [one for one in given if isinstance(one, Pairs)]:
+    if folders := [one for one in sets if isinstance(one, Pairs)]:
         labels = labels if labels.regions else find_labels(folders, progress=progress)
-    named = [
-        (one.name, one.cases, one.labels if isinstance(one, ResultSet) else tuple(labels.regions)) for one in given
-    ]
+    named = [(one.name, one.cases, one.labels if isinstance(one, ResultSet) else tuple(labels.regions)) for one in sets]
     for other in named[1:]:
         check_match(*other, baseline=named[0])
     return [
-        evaluate(one, labels, tolerance=tolerance, progress=progress) if isinstance(one, Pairs) else one
-        for one in given
+        evaluate(one, labels, tolerance=tolerance, progress=progress) if isinstance(one, Pairs) else one for one in sets
     ]
 
 

@@ -42,12 +42,12 @@ def data_of(seed: int, spoiled: bool) -> tuple[torch.Tensor, ...]:
     training, test = order[:TRAINING], order[TRAINING:]
     of_rare = training[labels[training] == rare]
     training = np.setdiff1d(training, of_rare[RARE_EXAMPLES:])
-    given = labels[training].copy()
+    training_labels = labels[training].copy()
     if spoiled:
-        wrong = rng.choice(len(given), round(SPOILED * len(given)), replace=False)
-        given[wrong] = (given[wrong] + rng.integers(1, 10, len(wrong))) % 10
+        wrong = rng.choice(len(training_labels), round(SPOILED * len(training_labels)), replace=False)
+        training_labels[wrong] = (training_labels[wrong] + rng.integers(1, 10, len(wrong))) % 10
     x = torch.from_numpy(images / 16).float()
-    return x[training], torch.from_numpy(given), x[test], torch.from_numpy(labels[test]), rare
+    return x[training], torch.from_numpy(training_labels), x[test], torch.from_numpy(labels[test]), rare
 
 
 def train(job: dict) -> dict:
@@ -110,10 +110,10 @@ def summarise(results: list[dict]) -> dict:
     for result in sorted(results, key=lambda result: result["seed"]):
         groups.setdefault((result["rate"], result["arm"], result["spoiled"]), []).append(result)
     runs = []
-    for (rate, arm, spoiled), found in groups.items():
-        accuracy = np.array([run["accuracy"] for run in found])
+    for (rate, arm, spoiled), of_arm in groups.items():
+        accuracy = np.array([run["accuracy"] for run in of_arm])
         curves = {"mean": accuracy.mean(2).round(4).tolist(), "worst": accuracy.min(2).round(4).tolist()}
-        ess = [run["ess"][-1] for run in found]
+        ess = [run["ess"][-1] for run in of_arm]
         runs.append({"rate": rate, "arm": arm, "spoiled": spoiled, **curves, "ess": ess})
     return {"every": EVERY, "batch": BATCH, "rare_examples": RARE_EXAMPLES, "runs": runs}
 
@@ -125,15 +125,15 @@ def run(args: Namespace) -> dict:
     return {"digits": summarise(results)}
 
 
-def section(found: dict, figure: Path) -> tuple[Lines, Lines]:
+def section(results: dict, figure: Path) -> tuple[Lines, Lines]:
     """Return lines on the bars, and the section."""
-    runs = {(run["rate"], run["arm"], run["spoiled"]): run for run in found["runs"]}
+    runs = {(run["rate"], run["arm"], run["spoiled"]): run for run in results["runs"]}
     lines, bars = [], []
     rates = sorted({rate for rate, _, _ in runs})
     shown, axes = plt.subplots(1, len(rates), figsize=(5 * len(rates), 4), sharey=True, squeeze=False)
     for rate, axis in zip(rates, axes[0], strict=True):
         uniform = np.array(runs[rate, UNIFORM, False]["worst"])
-        steps = found["every"] * np.arange(1, uniform.shape[1] + 1)
+        steps = results["every"] * np.arange(1, uniform.shape[1] + 1)
         half = int(np.argmax(uniform.mean(0) >= uniform[:, -1].mean() / 2))
         learnt = uniform[:, -1].mean() >= 0.1
         rows = []

@@ -150,7 +150,7 @@ def paired_interval(
     def difference(of: object) -> np.ndarray:
         return np.mean(statistic(ours[of], axis=-1) - statistic(other[of], axis=-1), axis=-1)
 
-    found = difference((chosen_seeds, chosen_cases))
+    differences = difference((chosen_seeds, chosen_cases))
     tail = 50 * (1 - level)
-    low, high = np.percentile(found, [tail, 100 - tail])
+    low, high = np.percentile(differences, [tail, 100 - tail])
     return float(difference(...)), float(low), float(high)

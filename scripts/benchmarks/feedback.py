@@ -51,21 +51,21 @@ def section(rows: list[dict], figure: Path) -> tuple[Lines, Lines]:
         arms.setdefault(row["arm"], []).append(row)
     lines = []
     shown, axis = plt.subplots(figsize=(9, 4))
-    for arm, found in arms.items():
+    for arm, runs in arms.items():
         variation, free = (
-            np.mean([row[key] for row in found if key in row])
+            np.mean([row[key] for row in runs if key in row])
             for key in ("total_variation", "total_variation_of_free_draws")
         )
-        seen = [row["steps_until_all_seen"] for row in found]
-        ess = [row["ess"] for row in found if row["ess"]]
+        seen = [row["steps_until_all_seen"] for row in runs]
+        ess = [row["ess"] for row in runs if row["ess"]]
         lines.append(
             (
                 arm,
-                len(found),
-                f"{np.mean([row['lag'][0] for row in found]):.0f}",
-                max(row["lag"][1] for row in found),
+                len(runs),
+                f"{np.mean([row['lag'][0] for row in runs]):.0f}",
+                max(row["lag"][1] for row in runs),
                 f"{variation:.3f} ({free:.3f})",
-                max(row["longest_run"] for row in found),
+                max(row["longest_run"] for row in runs),
                 "not all" if None in seen else round(float(np.mean(seen))),
                 f"{min(min(values) for values in ess):.2f}",
                 f"{np.mean([values[-1] for values in ess]):.2f}",

@@ -83,19 +83,19 @@ def run(args: Namespace) -> dict:
 
 def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
     """Return no lines on bars, and the section."""
-    found: dict[tuple, list[dict]] = {}
+    runs_of: dict[tuple, list[dict]] = {}
     for run in runs:
-        found.setdefault((run["kind"], run["cases"], run["arm"]), []).append(run)
+        runs_of.setdefault((run["kind"], run["cases"], run["arm"]), []).append(run)
     rows = []
-    for (kind, cases, arm), of in found.items():
+    for (kind, cases, arm), of in runs_of.items():
         cells = [f"{np.mean([r[name] for r in of]):.2f}" for name in ("tilt_early", "tilt", "times_early", "times")]
         pooling = "" if of[0]["pooling"] is None else f"{np.mean([r['pooling'] for r in of]):.2f}"
         rows.append((kind, f"{cases:,}", arm, *cells, pooling))
-    kinds, arms, sizes = (list(dict.fromkeys(key[i] for key in found)) for i in (0, 2, 1))
+    kinds, arms, sizes = (list(dict.fromkeys(key[i] for key in runs_of)) for i in (0, 2, 1))
     shown, axes = plt.subplots(1, len(kinds), figsize=(4 * len(kinds), 3.4), sharey=True, squeeze=False)
     for kind, axis in zip(kinds, axes[0], strict=True):
         for arm, colour, line in zip(arms, COLOURS, ("-", "-", "--"), strict=False):
-            tilts = [np.mean([run["tilt_early"] for run in found[kind, size, arm]]) for size in sizes]
+            tilts = [np.mean([run["tilt_early"] for run in runs_of[kind, size, arm]]) for size in sizes]
             axis.semilogx(sizes, tilts, marker="o", color=colour, linestyle=line, label=arm)
         axis.set(title=kind, xlabel="cases")
     axes[0, 0].set_ylabel("tilt, first ten weighted epochs")
@@ -106,7 +106,7 @@ def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
         "0.10, all else is alike; both: cases of one group differ, too (standard deviation 0.05); within: groups mean "
         "nothing, cases differ (0.10). Tilt: mean true hardness of what is drawn, in standard deviations; times: how "
         "many times as often as uniformly the rare group is drawn; each over the first ten epochs after the first "
-        f"sweep, then over the rest. Means of {max(map(len, found.values()))} trainings."
+        f"sweep, then over the rest. Means of {max(map(len, runs_of.values()))} trainings."
     )
     header = ("kind", "cases", "hardness is", "tilt, first", "tilt, then", "times, first", "times, then")
     return [], [told, "", *table((*header, "pooling at the end"), rows)]

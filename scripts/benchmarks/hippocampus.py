@@ -68,16 +68,16 @@ def settings(arm: str, job: dict) -> Settings | None:
     What people know of the cases is in files of the run's ``work`` folder: the scanner of each, and weights that bring
     both scanners' shares of a fold's draws as near as the bounds of ``hws-nnunet weights`` allow.
     """
-    found, work = settings_of(arm), Path(job["work"])
+    settings_of_arm, work = settings_of(arm), Path(job["work"])
     if arm not in (GROUPS_OURS, WEIGHTS, WEIGHTS_OURS):
-        return found
+        return settings_of_arm
     folds = json.loads((work / "preprocessed" / V2.name_of(DATASET, NAME) / "splits_final.json").read_text())
     scanners = {name: "scanner" if name in Changed() else "others" for name in folds[job["fold"]]["train"]}
     rows = scanners if arm == GROUPS_OURS else weights_by_group(scanners, ess=0.5, cap=4.0)
     field, column = ("groups", "subgroup") if arm == GROUPS_OURS else ("case_weights", "weight")
     file = work / f"{field}-{job['fold']}.csv"
     write_table(file, ("case", column), rows.items())
-    return found.model_copy(update={field: str(file)})
+    return settings_of_arm.model_copy(update={field: str(file)})
 
 
 def experiment(condition: str, *, cases: int = CASES, training: int | None = None) -> Experiment:
@@ -101,11 +101,11 @@ def experiment(condition: str, *, cases: int = CASES, training: int | None = Non
     )
 
 
-def section(found: dict, figure: Path, *, condition: str) -> tuple[Lines, Lines]:
+def section(measured: dict, figure: Path, *, condition: str) -> tuple[Lines, Lines]:
     """Return lines on the bars, and the section of one condition."""
     name = f"hippocampus, {condition}"
-    _, lines = segmentation(found, figure, name=name, bar=None, level=0.95, share=SHARE[condition])
-    results, bars = Results(found), []
+    _, lines = segmentation(measured, figure, name=name, bar=None, level=0.95, share=SHARE[condition])
+    results, bars = Results(measured), []
     for title, bar in BARS[condition].items() if "ours" in results.rows else ():
         _, difference, seeds = results.compare("ours", title, 0.95)
         line = bar_line(f"{name}, {title}, {seeds} seed{'s' * (seeds > 1)}", difference, bar)
@@ -113,27 +113,27 @@ def section(found: dict, figure: Path, *, condition: str) -> tuple[Lines, Lines]
             if arm in results.rows and (title == "rare group" or arm == SOFTER):
                 line += f"; {words}: {100 * results.compare(arm, title, 0.95)[1][0]:+.1f}"
         bars.append(line)
-    found_among = hardest_tenth(found)
+    found_among = hardest_tenth(measured)
     for arm in ("ours", WITH_CE) if condition == "labels" else ():
         if arm in found_among:
             share = np.mean([len(hardest) / len(ranks) for hardest, ranks in found_among[arm]])
             told = f"- hippocampus, wrong labels, share in the hardest tenth, {arm}: {share:.2f} (bar: {FOUND:.2f})"
             bars.append(f"{told}: {verdict(share >= FOUND)}")
-    return bars, [*lines, "", *_ranks_table(found, found_among)] if found_among else lines
+    return bars, [*lines, "", *_ranks_table(measured, found_among)] if found_among else lines
 
 
-def hardest_tenth(found: dict) -> dict[str, list[tuple[list[str], dict[str, int]]]]:
+def hardest_tenth(measured: dict) -> dict[str, list[tuple[list[str], dict[str, int]]]]:
     """Return of each arm and seed the changed training cases in the hardest tenth, and the ranks of all of them."""
     arms = {}
-    for arm, rows in found["arms"].items():
+    for arm, rows in measured["arms"].items():
         ranked = [(row["ranks"], row["trained"] // 10) for row in rows if row.get("ranks")]
         if ranked:
             arms[arm] = [([case for case, rank in ranks.items() if rank <= tenth], ranks) for ranks, tenth in ranked]
     return arms
 
 
-def _ranks_table(found: dict, found_among: dict) -> Lines:
-    row = next(row for rows in found["arms"].values() for row in rows if row.get("ranks"))
+def _ranks_table(measured: dict, found_among: dict) -> Lines:
+    row = next(row for rows in measured["arms"].values() for row in rows if row.get("ranks"))
     kinds = sorted({_kind(case) for case in row["ranks"]})
     tenth, changed = row["trained"] // 10, len(row["ranks"])
     lines = []
@@ -166,18 +166,20 @@ def variants(results: Path, name: str) -> dict[str, dict[int, dict]]:
     if not usual or "ours" not in usual["arms"]:
         return {}
     row = usual["arms"]["ours"][0]
-    found = {"training cases": {row["trained"]: usual}, "steps": {row["steps"][-1]: usual}}
-    for kind, of in found.items():
+    by_number = {"training cases": {row["trained"]: usual}, "steps": {row["steps"][-1]: usual}}
+    for kind, of in by_number.items():
         for file in results.glob(f"{name}-*-{kind.split()[-1]}.json"):
             of[int(file.stem.split("-")[-2])] = read_one(results, file.stem)
-    return {kind: dict(sorted(of.items())) for kind, of in found.items() if len(of) > 1}
+    return {kind: dict(sorted(of.items())) for kind, of in by_number.items() if len(of) > 1}
 
 
-def growth(found: dict[str, dict[int, dict]], figure: Path) -> tuple[Lines, Lines]:
+def growth(by_kind: dict[str, dict[int, dict]], figure: Path) -> tuple[Lines, Lines]:
     """Return no lines on bars, and the section on fewer cases and other lengths."""
     rows = []
-    shown, axes = plt.subplots(2, len(found), figsize=(6 * len(found), 8), squeeze=False, sharey="row", sharex="col")
-    for column, (kind, of) in enumerate(found.items()):
+    shown, axes = plt.subplots(
+        2, len(by_kind), figsize=(6 * len(by_kind), 8), squeeze=False, sharey="row", sharex="col"
+    )
+    for column, (kind, of) in enumerate(by_kind.items()):
         results = [Results(result) for result in of.values()]
         seeds = sorted(set.intersection(*(set(each.dice[arm]) for each in results for arm in (UNIFORM, "ours"))))
         points = {title: [_means(each, title, seeds) for each in results] for title in GROWN}

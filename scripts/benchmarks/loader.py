@@ -72,10 +72,10 @@ def measure(batch: int, workers: int, rounds: int) -> list[dict]:
                     samplers[name].update(0.5 + 0.1 * torch.randn(len(index)), index)
             rates[name].append(DRAWN / (time.perf_counter() - begin))
     rows = []
-    for name, found in rates.items():
-        ratios = np.array(found[1:]) / np.array(rates["plain"][1:])  # the first round starts the workers
+    for name, rates_of_one in rates.items():
+        ratios = np.array(rates_of_one[1:]) / np.array(rates["plain"][1:])  # the first round starts the workers
         row = {"batch": batch, "workers": workers, "sampler": name}
-        row["samples_a_second"] = round(float(np.median(found[1:])))
+        row["samples_a_second"] = round(float(np.median(rates_of_one[1:])))
         rows.append({**row, "of_plain": [round(float(x), 3) for x in np.percentile(ratios, (25, 50, 75))]})
     return rows
 

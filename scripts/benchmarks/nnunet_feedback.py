@@ -88,7 +88,7 @@ class Feedback:
         for _, cases in self.draws:
             running = {case: running.get(case, 0) + 1 for case in set(cases)}
             longest = max(longest, *running.values())
-        found = {
+        figures = {
             "lag": [float(np.median(self.lags)), int(max(self.lags))],
             "longest_run": longest,
             "steps_until_all_seen": self.steps_until_all_seen,
@@ -96,7 +96,7 @@ class Feedback:
             "weighted_draws": weighted,
         }
         if weighted:
-            found["total_variation"] = float(np.abs(counts - intended).sum() / weighted / 2)
+            figures["total_variation"] = float(np.abs(counts - intended).sum() / weighted / 2)
             scattered = np.abs(np.sum(free, axis=0) - intended).sum(axis=1) / weighted / 2
-            found["total_variation_of_free_draws"] = float(scattered.mean())
-        return found
+            figures["total_variation_of_free_draws"] = float(scattered.mean())
+        return figures

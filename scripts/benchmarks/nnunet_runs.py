@@ -133,9 +133,7 @@ class Experiment:
         arms: dict[str, list] = {}
         for result in sorted(results, key=lambda result: result["seed"]):
             cases = sorted(next(iter(result["dice"].values())), key=lambda case: (case not in self.rare, case))
-            means = [
-                [float(np.mean(list(found[case].values()))) for case in cases] for found in result["dice"].values()
-            ]
+            means = [[float(np.mean(list(dice[case].values()))) for case in cases] for dice in result["dice"].values()]
             row = {
                 "seed": result["seed"] % 1000,
                 "steps": [int(epoch) * result["steps"] for epoch in result["dice"]],
@@ -151,7 +149,7 @@ class Experiment:
         return {"rare": [case in self.rare for case in cases], "arms": arms}
 
     def main(
-        self, description: str, arms: tuple[str, ...], sections: tuple[Section, ...], given: list[str] | None = None
+        self, description: str, arms: tuple[str, ...], sections: tuple[Section, ...], words: list[str] | None = None
     ) -> None:
         """Run the experiment as its command line says, or the arguments given in its place, and write its sections."""
         every = [UNIFORM, TOPK, *NNUNET_ARMS, *[STATIC] * self.oversampled]
@@ -164,7 +162,7 @@ class Experiment:
         parser.add_argument("--data", type=Path, help="where the experiment does not make its data")
         parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
         parser.add_argument("--longer", type=float, default=1, metavar="TIMES", help="as many steps, times this")
-        args = parser.parse_args(given)
+        args = parser.parse_args(words)
         changed = {"device": args.device, "steps": round(self.steps * args.longer)}
         if args.longer != 1:
             changed["variant"] = f"{self.variant}-{changed['steps'] * self.epochs}-steps"

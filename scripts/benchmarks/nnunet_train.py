@@ -96,19 +96,19 @@ def _validate(trainer: object) -> dict[str, dict[str, float]]:
     )
     validation = trainer.dataset_class(trainer.preprocessed_dataset_folder, trainer.do_split()[1])
     names = {value: name for name, value in trainer.dataset_json["labels"].items() if value}
-    found = {}
+    dice = {}
     for case in validation.identifiers:
         data, reference, _, _ = validation.load_case(case)
         logits = predictor.predict_sliding_window_return_logits(torch.from_numpy(np.asarray(data[:])))
         predicted, reference = logits.argmax(0).cpu().numpy(), np.asarray(reference[:])[0]
-        found[case] = {
+        dice[case] = {
             name: round(float(_dice(predicted == value, reference == value)), 4)
             for value, name in names.items()
             if (reference == value).any()
         }
     trainer.set_deep_supervision_enabled(True)
     trainer.network.train()
-    return found
+    return dice
 
 
 def _dice(one: np.ndarray, other: np.ndarray) -> float:

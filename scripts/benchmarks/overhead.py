@@ -171,11 +171,11 @@ def run(args: Namespace) -> dict:
     return {name: summarise(results)}
 
 
-def section(found: list[dict], _: Path) -> tuple[Lines, Lines]:
+def section(measured: list[dict], _: Path) -> tuple[Lines, Lines]:
     """Return lines on the bars, and the section."""
     bars, rows = [], []
-    keys = list(found[0]["share"])
-    for row in found:
+    keys = list(measured[0]["share"])
+    for row in measured:
         ratios, steps, peak, draw = row["ratios"], row["seconds_per_step"], row["peak_MiB"], row["draw_microseconds"]
         threads, patch = row.get("threads"), " x ".join(str(size) for size in row["patch"])
         device = row["device"] + (f", {threads} thread{'s' if threads > 1 else ''}" if threads else "")
@@ -196,7 +196,7 @@ def section(found: list[dict], _: Path) -> tuple[Lines, Lines]:
     header = ("nnU-Net", "device", "network", "patch", *keys, "together", "steps an epoch")
     header += ("epoch time, ours / stock: median", "range", "seconds a step, stock", "ours")
     header += ("a draw in the workers, microseconds", "peak memory, MiB: stock", "ours")
-    if not any(all(row[key] == value for key, value in CUDA.items()) for row in found):
+    if not any(all(row[key] == value for key, value in CUDA.items()) for row in measured):
         rows.append(("v2", "cuda", "planned", "128 x 128 x 128", "not measured", *[""] * (len(header) - 5)))
         bars.append(
             "- overhead, nnU-Net v2, cuda, planned network, patch 128 x 128 x 128: not measured; on a GPU, "

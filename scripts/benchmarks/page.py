@@ -72,11 +72,11 @@ class Section:
     def write(self, docs: Path) -> bool:
         """Write the section and its figure; return False, and leave the page alone, where there are no results."""
         results = docs / "benchmarks"
-        found = self.read(results, self.name)
-        if not found:
+        measured = self.read(results, self.name)
+        if not measured:
             return False
         image = results / f"{self.name}.png"
-        bars, lines = self.make(found, image)
+        bars, lines = self.make(measured, image)
         shown = ["", f"![{self.title}](benchmarks/{image.name})"] if self.figure else []
         text = [f"## {self.title}", "", f"`python scripts/benchmarks/{self.command}`", "", *bars, *[""] * bool(bars)]
         _replace(docs / "benchmarks.md", self.name, "\n".join([*text, *lines, *shown]))
@@ -117,8 +117,8 @@ def finish(args: argparse.Namespace, sections: Iterable[Section], run: Callable[
         run: returns results by the name of their file.
     """
     args.docs = args.docs or (args.work / "quick" if args.quick else DOCS)
-    for name, found in {} if args.show else run(args).items():
-        write_json(args.docs / "benchmarks" / f"{name}.json", found)
+    for name, measured in {} if args.show else run(args).items():
+        write_json(args.docs / "benchmarks" / f"{name}.json", measured)
     written = [section.title for section in sections if section.write(args.docs)]
     print(f"{args.docs / 'benchmarks.md'}: {'; '.join(written) or 'no results yet'}")
 

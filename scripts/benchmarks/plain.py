@@ -203,9 +203,9 @@ def segmented(network: nn.Module, image: np.ndarray, plan: Plan) -> np.ndarray:
 
 def dice_of(network: nn.Module, example: Example, plan: Plan) -> float:
     """Return the mean Dice of the structures that the reference has."""
-    found, values = segmented(network, example.image, plan), []
+    predicted, values = segmented(network, example.image, plan), []
     for k in range(1, plan.classes):
-        truth, ours = example.labels == k, found == k
+        truth, ours = example.labels == k, predicted == k
         if truth.any():
             values.append(2 * (truth & ours).sum() / (truth.sum() + ours.sum()))
     return float(np.mean(values))

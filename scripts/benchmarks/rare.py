@@ -106,14 +106,14 @@ def figures(run: dict) -> dict[str, float]:
     """Return a run's figures, in points of Dice; those of groups where there are any."""
     rare = np.array([group == "rare" for group in run["groups"].values()])
     dice = 100 * np.array([run["dice"][name] for name in run["groups"]])
-    found = {"mean": dice.mean(), "10th percentile": np.percentile(dice, 10), "worst tenth": cvar(dice)}
+    means = {"mean": dice.mean(), "10th percentile": np.percentile(dice, 10), "worst tenth": cvar(dice)}
     if rare.any() and not rare.all():
-        found |= {"rare": dice[rare].mean(), "common": dice[~rare].mean()}
+        means |= {"rare": dice[rare].mean(), "common": dice[~rare].mean()}
     drawn = np.bincount(np.ravel(run["visits"]), minlength=len(run["training"]))
     of_rare = np.array([group == "rare" for _, group in run["training"]])
-    found["drawn"] = drawn[of_rare].mean() / drawn.mean() if of_rare.any() else np.nan
-    found["ess"] = 1 / np.mean((drawn / drawn.mean()) ** 2)
-    return {name: round(float(value), 3) for name, value in found.items()}
+    means["drawn"] = drawn[of_rare].mean() / drawn.mean() if of_rare.any() else np.nan
+    means["ess"] = 1 / np.mean((drawn / drawn.mean()) ** 2)
+    return {name: round(float(value), 3) for name, value in means.items()}
 
 
 def run(args: Namespace) -> dict:
@@ -130,7 +130,7 @@ def run(args: Namespace) -> dict:
         run_all(training, [job for job in jobs if job["kind"] == kind], args.work / kind, processes=args.processes)
     runs = [json.loads(file.read_text()) for kind in KINDS for file in sorted((args.work / kind).glob("*.json"))]
     names = ("kind", "arm", "seed", "steps")
-    return {"rare": [{**{name: found[name] for name in names}, **figures(found)} for found in runs]}
+    return {"rare": [{**{name: outcome[name] for name in names}, **figures(outcome)} for outcome in runs]}
 
 
 def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:

@@ -165,14 +165,14 @@ def measure(n: int, batch: int, *, rounds: int, seconds: float, reference: Path 
     return rows
 
 
-def memory(name: str, n: int, found: multiprocessing.Queue) -> None:
+def memory(name: str, n: int, answers: multiprocessing.Queue) -> None:
     """Put what a process grows by, in bytes, and what of it is the table of tracked values."""
     losses = np.random.default_rng(0).normal(1.0, BETWEEN, n)
     make = {"ours": in_a_loop, TREE: torchrl_tree}[name]
     make(losses[:1000], BATCHES[0])  # libraries and their pools
     before = resident()
     made = make(losses, BATCHES[0])
-    found.put(None if made is None else (resident() - before, 0 if made[2] is None else made[2].table.nbytes))
+    answers.put(None if made is None else (resident() - before, 0 if made[2] is None else made[2].table.nbytes))
 
 
 def in_a_loop(losses: np.ndarray, batch: int) -> Sampler:
@@ -197,18 +197,18 @@ def run(args: Namespace) -> dict:
     rows = [row for n, batch in tqdm(pairs) for row in measure(n, batch, **options)]
     context, grown = multiprocessing.get_context("spawn"), {}
     for name in ("ours", TREE):
-        found = context.Queue()
-        process = context.Process(target=memory, args=(name, sizes[-1], found))
+        answers = context.Queue()
+        process = context.Process(target=memory, args=(name, sizes[-1], answers))
         process.start()
-        grown[name] = found.get()
+        grown[name] = answers.get()
         process.join()
     machine = {"python": platform.python_version(), "numpy": np.__version__, "cores": os.cpu_count()}
     return {"sampler": {"machine": machine, "rows": rows, "memory": grown, "memory_cases": sizes[-1]}}
 
 
-def section(found: dict, figure: Path) -> tuple[Lines, Lines]:
+def section(measured: dict, figure: Path) -> tuple[Lines, Lines]:
     """Return lines on the bars, and the section."""
-    rows = {(row["cases"], row["batch"], row["sampler"]): row for row in found["rows"]}
+    rows = {(row["cases"], row["batch"], row["sampler"]): row for row in measured["rows"]}
     pairs, names = list(dict.fromkeys(key[:2] for key in rows)), list(dict.fromkeys(key[2] for key in rows))
     bars, lines = [], []
     trees = {pair: rows[(*pair, TREE)]["ours_over_it"] for pair in pairs if (*pair, TREE) in rows}
@@ -216,11 +216,11 @@ def section(found: dict, figure: Path) -> tuple[Lines, Lines]:
         worst, batch = max((trees[pair][1], pair[1]) for pair in trees if pair[0] == cases)
         told = f"{worst:.2f} of torchrl's time, at batches of {batch:,} (bar: {BAR:.1f}): {verdict(worst <= BAR)}"
         bars.append(f"- sampler, {cases:,} cases, highest ratio of all batch sizes: {told}")
-    if all(found["memory"].values()):
-        (grown, tracked), (other, _) = ([size / 1e6 for size in sizes] for sizes in found["memory"].values())
+    if all(measured["memory"].values()):
+        (grown, tracked), (other, _) = ([size / 1e6 for size in sizes] for sizes in measured["memory"].values())
         told = f"{grown:.0f} MB, {tracked:.0f} of them the table of tracked values; torchrl {other:.0f} MB"
         told = f"{told} (bar: {other + tracked:.0f}): {verdict(grown <= other + tracked)}"
-        bars.append(f"- sampler, memory at {found['memory_cases']:,} samples: {told}")
+        bars.append(f"- sampler, memory at {measured['memory_cases']:,} samples: {told}")
     shown, axis = plt.subplots(figsize=(7, 4))
     for cases, colour in zip(dict.fromkeys(cases for cases, _ in pairs), COLOURS, strict=False):
         for name, style in (("ours", "-"), (TREE, "--")):

@@ -75,19 +75,19 @@ def run(args: Namespace) -> dict:
     seeds = 1 if args.quick else args.seeds
     with tempfile.TemporaryDirectory() as folder:
         wanted = jobs(seeds, quick=args.quick, settings=args.settings)
-        found = {"runs": run_all(simulated.training, wanted, Path(folder), processes=args.processes)}
+        measured = {"runs": run_all(simulated.training, wanted, Path(folder), processes=args.processes)}
         if args.other:
             files = [str(Path(folder, name)) for name in ("jobs.json", "results.json")]
             write_json(Path(files[0]), jobs(seeds, quick=args.quick))
             env = {**os.environ, "PYTHONPATH": str(args.other.resolve())}
             subprocess.run([sys.executable, simulated.__file__, *files], env=env, check=True)
-            found["other"] = json.loads(Path(files[1]).read_text())
-    return {"scale": found}
+            measured["other"] = json.loads(Path(files[1]).read_text())
+    return {"scale": measured}
 
 
-def section(found: dict, figure: Path) -> tuple[Lines, Lines]:
+def section(measured: dict, figure: Path) -> tuple[Lines, Lines]:
     """Return lines on the bars, and the section."""
-    now, other = _by_training(found["runs"]), _by_training(found.get("other", []))
+    now, other = _by_training(measured["runs"]), _by_training(measured.get("other", []))
     bars, rows = [], []
     for key, row in now.items():
         cases, spread, fall = key
@@ -131,14 +131,14 @@ def _by_training(runs: list[dict]) -> Rows:
         kinds.setdefault((run["cases"], run["spread"], run["fall"]), []).append(run)
     return {
         kind: {
-            "ess": np.mean([np.mean(run["ess"]) for run in found]),
-            "over_time": np.mean([run["over_time"] for run in found]),
-            "visits": np.mean([run["variation"] / run["poisson"] for run in found]),
-            "range": f"{min(run['visits'][0] for run in found)}, {max(run['visits'][1] for run in found)}",
-            "tilt": np.mean([np.mean(run["tilt"]) for run in found]),
-            "curve": np.mean([run["tilt"] for run in found], axis=0),
+            "ess": np.mean([np.mean(run["ess"]) for run in alike]),
+            "over_time": np.mean([run["over_time"] for run in alike]),
+            "visits": np.mean([run["variation"] / run["poisson"] for run in alike]),
+            "range": f"{min(run['visits'][0] for run in alike)}, {max(run['visits'][1] for run in alike)}",
+            "tilt": np.mean([np.mean(run["tilt"]) for run in alike]),
+            "curve": np.mean([run["tilt"] for run in alike], axis=0),
         }
-        for kind, found in kinds.items()
+        for kind, alike in kinds.items()
     }
 
 

@@ -26,12 +26,14 @@ GROUPS = ("rare group", "common group")  # where some of the held-out cases are 
 class Results:
     """An experiment's figures: ``dice[arm][seed]`` is ``(evaluations, cases)``, ``steps`` those of the evaluations."""
 
-    def __init__(self, found: dict):
-        self.rare = np.array(found["rare"])
-        self.rows = {arm: rows for arm, rows in found["arms"].items() if arm != "base"}
-        self.dice = {arm: {row["seed"]: np.array(row["dice"]) for row in rows} for arm, rows in found["arms"].items()}
+    def __init__(self, measured: dict):
+        self.rare = np.array(measured["rare"])
+        self.rows = {arm: rows for arm, rows in measured["arms"].items() if arm != "base"}
+        self.dice = {
+            arm: {row["seed"]: np.array(row["dice"]) for row in rows} for arm, rows in measured["arms"].items()
+        }
         self.steps = self.rows[UNIFORM][0]["steps"]
-        base = found["arms"].get("base")
+        base = measured["arms"].get("base")
         self.base_steps = base[0]["steps"][-1] if base else 0
         # Where seeds hold out other cases, what is resampled in one is not what is resampled in another.
         self.shared_cases = len({tuple(row["cases"]) for row in self.rows[UNIFORM]}) == 1
@@ -59,19 +61,19 @@ class Results:
 
 
 def segmentation(
-    found: dict, figure: Path, *, name: str, bar: float | None, level: float, share: str = "rare cases"
+    measured: dict, figure: Path, *, name: str, bar: float | None, level: float, share: str = "rare cases"
 ) -> tuple[Lines, Lines]:
     """Return lines on the bars, and the section.
 
     Args:
-        found: what the experiment wrote.
+        measured: what the experiment wrote.
         figure: file to write.
         name: the set's.
         bar: what 10th percentile and rare group are to gain, 0 to 1; None where nothing was to be reached.
         level: of the intervals, two-sided.
         share: what the training cases are whose share of the draws is told; empty: none.
     """
-    results = Results(found)
+    results = Results(measured)
     rare, end, before = results.rare, results.steps[-1], results.base_steps
     origin = f"a checkpoint of {before} uniform ones" if before else "scratch"
     uniform = list(results.dice[UNIFORM].values())
@@ -120,7 +122,7 @@ def _table(results: Results, level: float, share: str) -> Lines:
     lines = []
     for arm, rows in results.rows.items():
         compared = {title: results.compare(arm, title, level) for title in titles}
-        cells = [_cell(*found[:2], sides=title != "worst case") for title, found in compared.items()]
+        cells = [_cell(*intervals[:2], sides=title != "worst case") for title, intervals in compared.items()]
         told = [row for row in rows if "ess" in row]
         cells += [form.format(np.mean([r[key] for r in told])) if told else "" for key, (_, form) in sampler.items()]
         lines.append((arm, compared["mean"][2], *cells))

@@ -46,8 +46,8 @@ def weighted_epochs(
             if len(waiting) > LAG:
                 drawn = waiting.popleft()
                 answers = losses(drawn.ids, epoch + step / STEPS)
-                given = (drawn.ids, None, answers) if with_cells else (drawn.ids, answers)
-                sampler.update(*given, version=drawn.version)
+                step_losses = (drawn.ids, None, answers) if with_cells else (drawn.ids, answers)
+                sampler.update(*step_losses, version=drawn.version)
         if weighted:
             yield sampler.probabilities()
 
@@ -90,5 +90,5 @@ def training(job: dict) -> dict:
 if __name__ == "__main__":
     jobs = json.loads(Path(sys.argv[1]).read_text())
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        found = pool.map(training, jobs, chunksize=1)
-    Path(sys.argv[2]).write_text(json.dumps([{**one, **job} for one, job in zip(found, jobs, strict=True)]))
+        results = pool.map(training, jobs, chunksize=1)
+    Path(sys.argv[2]).write_text(json.dumps([{**one, **job} for one, job in zip(results, jobs, strict=True)]))

@@ -41,7 +41,7 @@ def measure(steps: int) -> dict:
     from hws_nnunet.hosts.weighting import Weighting
 
     torch.set_num_threads(1)
-    found = {}
+    microseconds = {}
     for cases, (structures, of_regions) in CASES.items():
         dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": of_regions, "ddp": False}
         options = {"soft_dice_kwargs": dice, "dice_class": MemoryEfficientSoftDiceLoss}
@@ -71,8 +71,8 @@ def measure(steps: int) -> dict:
             weighting.write_record(Path(folder), last=False)
             record = (time.thread_time() - begin) / EPOCH
         after_warm_up = spent[len(spent) // 5 :]
-        found[str(cases)] = {"update": 1e6 * float(np.mean(after_warm_up)), "record": 1e6 * record}
-    return found
+        microseconds[str(cases)] = {"update": 1e6 * float(np.mean(after_warm_up)), "record": 1e6 * record}
+    return microseconds
 
 
 def run(args: Namespace) -> dict:
@@ -83,20 +83,20 @@ def run(args: Namespace) -> dict:
         commit = subprocess.check_output(["git", "-C", args.before, "rev-parse", "--short", "HEAD"], text=True)
         checkouts = {commit.strip(): args.before.resolve(), **checkouts}
     rounds, steps = (1, 50) if args.quick else (7, 2000)
-    found: dict[str, list] = {name: [] for name in checkouts}
+    measured: dict[str, list] = {name: [] for name in checkouts}
     for _ in range(rounds):
         for name, checkout in checkouts.items():
             env = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
             command = [sys.executable, __file__, "--measure", str(steps)]
             done = subprocess.run(command, env=env, cwd=root, check=True, capture_output=True, text=True)
-            found[name].append(json.loads(done.stdout.splitlines()[-1]))
-    return {"update": found}
+            measured[name].append(json.loads(done.stdout.splitlines()[-1]))
+    return {"update": measured}
 
 
-def section(found: dict, figure: Path) -> tuple[Lines, Lines]:
+def section(measured: dict, figure: Path) -> tuple[Lines, Lines]:
     """Return lines on the bar, and the section."""
     bars, rows = [], []
-    for name, rounds in found.items():
+    for name, rounds in measured.items():
         for cases in rounds[0]:
             update, record = (np.array([one[cases][part] for one in rounds]) for part in ("update", "record"))
             both = update + record

@@ -110,14 +110,14 @@ def run(args: Namespace) -> dict:
 
 def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
     """Return no lines on bars, and the section."""
-    found: dict[tuple, list[dict]] = {}
+    runs_of: dict[tuple, list[dict]] = {}
     for one in runs:
-        found.setdefault((one["world"], one["cases"], one["sampling"]), []).append(one)
+        runs_of.setdefault((one["world"], one["cases"], one["sampling"]), []).append(one)
     rows = []
     for world in WORLDS:
-        for n in sorted({n for _, n, _ in found}):
-            for name in dict.fromkeys([*SAMPLINGS, *(name for _, _, name in found)]):
-                if of := found.get((world, n, name)):
+        for n in sorted({n for _, n, _ in runs_of}):
+            for name in dict.fromkeys([*SAMPLINGS, *(name for _, _, name in runs_of)]):
+                if of := runs_of.get((world, n, name)):
                     values = [[one[figure] for one in of] for figure in FIGURES]
                     cells = ["" if None in value else f"{np.mean(value):.3g}" for value in values]
                     rows.append((world, f"{n:,}", name, len(of), *cells))

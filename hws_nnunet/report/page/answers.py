@@ -32,10 +32,10 @@ def answers(analysis: Analysis) -> list[Answer]:
 
 def pieces(analysis: Analysis, name: str, metric: str) -> list[Paired]:
     """Return the finest comparisons that there are, by structure and subgroup, else by structure; losses first."""
-    found = analysis.parts.get((name, metric)) or [
+    rows = analysis.parts.get((name, metric)) or [
         row for row in analysis.comparisons[name, metric] if row.label != AVERAGE
     ]
-    return sorted((row for row in found if row.cases), key=lambda row: row.gain)
+    return sorted((row for row in rows if row.cases), key=lambda row: row.gain)
 
 
 def piece_name(row: Paired) -> str:
@@ -84,8 +84,8 @@ def _failed_most(analysis: Analysis, sets: list[ResultSet]) -> str:
     group = averages.loc[averages["mean"].idxmin(), "subgroup"]
     labels = where(last[last.label != AVERAGE], subgroup=group)
     label = labels.loc[labels["mean"].idxmin(), "label"]
-    found = [row for row in analysis.find(metric="dice", subgroup=group) if row["set"] in names]
-    whole, part = ([row for row in found if row["label"] == of] for of in (AVERAGE, label))
+    dice_rows = [row for row in analysis.find(metric="dice", subgroup=group) if row["set"] in names]
+    whole, part = ([row for row in dice_rows if row["label"] == of] for of in (AVERAGE, label))
     means = (" and ".join(f"{row['mean']:.3f} ({row['set']})" for row in rows) for rows in (whole, part))
     who = str(group)
     if group == ALL_CASES:
@@ -145,8 +145,8 @@ def _what(rows: Sequence[Paired]) -> str:
 
 def _points(row: Paired, figure: str = "mean") -> str:
     """Return a difference of means, or of another figure, in hundredths of Dice, with its interval."""
-    found = row.statistics[figure]
-    text = f"{100 * found.difference:+.1f}\N{NO-BREAK SPACE}points"
-    if math.isnan(found.low):
+    gain = row.statistics[figure]
+    text = f"{100 * gain.difference:+.1f}\N{NO-BREAK SPACE}points"
+    if math.isnan(gain.low):
         return text
-    return f"{text} [{100 * found.low:+.1f},\N{NO-BREAK SPACE}{100 * found.high:+.1f}]"
+    return f"{text} [{100 * gain.low:+.1f},\N{NO-BREAK SPACE}{100 * gain.high:+.1f}]"

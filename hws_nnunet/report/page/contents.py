@@ -93,10 +93,10 @@ def sections(analysis: Analysis, *, tolerance: float) -> list[Section]:
         tolerance: of the normalised surface Dice where it was computed, in millimetres.
     """
     metrics = [m for m in METRICS if any(m in one.metrics for one in analysis.sets)]
-    found = [_answers(analysis)]
-    found += [_comparison(analysis, place) for place in range(1, len(analysis.sets))]
-    found += [*(_metric(analysis, metric) for metric in metrics), _worst(analysis), _cases(analysis)]
-    return [*found, _sources(analysis), Section("How the figures are made", text=rules(analysis, tolerance=tolerance))]
+    parts = [_answers(analysis)]
+    parts += [_comparison(analysis, place) for place in range(1, len(analysis.sets))]
+    parts += [*(_metric(analysis, metric) for metric in metrics), _worst(analysis), _cases(analysis)]
+    return [*parts, _sources(analysis), Section("How the figures are made", text=rules(analysis, tolerance=tolerance))]
 
 
 def _answers(analysis: Analysis) -> Section:
@@ -276,6 +276,6 @@ def _paired(rows: Sequence[Paired]) -> pd.DataFrame:
 
 
 def _interval(one: Paired, name: str) -> str:
-    found, metric = one.statistics[name], one.metric
-    ends = f" [{signed(found.low, metric)}, {signed(found.high, metric)}]"
-    return signed(found.difference, metric) + ("" if math.isnan(found.low) else ends)
+    statistic, metric = one.statistics[name], one.metric
+    ends = f" [{signed(statistic.low, metric)}, {signed(statistic.high, metric)}]"
+    return signed(statistic.difference, metric) + ("" if math.isnan(statistic.low) else ends)

@@ -18,25 +18,25 @@ _ENTRY = re.compile(r'<h2 id="(\w+)" data-case="([^"]*)" data-picture="([^"]*)"'
 
 def find_galleries(sets: Iterable[ResultSet]) -> dict[Path, str]:
     """Return the pages of galleries in the folds of some sets, and whose they are."""
-    found: dict[Path, str] = {}
+    set_of_page: dict[Path, str] = {}
     for one in sets:
         source = Path(one.source).resolve()
         for folder in (source, *source.parents)[:3]:
             pages = [folder / name / "index.html" for name in GALLERIES if folder.name.startswith("fold_")]
-            found |= {page: one.name for page in pages if page.is_file()}
-    return found
+            set_of_page |= {page: one.name for page in pages if page.is_file()}
+    return set_of_page
 
 
 def pictures(galleries: dict[Path, str], out: Path) -> dict[str, list[dict[str, str]]]:
     """Return, by case, its pictures' titles, and addresses as seen from the folder ``out``."""
-    found: dict[str, list[dict[str, str]]] = {}
+    links_of_case: dict[str, list[dict[str, str]]] = {}
     for page, name in galleries.items():
         folder = Path(os.path.relpath(page.parent, Path(out).resolve())).as_posix()
         title = f"{name}, {'worst validation cases' if 'validation' in page.parent.name else 'hardest training cases'}"
         for place, case, picture in _ENTRY.findall(page.read_text(encoding="utf-8")):
             links = {"page": f"{quote(folder)}/{page.name}#{place}", "picture": f"{quote(folder)}/{unescape(picture)}"}
-            found.setdefault(unescape(case), []).append({"title": title, **links})
-    return found
+            links_of_case.setdefault(unescape(case), []).append({"title": title, **links})
+    return links_of_case
 
 
 def link_back(page: Path, report: Path) -> None:

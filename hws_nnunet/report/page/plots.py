@@ -73,14 +73,14 @@ def _colour(analysis: Analysis, name: str) -> tuple[str, str]:
 
 def changes(analysis: Analysis, metric: Metric) -> Plot:
     """Draw the difference of means by structure and subgroup with its interval, largest loss on top, a colour a set."""
-    found = {one.name: pieces(analysis, one.name, metric.key) for one in analysis.sets[1:]}
-    by_gain = sorted((row for rows in found.values() for row in rows), key=lambda row: row.gain)
+    rows_of_set = {one.name: pieces(analysis, one.name, metric.key) for one in analysis.sets[1:]}
+    by_gain = sorted((row for rows in rows_of_set.values() for row in rows), key=lambda row: row.gain)
     keys = list(dict.fromkeys((row.subgroup, row.label) for row in by_gain))
     if len(keys) > _MOST_PIECES:
         keys = keys[: _MOST_PIECES // 2] + keys[-_MOST_PIECES // 2 :]
     traces = []
-    for place, (name, rows) in enumerate(found.items()):
-        shift = 0.24 * (place - (len(found) - 1) / 2)
+    for place, (name, rows) in enumerate(rows_of_set.items()):
+        shift = 0.24 * (place - (len(rows_of_set) - 1) / 2)
         for group in (ALL_CASES, *analysis.groups):
             if chosen := [row for row in rows if row.subgroup == group and (group, row.label) in keys]:
                 y = [keys.index((group, row.label)) + shift for row in chosen]
@@ -89,26 +89,26 @@ def changes(analysis: Analysis, metric: Metric) -> Plot:
     unit = "points of Dice" if metric.key == "dice" else metric.axis
     title = f"{unit} more than {shown(analysis.sets[0].name, most=15)}"
     x = {"title": {"text": title}, "zeroline": True, "zerolinewidth": 2}
-    return _plot(traces, 110 + len(keys) * max(18, 9 * len(found)), x, _rows_axis(names))
+    return _plot(traces, 110 + len(keys) * max(18, 9 * len(rows_of_set)), x, _rows_axis(names))
 
 
 def _intervals(analysis: Analysis, name: str, group: str, rows: Sequence[Paired], y: list[float]) -> dict[str, object]:
-    found = [row.statistics["mean"] for row in rows]
+    means = [row.statistics["mean"] for row in rows]
     scale = 100 if rows[0].metric.key == "dice" else 1
     texts = [
         f"<b>{shown(piece_name(row), most=60)}</b><br>{shown(name)}: {scale * one.difference:+.1f} "
         f"[{scale * one.low:+.1f}, {scale * one.high:+.1f}]<br>mean {one.baseline:.3f} → {one.other:.3f}, "
         f"{len(row.cases)} cases<br>Holm p: permutation {row.permutation_holm:.3g}, Wilcoxon {row.wilcoxon_holm:.3g}"
-        for row, one in zip(rows, found, strict=True)
+        for row, one in zip(rows, means, strict=True)
     ]
     ends = {
-        "array": [scale * (one.high - one.difference) for one in found],
-        "arrayminus": [scale * (one.difference - one.low) for one in found],
+        "array": [scale * (one.high - one.difference) for one in means],
+        "arrayminus": [scale * (one.difference - one.low) for one in means],
     }
     colour, symbol = _colour(analysis, name)
     looks = {"mode": "markers", "marker": {"size": 9, "color": colour, "symbol": symbol}, "legendgroup": name}
     error = {"symmetric": False, "thickness": 2, **ends}
-    x = [scale * one.difference for one in found]
+    x = [scale * one.difference for one in means]
     return _trace("scatter", name, name, group, x=x, y=y, hovertext=texts, error_x=error, **looks)
 
 
@@ -188,11 +188,11 @@ def worst(analysis: Analysis, one: ResultSet, metric: Metric) -> Plot:
     groups = [analysis.group_of.get(case, ALL_CASES) for case in values.index]
     traces = []
 
-    def add(kind: str, group: str, name: str, found: pd.Series, what: str, **looks: object) -> None:
+    def add(kind: str, group: str, name: str, of_cases: pd.Series, what: str, **looks: object) -> None:
         """Add bars or marks of some of the cases."""
-        places, cases = values.index.get_indexer(found.index).tolist(), list(found.index)
-        texts = [_told(case, what, value, metric) for case, value in found.items()]
-        points = {"x": found.tolist(), "y": places, "customdata": cases, "hovertext": texts}
+        places, cases = values.index.get_indexer(of_cases.index).tolist(), list(of_cases.index)
+        texts = [_told(case, what, value, metric) for case, value in of_cases.items()]
+        points = {"x": of_cases.tolist(), "y": places, "customdata": cases, "hovertext": texts}
         traces.append(_trace(kind, name, one.name, group, **points, **looks))
 
     for g, (group, part) in enumerate(values.groupby(np.array(groups), sort=False)):

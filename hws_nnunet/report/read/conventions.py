@@ -102,8 +102,8 @@ def settle(rows: pd.DataFrame, convention: Convention) -> Settled:
 def _count_lesions(frame: pd.DataFrame) -> bool:
     """Take numbers of lesions for sizes, where these are unknown, and return whether some were."""
     before = frame[SIZES[0]].isna()
-    found, missed, invented = (frame[key] for key in LESIONS[2:])
-    for size, count in zip(SIZES, (found + missed, found + invented), strict=True):
+    detected, missed, invented = (frame[key] for key in LESIONS[2:])
+    for size, count in zip(SIZES, (detected + missed, detected + invented), strict=True):
         frame[size] = frame[size].fillna(count)
     return bool((before & frame[SIZES[0]].notna()).any())
 

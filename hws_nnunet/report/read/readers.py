@@ -65,8 +65,8 @@ def read_results(
             notes = [f"{name} is of a training on all cases, which validates on cases that it was trained on"]
         tool = "MedPy, by nnU-Net v1" if summary.version == "v1" else "as given in the summary"
         frame, convention = pd.DataFrame(summary.rows), Convention(absent or "", missed_hd95=missed_hd95)
-        found = gather(name, path, frame, convention, label_names=label_names, surface_tool=tool, notes=notes)
-        return replace(found, told_mean=summary.foreground_mean)
+        result = gather(name, path, frame, convention, label_names=label_names, surface_tool=tool, notes=notes)
+        return replace(result, told_mean=summary.foreground_mean)
     if ending not in ENDINGS:
         raise ResultError(path, [f"expected a name that ends in .json or {' or '.join(ENDINGS)}, found {path.name!r}"])
     table = open_table(path, columns=columns)

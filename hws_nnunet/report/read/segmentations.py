@@ -63,12 +63,12 @@ def find_pairs(name: str, folder: Path, references: Path, *, progress: bool = Fa
         if not wanted.is_dir():
             kind = "a file" if wanted.exists() else "nothing"
             raise ResultError(wanted, [f"expected a folder of label maps, found {kind}"])
-    (predicted, problems), (known, others) = _label_maps(folder), _label_maps(references)
+    (predicted, problems), (reference_of, others) = _label_maps(folder), _label_maps(references)
     problems += others
     if not predicted:
         problems.append(f"expected predictions that end in {' or '.join(_ENDINGS)}, found none")
-    problems += [f"case {case!r}: no reference in {references}" for case in predicted if case not in known]
-    files = {case: (path, known[case]) for case, path in predicted.items() if case in known}
+    problems += [f"case {case!r}: no reference in {references}" for case in predicted if case not in reference_of]
+    files = {case: (path, reference_of[case]) for case, path in predicted.items() if case in reference_of}
     spacings: dict[str, tuple[float, ...]] = {}
     oddities: list[str] = []
     for case, pair in tqdm(files.items(), desc=f"checking {name}", unit="case", disable=not progress):
@@ -85,7 +85,7 @@ def find_pairs(name: str, folder: Path, references: Path, *, progress: bool = Fa
         raise ResultError(folder, problems)
     odd_files = some_of(oddities, most=3, separator="; ")
     notes = [f"{name}: the geometry of {len(oddities)} file(s) disagrees: {odd_files}"] if oddities else []
-    lost = tuple(case for case in known if case not in predicted)
+    lost = tuple(case for case in reference_of if case not in predicted)
     return Pairs(name, folder, files, lost, spacings, tuple(notes))
 
 
@@ -96,12 +96,12 @@ def find_labels(sets: Sequence[Pairs], *, progress: bool = False) -> LabelTable:
         ResultError: there is nothing but background, or a file does not hold whole numbers.
     """
     paths = sorted({path for pairs in sets for pair in pairs.files.values() for path in pair})
-    found: set[int] = set()
+    labels: set[int] = set()
     for path in tqdm(paths, desc="finding labels", unit="file", disable=not progress):
-        found.update(np.unique(_load(path)).tolist())
-    if not (found := found - {0}):
+        labels.update(np.unique(_load(path)).tolist())
+    if not (labels := labels - {0}):
         raise ResultError(sets[0].folder, ["expected label maps, found nothing but zeros"])
-    return LabelTable({str(value): (value,) for value in sorted(found)})
+    return LabelTable({str(value): (value,) for value in sorted(labels)})
 
 
 def evaluate(pairs: Pairs, labels: LabelTable, *, tolerance: float = 1.0, progress: bool = False) -> ResultSet:
@@ -189,10 +189,10 @@ def _load(path: Path) -> np.ndarray:
 
 
 def _label_maps(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    found: dict[str, Path] = {}
+    path_of: dict[str, Path] = {}
     problems = []
     for path in sorted(path for path in folder.iterdir() if path.name.endswith(_ENDINGS)):
-        if (case := case_name(path.name)) in found:
-            problems.append(f"case {case!r} is there twice: {found[case]} and {path}")
-        found[case] = path
-    return dict(sorted(found.items())), problems
+        if (case := case_name(path.name)) in path_of:
+            problems.append(f"case {case!r} is there twice: {path_of[case]} and {path}")
+        path_of[case] = path
+    return dict(sorted(path_of.items())), problems

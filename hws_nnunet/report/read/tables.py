@@ -59,17 +59,17 @@ def parse_columns(text: str) -> dict[str, str]:
     Raises:
         ValueError: a part has no name, one of ours is unknown, or is there twice.
     """
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for part in next(csv.reader([text]), []):
         theirs, _, ours = (piece.strip() for piece in part.rpartition("="))
         column = _column(ours)
-        known = column.key in MEASURES or (column.key in _ABOUT and not column.structure)
-        if not theirs or not known or (column.percent and column.key not in _SHARES):
+        is_ours = column.key in MEASURES or (column.key in _ABOUT and not column.structure)
+        if not theirs or not is_ours or (column.percent and column.key not in _SHARES):
             raise ValueError(f"--from expects {_SAYS.format(', '.join((*_ABOUT[:-1], *MEASURES)))}; given: {part!r}")
-        if (column.key, column.structure) in ((c.key, c.structure) for c in map(_column, found.values())):
+        if (column.key, column.structure) in ((c.key, c.structure) for c in map(_column, meanings.values())):
             raise ValueError(f"--from gives {ours} two columns, expected one: {text}")
-        found[theirs] = f"{column.structure}.{column.key}".lstrip(".") + "%" * column.percent
-    return found
+        meanings[theirs] = f"{column.structure}.{column.key}".lstrip(".") + "%" * column.percent
+    return meanings
 
 
 def _column(ours: str) -> Column:
@@ -124,28 +124,28 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
     Raises:
         ResultError: with every problem found: it is not a table, a column is missing, a field is not a number.
     """
-    given, comma = _read(path)
-    headings = list(given.columns)
-    tool, known = _known(path, headings, columns or {})
-    frame = add_sizes(tool, given)
-    if "n_ref" in frame and "n_ref" not in given:
-        known |= {"n_ref": Column("n_ref"), "n_pred": Column("n_pred")}
-    wide = any(column.structure for column in known.values())
-    have = {column.key for column in known.values()} | ({"label"} if wide else set())
+    cells, comma = _read(path)
+    headings = list(cells.columns)
+    tool, meanings = _known(path, headings, columns or {})
+    frame = add_sizes(tool, cells)
+    if "n_ref" in frame and "n_ref" not in cells:
+        meanings |= {"n_ref": Column("n_ref"), "n_pred": Column("n_pred")}
+    wide = any(column.structure for column in meanings.values())
+    have = {column.key for column in meanings.values()} | ({"label"} if wide else set())
     if missing := [key for key in ("case", "label", "dice") if key not in have]:
-        raise ResultError(path, [_lacks(given, known, missing)])
-    bare = [theirs for theirs, c in known.items() if c.key in ("label", *MEASURES) and not c.structure]
+        raise ResultError(path, [_lacks(cells, meanings, missing)])
+    bare = [theirs for theirs, c in meanings.items() if c.key in ("label", *MEASURES) and not c.structure]
     if wide and bare:
         raise ResultError(path, [f"expected a structure for each column of measures, found none for {bare[0]}"])
     problems: list[str] = []
     parts = []
-    for structure in dict.fromkeys(c.structure for c in known.values() if c.key in MEASURES):
+    for structure in dict.fromkeys(c.structure for c in meanings.values() if c.key in MEASURES):
         part = pd.DataFrame(index=frame.index)
-        for theirs, column in known.items():
+        for theirs, column in meanings.items():
             if column.key in _ABOUT:
                 part[column.key] = frame[theirs]
             elif column.structure == structure:
-                about = frame[next(t for t, c in known.items() if c.key == "case")]
+                about = frame[next(t for t, c in meanings.items() if c.key == "case")]
                 values, faults = _numbers(frame[theirs], theirs, column, about, comma=comma)
                 part[MEASURES[column.key]] = values
                 problems += faults
@@ -159,7 +159,7 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
     if problems:
         raise ResultError(path, problems)
     rows, notes = _cases(path, rows, tool)
-    notes += _unused(path, given, known, tool)
+    notes += _unused(path, cells, meanings, tool)
     convention, title, rule = (tool.convention, tool.name, tool.lesion_rule) if tool else (Convention(), "", "")
     return ResultTable(path, rows, tuple(notes), convention, title, rule)
 
@@ -205,23 +205,23 @@ def _known(path: Path, headings: list[str], told: Mapping[str, str]) -> tuple[To
     columns = {theirs: _column(ours) for theirs, ours in told.items()}
     if lost := [theirs for theirs in columns if theirs not in headings]:
         raise ResultError(path, [f"has no column {', '.join(map(repr, lost))}; its columns: {_some(headings)}"])
-    tool, known = recognise(headings, path)
-    if tool is not None and tool.name == "MONAI" and "class0" in known and not {"class0"} & columns.keys():
+    tool, recognised = recognise(headings, path)
+    if tool is not None and tool.name == "MONAI" and "class0" in recognised and not {"class0"} & columns.keys():
         text = "class0 is the background where MONAI's metric includes it, else the first structure: --from "
         raise ResultError(path, [f"{text}'class0=background.dice' or 'class0=STRUCTURE.dice' tells"])
-    found = {theirs: Column(ours, structure) for theirs, (ours, structure) in known.items()}
+    meanings = {theirs: Column(ours, structure) for theirs, (ours, structure) in recognised.items()}
     taken = {(column.key, column.structure) for column in columns.values()}
-    found = {theirs: c for theirs, c in found.items() if (c.key, c.structure) not in taken} | columns
+    meanings = {theirs: c for theirs, c in meanings.items() if (c.key, c.structure) not in taken} | columns
     ours: dict[str, list[str]] = {}
     for heading in headings:
         key = _PERCENT.sub("", heading.lower())
-        if key in (*_ABOUT, *MEASURES) and heading not in found and not any(key == c.key for c in found.values()):
+        if key in (*_ABOUT, *MEASURES) and heading not in meanings and not any(key == c.key for c in meanings.values()):
             ours.setdefault(key, []).append(heading)
     if twice := [names for names in ours.values() if len(names) > 1]:
         raise ResultError(path, [f"has two columns for one thing, expected one: {', '.join(twice[0])}"])
     for key, (heading,) in ours.items():
-        found[heading] = Column(key, percent=key in _SHARES and bool(_PERCENT.search(heading.lower())))
-    return tool, found
+        meanings[heading] = Column(key, percent=key in _SHARES and bool(_PERCENT.search(heading.lower())))
+    return tool, meanings
 
 
 def _numbers(
@@ -282,48 +282,48 @@ def _unpredicted(rows: pd.DataFrame, names: Sequence[str], tool: Tool | None) ->
     return [name for name in names if nothing[rows["case"] == name].all()]
 
 
-def _unused(path: Path, given: pd.DataFrame, known: Mapping[str, Column], tool: Tool | None) -> list[str]:
+def _unused(path: Path, cells: pd.DataFrame, meanings: Mapping[str, Column], tool: Tool | None) -> list[str]:
     """Return notes on the columns that are not used."""
-    unused = [column for column in given.columns if column not in known]
+    unused = [column for column in cells.columns if column not in meanings]
     if tool is not None:
         said = [f"{path.name}: read as a table of {tool.name}" + (f"; not used: {_some(unused)}" if unused else "")]
-        told = {column.key for column in known.values()}
+        told = {column.key for column in meanings.values()}
         return said + ([tool.note] if tool.note and not {"hd95", "nsd"} & told else [])
     if not unused:
         return []
-    hint = _hint(given, known)
+    hint = _hint(cells, meanings)
     perhaps = f" (perhaps --from '{hint}')" if hint else ""
     return [f"{path.name}: columns that were not used: {_some(unused)}{perhaps}"]
 
 
-def _lacks(given: pd.DataFrame, known: Mapping[str, Column], missing: Sequence[str]) -> str:
-    text = f"expected a column {', '.join(missing)} in the first line, found: {_some(given.columns) or 'nothing'}"
-    if {"metric", "statistic", "value"} <= {str(heading).lower() for heading in given.columns}:
+def _lacks(cells: pd.DataFrame, meanings: Mapping[str, Column], missing: Sequence[str]) -> str:
+    text = f"expected a column {', '.join(missing)} in the first line, found: {_some(cells.columns) or 'nothing'}"
+    if {"metric", "statistic", "value"} <= {str(heading).lower() for heading in cells.columns}:
         return f"{text}; it holds statistics: give the table of cases"
-    hint = _hint(given, known, wanted=(*missing, "set"))
+    hint = _hint(cells, meanings, wanted=(*missing, "set"))
     return f"{text}; perhaps --from '{hint}' ({PAGE} tells more)" if hint else f"{text} ({PAGE} tells what is read)"
 
 
-def _hint(given: pd.DataFrame, known: Mapping[str, Column], wanted: Sequence[str] | None = None) -> str:
+def _hint(cells: pd.DataFrame, meanings: Mapping[str, Column], wanted: Sequence[str] | None = None) -> str:
     """Return what ``--from`` could say of columns that are not used, as it can be pasted."""
-    have = {column.key for column in known.values()}
-    found: dict[str, list[str]] = {}
-    for heading in (str(heading) for heading in given.columns if heading not in known):
+    have = {column.key for column in meanings.values()}
+    candidates: dict[str, list[str]] = {}
+    for heading in (str(heading) for heading in cells.columns if heading not in meanings):
         low = heading.lower()
         fits = (key for key, words in _WORDS.items() if key not in have and re.search(words, low))
         key = next(fits, "")
         if key and not (key == "dice" and _OTHER_DICE.search(low)):
-            found.setdefault(key, []).append(heading)
-    several = len(found.get("dice", ())) > 1 and "label" not in have
+            candidates.setdefault(key, []).append(heading)
+    several = len(candidates.get("dice", ())) > 1 and "label" not in have
     wanted = None if wanted is None else (*wanted, *(("nsd", "hd95") if several else ()))
     said = []
-    for key in (key for key in (*_ABOUT, *_SHARES, "hd95") if key in found):
+    for key in (key for key in (*_ABOUT, *_SHARES, "hd95") if key in candidates):
         if wanted is not None and key not in wanted:
             continue
         if key == "label" and several:
             continue
-        for heading in found[key] if several and key in MEASURES else found[key][:1]:
-            numbers = pd.to_numeric(given[heading], errors="coerce")
+        for heading in candidates[key] if several and key in MEASURES else candidates[key][:1]:
+            numbers = pd.to_numeric(cells[heading], errors="coerce")
             percent = "%" if key in _SHARES and 1 + 1e-6 < numbers.max() <= 100 else ""
             rest = _PERCENT.sub("", re.sub(_WORDS[key], "", heading, flags=re.IGNORECASE))
             structure = rest.strip(" _-.") if several else ""

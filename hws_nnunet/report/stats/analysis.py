@@ -45,8 +45,8 @@ class Analysis:
 
     def wide(self, key: str) -> pd.DataFrame:
         """Return a measure with a row a set, case and subgroup, and a column a label, the average last."""
-        found = self.values.pivot(index=["set", "case", "subgroup"], columns="label", values=key)
-        return found[list(self.sets[0].columns)]
+        table = self.values.pivot(index=["set", "case", "subgroup"], columns="label", values=key)
+        return table[list(self.sets[0].columns)]
 
     def find(self, **wanted: str) -> list[Row]:
         """Return the rows of ``statistics`` that hold some values."""
@@ -130,9 +130,9 @@ def _statistics(values: pd.DataFrame, sets: Sequence[ResultSet], groups: Mapping
 
 
 def _gaps(statistics: pd.DataFrame) -> pd.DataFrame:
-    known = statistics[(statistics["subgroup"] != ALL_CASES) & (statistics["cases"] > 0)]
+    of_groups = statistics[(statistics["subgroup"] != ALL_CASES) & (statistics["cases"] > 0)]
     gaps = []
-    for (name, metric, label), part in known.groupby(["set", "metric", "label"], sort=False):
+    for (name, metric, label), part in of_groups.groupby(["set", "metric", "label"], sort=False):
         for key in ("mean", "p10" if _HIGHER[metric] else "p90") if len(part) > 1 else ():
             row: Row = {"set": name, "metric": metric, "label": label, "statistic": key}
             ends = part.loc[[part[key].idxmin(), part[key].idxmax()]].to_dict("records")
@@ -232,11 +232,11 @@ def comparison_table(analysis: Analysis) -> pd.DataFrame:
     rows = [
         {"set": name, "baseline": analysis.sets[0].name, "metric": metric}
         | one.counts()
-        | {"statistic": key, "baseline_value": found.baseline, "value": found.other}
-        | {"difference": found.difference, "low": found.low, "high": found.high}
+        | {"statistic": key, "baseline_value": statistic.baseline, "value": statistic.other}
+        | {"difference": statistic.difference, "low": statistic.low, "high": statistic.high}
         | one.tests()
         for (name, metric), compared in analysis.comparisons.items()
         for one in (*compared, *analysis.parts[name, metric])
-        for key, found in one.statistics.items()
+        for key, statistic in one.statistics.items()
     ]
     return pd.DataFrame(rows)

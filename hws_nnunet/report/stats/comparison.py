@@ -78,13 +78,13 @@ class Paired:
 
     def counts(self) -> dict[str, object]:
         """Return what it is of, and numbers of cases, as tables have them."""
-        found = {"subgroup": self.subgroup, "label": self.label, "cases": len(self.cases), "left_out": self.left_out}
-        return found | {"better": self.better, "worse": self.worse}
+        figures = {"subgroup": self.subgroup, "label": self.label, "cases": len(self.cases), "left_out": self.left_out}
+        return figures | {"better": self.better, "worse": self.worse}
 
     def tests(self) -> dict[str, float]:
         """Return the p values, as tables have them."""
-        found = {"wilcoxon_p": self.wilcoxon, "wilcoxon_p_holm": self.wilcoxon_holm}
-        return found | {"permutation_p": self.permutation, "permutation_p_holm": self.permutation_holm}
+        p_values = {"wilcoxon_p": self.wilcoxon, "wilcoxon_p_holm": self.wilcoxon_holm}
+        return p_values | {"permutation_p": self.permutation, "permutation_p_holm": self.permutation_holm}
 
 
 def common_cases(baseline: ResultSet, other: ResultSet) -> tuple[str, ...]:
@@ -106,13 +106,13 @@ def check_match(
     Raises:
         ResultError: they share no case, or differ in their labels.
     """
-    first, known, expected = baseline
+    first, first_cases, expected = baseline
     if set(labels) != set(expected):
         text = f"has the labels {short_list(labels)}, while {first} has {short_list(expected)}; expected the same, as "
         text += "averages over different labels do not compare (--dataset dataset.json names them)"
         raise ResultError(name, [text])
-    if not set(cases) & set(known):
-        text = f"has no case in common with {first}: {short_list(cases)} against {short_list(known)}"
+    if not set(cases) & set(first_cases):
+        text = f"has no case in common with {first}: {short_list(cases)} against {short_list(first_cases)}"
         raise ResultError(name, [text])
 
 
@@ -142,8 +142,8 @@ def compare(
         ResultError: the sets share no case, or differ in their labels.
     """
     both = common_cases(baseline, other)
-    known = {group: set(cases) for group, cases in groups.items()}
-    members = {group: [case for case in both if case in found] for group, found in known.items()}
+    cases_of_group = {group: set(cases) for group, cases in groups.items()}
+    members = {group: [case for case in both if case in of_group] for group, of_group in cases_of_group.items()}
     if parts:
         wanted = [(label, group) for group in members for label in baseline.labels]
     else:
@@ -169,9 +169,9 @@ def compare(
 
 def _statistics(one: np.ndarray, two: np.ndarray, higher_is_better: bool) -> dict[str, Difference]:
     names, measured = tail_names(higher_is_better), partial(tail, higher_is_better=higher_is_better)
-    found = np.full((5, len(names)), np.nan)
+    values = np.full((5, len(names)), np.nan)
     if one.size:
-        found[:3] = measured(one), measured(two), measured(two) - measured(one)
+        values[:3] = measured(one), measured(two), measured(two) - measured(one)
     if one.size > 1:
         # Percentile intervals: the acceleration that BCa needs is a jackknife, which fails for percentiles.
         interval = stats.bootstrap(
@@ -184,8 +184,8 @@ def _statistics(one: np.ndarray, two: np.ndarray, higher_is_better: bool) -> dic
             method="percentile",
             rng=np.random.default_rng(SEED),
         ).confidence_interval
-        found[3:] = interval.low, interval.high
-    return {name: Difference(*column) for name, column in zip(names, found.T.tolist(), strict=True)}
+        values[3:] = interval.low, interval.high
+    return {name: Difference(*column) for name, column in zip(names, values.T.tolist(), strict=True)}
 
 
 def _tests(differences: np.ndarray) -> tuple[float, float]:
@@ -213,8 +213,8 @@ def _tests(differences: np.ndarray) -> tuple[float, float]:
 
 def _holm(p: list[float]) -> list[float]:
     """Return p values corrected for their number; those that are unknown (NaN) do not count."""
-    found = np.array(p)
-    known = np.isfinite(found)
-    if known.any():
-        found[known] = multipletests(found[known], method="holm")[1]
-    return found.tolist()
+    corrected = np.array(p)
+    finite = np.isfinite(corrected)
+    if finite.any():
+        corrected[finite] = multipletests(corrected[finite], method="holm")[1]
+    return corrected.tolist()

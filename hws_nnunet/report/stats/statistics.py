@@ -51,7 +51,7 @@ def describe(values: np.ndarray, *, higher_is_better: bool = True) -> dict[str, 
     if not values.size:
         return {"cases": 0} | dict.fromkeys(DESCRIBED[1:], float("nan"))
     percentiles = dict(zip(PERCENTILES, np.percentile(values, PERCENTILES), strict=True))
-    found = {
+    figures = {
         "mean": values.mean(),
         "sd": values.std(ddof=1) if values.size > 1 else np.nan,
         "median": np.median(values),
@@ -61,7 +61,7 @@ def describe(values: np.ndarray, *, higher_is_better: bool = True) -> dict[str, 
         "max": values.max(),
         "cvar_10": cvar(values, higher_is_better=higher_is_better),
     }
-    return {"cases": values.size} | {key: float(value) for key, value in found.items()}
+    return {"cases": values.size} | {key: float(value) for key, value in figures.items()}
 
 
 def tail_names(higher_is_better: bool) -> tuple[str, ...]:
