@@ -11,6 +11,9 @@ import torch
 
 from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.core import columns, updates
+from hws_nnunet.core.safeguards import StallLimit
+from hws_nnunet.report import describe
+from hws_nnunet.report.stats import statistics
 from tests.datasets.trees import image, labels, save
 
 ROOT = Path(__file__).parents[1]
@@ -66,9 +69,10 @@ def test_the_seeds_that_are_needed_stand_in_their_table(monkeypatch, capsys):
 
 def test_the_safeguard_that_is_added(monkeypatch):
     heading = "Add a safeguard"
-    file, setting, test = blocks(heading)
+    file, row, setting, test = blocks(heading)
     safeguard = run(file, heading, __name__="uniform_cases")["UniformCases"]
-    monkeypatch.setattr(updates, "SAFEGUARDS", (*updates.SAFEGUARDS, safeguard))
+    safeguards = run(row, heading, StallLimit=StallLimit, UniformCases=safeguard)["SAFEGUARDS"]
+    monkeypatch.setattr(updates, "SAFEGUARDS", safeguards)
     extended = run("class Extended(Settings):\n" + textwrap.indent(setting, "    "), heading, Settings=Settings)[
         "Extended"
     ]
@@ -90,6 +94,14 @@ def test_the_column_that_is_added(monkeypatch):
     assert other.table.entropy.tolist() == [0.2, 0.1]
 
 
+def test_the_statistic_that_is_added(monkeypatch):
+    (row,) = blocks("Add a statistic")
+    monkeypatch.setattr(statistics, "STATISTICS", {**statistics.STATISTICS, **eval(f"{{{row}}}", {"np": np})})
+    assert describe(np.array([0.2, 0.9, math.nan, 0.7, 0.8]))["failing"] == 0.25
+    assert describe(np.array([3.0, 12.0]), higher_is_better=False)["failing"] == 0.5
+    assert math.isnan(describe(np.array([math.nan]))["failing"])
+
+
 def test_the_layout_that_is_added(tmp_path):
     names = example("Add a data set's layout")
     for case in "ab":
@@ -105,18 +117,20 @@ def test_the_host_that_is_added(tmp_path, monkeypatch):
     monkeypatch.setattr("hws_nnunet.hosts.record_writer.RecordWriter._plot", lambda *_: None)
     names = example("Add a host")
     said = []
-    state = names["train"](
-        torch.nn.Conv2d(1, 3, 1),
-        lambda output, target: torch.nn.functional.cross_entropy(output, target[:, 0].long()),
-        torch.randn(5, 1, 4, 4),
-        torch.randint(3, (5, 1, 4, 4)),
-        list("abcde"),
-        ["liver", "tumour"],
-        epochs=2,
-        steps=6,
-        folder=tmp_path,
-        log=said.append,
-    )
+    data = torch.randn(5, 1, 4, 4), torch.randint(3, (5, 1, 4, 4)), list("abcde"), ["liver", "tumour"]
+    options = {"epochs": 2, "steps": 6, "folder": tmp_path, "log": said.append}
+
+    def loss(output, target):
+        return torch.nn.functional.cross_entropy(output, target[:, 0].long())
+
+    state = names["train"](torch.nn.Conv2d(1, 3, 1), loss, *data, Settings(), **options)
     assert np.asarray(state["visits"]).sum() == 2 * 6 * 2
     assert sum("Hardest cases" in line for line in said) == 2
     assert (tmp_path / "hardness.csv").is_file()
+    state = names["train"](torch.nn.Conv2d(1, 3, 1), loss, *data, Settings(), saved=state, **options)
+    assert np.asarray(state["visits"]).sum() == 2 * 2 * 6 * 2
+    state = names["train"](torch.nn.Conv2d(1, 3, 1), loss, *data, Settings(beta=0.0), **options)
+    rng, visits = np.random.default_rng(0), np.zeros(5, dtype=int)
+    for _ in range(12):
+        visits[rng.choice(5, 2, replace=False)] += 1
+    assert np.asarray(state["visits"]).tolist() == visits.tolist(), "the loop's own draws"

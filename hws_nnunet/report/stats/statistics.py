@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 SHARE = 0.1  # of the cases, for CVaR
 PERCENTILES = (5, 10, 25, 75, 90, 95)
 TAIL = (50, 25, 10, 5)  # percentiles from the worse end
-DESCRIBED = ("cases", "mean", "sd", "median", "iqr", *(f"p{q}" for q in PERCENTILES), "min", "max", "cvar_10")
 
 
 def cvar(values: np.ndarray, *, higher_is_better: bool = True, axis: int = -1) -> np.ndarray:
@@ -35,8 +36,25 @@ def _worst_first(values: np.ndarray, higher_is_better: bool, axis: int) -> np.nd
     return ordered if higher_is_better else ordered[..., ::-1]
 
 
+def _percentile(q: int) -> Callable[[np.ndarray, bool], float]:
+    return lambda values, _: np.percentile(values, q)
+
+
+STATISTICS: dict[str, Callable[[np.ndarray, bool], float]] = {
+    "mean": lambda values, _: values.mean(),
+    "sd": lambda values, _: values.std(ddof=1) if values.size > 1 else np.nan,
+    "median": _percentile(50),
+    "iqr": lambda values, _: np.subtract(*np.percentile(values, (75, 25))),
+    **{f"p{q}": _percentile(q) for q in PERCENTILES},
+    "min": lambda values, _: values.min(),
+    "max": lambda values, _: values.max(),
+    "cvar_10": lambda values, higher_is_better: float(cvar(values, higher_is_better=higher_is_better)),
+}
+"""Of values ``(n,)`` without NaN, at least one, and whether higher ones are better."""
+
+
 def describe(values: np.ndarray, *, higher_is_better: bool = True) -> dict[str, float]:
-    """Return the statistics named in :data:`DESCRIBED`, all NaN but ``cases`` where there is no value.
+    """Return ``cases`` and the :data:`STATISTICS`, which are NaN where there is no value.
 
     Args:
         values: ``(n,)``; NaN is left out.
@@ -48,20 +66,10 @@ def describe(values: np.ndarray, *, higher_is_better: bool = True) -> dict[str, 
     """
     values = np.asarray(values, dtype=np.float64)
     values = values[~np.isnan(values)]
-    if not values.size:
-        return {"cases": 0} | dict.fromkeys(DESCRIBED[1:], float("nan"))
-    percentiles = dict(zip(PERCENTILES, np.percentile(values, PERCENTILES), strict=True))
-    figures = {
-        "mean": values.mean(),
-        "sd": values.std(ddof=1) if values.size > 1 else np.nan,
-        "median": np.median(values),
-        "iqr": percentiles[75] - percentiles[25],
-        **{f"p{q}": value for q, value in percentiles.items()},
-        "min": values.min(),
-        "max": values.max(),
-        "cvar_10": cvar(values, higher_is_better=higher_is_better),
+    cases = {"cases": values.size}
+    return cases | {
+        key: float(compute(values, higher_is_better)) if values.size else np.nan for key, compute in STATISTICS.items()
     }
-    return {"cases": values.size} | {key: float(value) for key, value in figures.items()}
 
 
 def tail_names(higher_is_better: bool) -> tuple[str, ...]:
