@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -36,11 +37,11 @@ def _worst_first(values: np.ndarray, higher_is_better: bool, axis: int) -> np.nd
     return ordered if higher_is_better else ordered[..., ::-1]
 
 
-def _percentile(q: int) -> Callable[[np.ndarray, bool], float]:
+def _percentile(q: int) -> Callable[[np.ndarray, bool], Any]:
     return lambda values, _: np.percentile(values, q)
 
 
-STATISTICS: dict[str, Callable[[np.ndarray, bool], float]] = {
+STATISTICS: dict[str, Callable[[np.ndarray, bool], Any]] = {
     "mean": lambda values, _: values.mean(),
     "sd": lambda values, _: values.std(ddof=1) if values.size > 1 else np.nan,
     "median": _percentile(50),
@@ -48,7 +49,7 @@ STATISTICS: dict[str, Callable[[np.ndarray, bool], float]] = {
     **{f"p{q}": _percentile(q) for q in PERCENTILES},
     "min": lambda values, _: values.min(),
     "max": lambda values, _: values.max(),
-    "cvar_10": lambda values, higher_is_better: float(cvar(values, higher_is_better=higher_is_better)),
+    "cvar_10": lambda values, higher_is_better: cvar(values, higher_is_better=higher_is_better),
 }
 """Of values ``(n,)`` without NaN, at least one, and whether higher ones are better."""
 
