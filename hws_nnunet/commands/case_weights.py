@@ -11,7 +11,6 @@ import numpy as np
 from hws_nnunet.core import case_distribution, effective_sample_size, solve_beta
 from hws_nnunet.datasets.case_table import UNNAMED, CaseTableError, read_groups
 from hws_nnunet.facts.spellings import is_missing
-from hws_nnunet.facts.summary import trained_on_all
 
 
 def held_out_dice(folds: Sequence[Path]) -> dict[str, float]:
@@ -32,10 +31,10 @@ def held_out_dice(folds: Sequence[Path]) -> dict[str, float]:
     dice_by_case: dict[str, float] = {}
     of: dict[str, Path] = {}
     for fold in folds:
-        if trained_on_all(fold):
+        results = read_results(str(fold), fold)
+        if results.on_training_cases:
             text = "is of a training on all cases, whose validation held none of them out: give the folds of a "
             raise ResultError(fold, [f"{text}cross-validation"])
-        results = read_results(str(fold), fold)
         if twice := sorted(of.keys() & set(results.cases)):
             raise ResultError(
                 results.source, [f"case {twice[0]!r} was held out in {of[twice[0]]}, too: expected one fold each"]

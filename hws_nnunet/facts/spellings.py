@@ -6,7 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-_MISSING = "|-|--|–|—|.|?|na|n/a|n.a.|#n/a|<na>|nan|-nan|none|(none)|null|missing|unknown|not available"
+_MISSING = (
+    "|-|--|–|—|.|...|…|?|na|na.|n/a|n.a|n.a.|#n/a|#nv|<na>|nan|-nan|none|(none)|null|nil|missing|missing data|no data|"
+    "unknown|not known|not available|not applicable|not reported|not specified|unspecified|undefined"
+)
 MISSING = frozenset(_MISSING.split("|"))
 """Marks of values that are not known, in small letters."""
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png")
@@ -14,10 +17,14 @@ ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".tif", ".tiff", ".png")
 
 _NAMES = {
     "statistics": "mean average avg median std sd stddev stdev deviation var variance iqr sem min max minimum maximum "
-    "total sum overall quantile percentile quartile perc",
-    "about": "all of the dev standard error foreground cases labels lower upper first third st nd rd th macro micro",
-    "ranked": "quantile percentile quartile perc",
-    "background": "background backgrd bg bkg bkgd bgd class0 label0 0background background0 0bg",
+    "total sum overall quantile percentile quartile perc count counts range ci summary aggregate nanmean gmean geomean "
+    "mdice mdsc mittelwert durchschnitt standardabweichung moyenne",
+    "about": "all of the dev standard error foreground fg cases labels lower upper low high first third st nd rd th "
+    "macro micro weighted dice dsc score scores",
+    "ranked": "quantile percentile quartile perc ci",
+    "all": "all of the cases label labels class classes structure structures region regions organs foreground",
+    "background": "background backgrd bg bkg bkgd bgd class0 label0 0background background0 0bg hintergrund clearlabel "
+    "unlabeled unlabelled",
 }
 _WORDS = {kind: frozenset(names.split()) for kind, names in _NAMES.items()}
 
@@ -33,19 +40,28 @@ def is_aggregate(name: str) -> bool:
     letters = {word for word in words if not word.isdecimal()}
     numbered = len(letters) < len(words)
     only_statistics = letters & _WORDS["statistics"] and letters <= _WORDS["statistics"] | _WORDS["about"]
-    return bool(only_statistics and (not numbered or letters & _WORDS["ranked"]))
+    if numbered:  # pandas describes by rows such as 25%
+        return bool(only_statistics and letters & _WORDS["ranked"]) or bool(
+            re.fullmatch(r"\d+([.,]\d+)? ?%", name.strip())
+        )
+    return bool(only_statistics) or ("all" in letters and letters <= _WORDS["all"])
 
 
-def is_average_label(name: str) -> bool:
-    """Return whether a label's name is that of all labels together."""
-    return is_aggregate(name) or name.strip().casefold() in ("all", "all labels", "all classes")
+def aggregates(names: Iterable[str]) -> list[str]:
+    """Return the names of a table's rows that hold statistics; ``Q1`` or ``p95`` may be one beside others that are."""
+    names = list(dict.fromkeys(names))
+    sure = [name for name in names if is_aggregate(name)]
+    short = [name for name in names if re.fullmatch(r"[pq][ _-]?\d+", name, re.IGNORECASE)]
+    ranks = re.compile(r"q[ _-]?[123]|[pq][ _-]?(0?5|10|25|50|75|90|95)", re.IGNORECASE)
+    unsure = sure and len(sure) + len(short) < len(names) and all(map(ranks.fullmatch, short))
+    return sure + short if unsure else sure
 
 
 def is_background(name: str) -> bool:
     """Return whether a label's name, or its value, is the background's."""
     text = name.strip().casefold()
     plain = re.sub(r"[\W_]", "", text)
-    return plain in _WORDS["background"] or bool(re.fullmatch(r"\(?\+?0+([.]0*)?,?\)?", text))
+    return plain in _WORDS["background"] or bool(re.fullmatch(r"[(\[]?\+?0+([.]0*)?,?[)\]]?", text))
 
 
 def case_name(path: str) -> str:

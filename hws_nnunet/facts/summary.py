@@ -34,11 +34,13 @@ class Summary:
         rows: of each case and label, the background's too: ``case``, ``label`` and measures by our names.
         foreground_mean: nnU-Net's own mean Dice over labels of their means over cases; None where it tells none.
         version: of nnU-Net, ``v1`` or ``v2``.
+        on_training_cases: the predictions lay in the folder of a training on all cases.
     """
 
     rows: tuple[dict[str, Any], ...]
     foreground_mean: float | None
     version: str
+    on_training_cases: bool = False
 
 
 def find_summary(path: Path) -> Path:
@@ -61,8 +63,12 @@ def find_summary(path: Path) -> Path:
 def trained_on_all(path: Path) -> bool:
     """Return whether a path lies in ``fold_all`` (v1: ``all``), whose validation is on its training cases."""
     places = (Path(path), Path(path).resolve())
-    v1 = any(one == "all" and "__" in model for place in places for model, one in pairwise(place.parts))
-    return v1 or any("fold_all" in place.parts for place in places)
+    return any(map(_is_of_all, places))
+
+
+def _is_of_all(place: Path) -> bool:
+    v1 = any(one == "all" and "__" in model for model, one in pairwise(place.parts))
+    return v1 or "fold_all" in place.parts
 
 
 def read_summary(path: Path) -> Summary:
@@ -89,17 +95,18 @@ def read_summary(path: Path) -> Summary:
                 for case in content["results"]["all"]
             ]
         rows = [
-            {"case": case_name(file), "label": label, **_measures(values)}
+            {"case": case_name(file), "label": label, **_measures(values, f"case {case_name(file)!r}, label {label!r}")}
             for file, labels in cases
             for label, values in labels.items()
         ]
         mean = float(content.get("foreground_mean", {}).get("Dice", "nan"))
-        return Summary(tuple(rows), None if math.isnan(mean) else mean, version)
+        on_all = any(_is_of_all(Path(str(file).replace("\\", "/"))) for file, _ in cases)
+        return Summary(tuple(rows), None if math.isnan(mean) else mean, version, on_all)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"is not as nnU-Net writes it: {type(error).__name__}: {error}") from None
 
 
-def _measures(values: Mapping[str, Any]) -> dict[str, float]:
+def _measures(values: Mapping[str, Any], where: str) -> dict[str, float]:
     """Return the measures that we know, by our names; null is not known."""
     measures: dict[str, float] = {}
     for theirs, value in values.items():
@@ -108,8 +115,8 @@ def _measures(values: Mapping[str, Any]) -> dict[str, float]:
             if ours in measures and not (
                 measures[ours] == number or (measures[ours] != measures[ours] and number != number)
             ):
-                raise ValueError(f"{theirs} is there twice, as {measures[ours]} and {number}")
+                raise ValueError(f"{where}: {theirs} is there twice, as {measures[ours]} and {number}")
             measures[ours] = number
     if "dice" not in measures:
-        raise KeyError("Dice")
+        raise ValueError(f"{where}: expected Dice, found {', '.join(values) or 'nothing'}")
     return measures

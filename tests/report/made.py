@@ -27,7 +27,7 @@ def v2_summary(path, dice, *, cases=None, labels=("1", "2"), change=None):
     for i, row in enumerate(dice):
         case = cases[i] if cases else f"case{i:03d}"
         metrics = {
-            label: {"Dice": value, "n_ref": 0 if value != value else 10, "n_pred": 0 if not value > 0 else 9}
+            label: {"Dice": value, "n_ref": 0 if value != value else 10, "n_pred": 0 if not value > 0 else 10}
             for label, value in zip(labels, row, strict=True)
         }
         per_case.append({"metrics": metrics, "prediction_file": f"/p/{case}.nii.gz", "reference_file": "/r/x.nii.gz"})

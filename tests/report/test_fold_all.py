@@ -29,6 +29,10 @@ def test_it_is_never_held_out(model):
         held_out_dice([model / "fold_all"])
     found = read_results("x", model / "fold_all" / "validation" / "summary.json")
     assert any("validates on cases that it was trained on" in note for note in found.notes)
+    copied = v2_summary(model / "s.json", [[0.97, 0.9]], cases=["x/fold_all/validation/a"])
+    assert read_results("x", copied).on_training_cases
+    with pytest.raises(ResultError, match="a training on all cases"):
+        held_out_dice([copied])
     assert find_layout(model / "fold_0").predictions("a", ".nii.gz") is None
     assert find_layout(model / "fold_all").predictions("a", ".nii.gz") is None
     with pytest.raises(ValueError, match="whose validation held none of them out: expected fold_0"):

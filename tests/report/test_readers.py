@@ -98,6 +98,8 @@ def test_a_table(tmp_path):
     assert np.isnan(found.dice[1, 2])
     assert found.hd95[0].tolist() == [0, 50, 3.25]
     assert found.nsd is None
+    trailing = table(tmp_path / "u.csv", "case,label,Dice\r\na,1,0.5,,\r\n\r\n,,\r\n")
+    assert read_results("u", trailing).dice.tolist() == [[0.5]]
     assert not found.missed.any(), "unknown without sizes"
     assert [m.key for m in found.metrics] == ["dice", "hd95"]
 
@@ -153,6 +155,11 @@ def test_mappings_with_faults(text):
         ("", "expected a column case, label, dice in the first line, found: nothing"),
         ("case,label,Dice\n", "expected at least one case and one label, found 0 and 0"),
         ("case,label,Dice\na,1,x\n", "line 2: expected a number as Dice, found 'x'"),
+        ("case,label,Dice\na,1\n", "line 2: 2 fields, expected 3"),
+        ("case,label,Dice\na,1,0,5\n", "line 2: 4 fields, expected 3"),
+        ("case;label;Dice;n_ref\na;1;0,5;1.234\n", "line 2: n_ref is '1.234', but line 2, Dice is '0,5': expected one"),
+        ("case,label,Dice\na,1,85%\nb,1,0.5\n", "line 3: Dice is '0.5' without %, beside fields with it"),
+        ("case,label,Dice\na,nan,0.5\n", "line 2: expected a case and a label, found 'a' and 'nan'"),
         ("case,label,Dice\n,1,1\n", "line 2: expected a case and a label, found '' and '1'"),
         (
             "case,label,Dice\na,1,91\n",
@@ -201,7 +208,7 @@ def rename(content):
     [
         (double, "case 'case000', label '1': is there 2 times, expected once"),
         (lose, "case 'case000', label '2': is missing; a structure that is empty in both .* has a Dice of NaN"),
-        (rename, "is not as nnU-Net writes it: KeyError: 'Dice'"),
+        (rename, "is not as nnU-Net writes it: ValueError: case 'case000', label '2': expected Dice, found IoU"),
         (lambda content: content.pop("metric_per_case"), "expected 'metric_per_case' .* found: foreground_mean, mean"),
         (lambda content: content.update(metric_per_case=3), "is not as nnU-Net writes it: TypeError"),
     ],
@@ -219,6 +226,9 @@ def test_files_that_are_no_results(tmp_path):
         read_results("a", tmp_path / "x.json")
     with pytest.raises(ResultError, match="is not JSON"):
         read_results("a", table(tmp_path / "x.json", "{"))
+    (tmp_path / "e.tsv").write_text("case\tlabel\tDice\n", encoding="utf-16")
+    with pytest.raises(ResultError, match="is not text in UTF-8"):
+        read_results("a", tmp_path / "e.tsv")
     with pytest.raises(ResultError, match="found: list"):
         read_results("a", table(tmp_path / "y.json", "[1]"))
     with pytest.raises(ResultError, match=r"ends in .json or .csv or .tsv or .jsonl, found 'x.txt'"):

@@ -1,6 +1,7 @@
 """Tables as other people's tools write them, against figures from the label maps that the tools were given."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hws_nnunet.facts.spellings import MISSING, case_names, is_aggregate, is_background
+from hws_nnunet.facts.spellings import MISSING, aggregates, case_names, is_aggregate, is_background
 from hws_nnunet.report import ResultError, read_results
 from hws_nnunet.report.read.conventions import Convention
+from hws_nnunet.report.read.tables import parse_columns
 from hws_nnunet.report.read.tools import TOOLS
 from hws_nnunet.report.stats.analysis import analyse, case_table
 from tests.report.maps import CASES, dice_of, sizes_of
@@ -75,7 +77,7 @@ def test_a_report_of_monai(tmp_path):
         read_results("x", tmp_path / "mean_dice_summary.csv")
     values[0, 0] = NAN  # the reference lacks it; whether the prediction does MONAI does not tell
     write_metrics_reports(str(tmp_path), names, None, {"mean_dice": values}, None, class_labels=["wt", "tc"])
-    with pytest.raises(ResultError, match=r"case 'a', label 'wt': there is not Dice.*--absent nan"):
+    with pytest.raises(ResultError, match=r"case 'a', label 'wt': there is no Dice.*--absent nan"):
         read_results("x", tmp_path / "mean_dice_raw.csv")
     assert np.isnan(read_results("x", tmp_path / "mean_dice_raw.csv", absent="nan").dice[0, 1])
 
@@ -121,8 +123,6 @@ def test_quality_of_found_lesions_is_not_offered_as_dice(tmp_path):
 
 
 def test_one_hint_for_a_wide_table_that_can_be_pasted(tmp_path):
-    from hws_nnunet.report.read.tables import parse_columns
-
     headings = [f"{m}_{s}" for s in ("ET", "WT", "TC") for m in ("Dice", "Sens", "Spec", "Hausdorff95")]
     path = table(tmp_path / "t.csv", f"Subject,{','.join(headings)}\na{',0.5' * len(headings)}\n")
     with pytest.raises(ResultError) as error:
@@ -134,6 +134,55 @@ def test_one_hint_for_a_wide_table_that_can_be_pasted(tmp_path):
     assert found.labels == ("ET", "TC", "WT")
     assert found.dice.tolist() == [[0.5] * 3]
     assert found.hd95.tolist() == [[0.5] * 3]
+
+
+@pytest.mark.parametrize(
+    ("headings", "labels"),
+    [
+        ('Patient,"Dice, ET","Dice, WT"', ("ET", "WT")),
+        ("Patient's ID,ET's Dice,WT's Dice", ("ET's", "WT's")),
+        ("Patient,Dice=ET,Dice=WT", ("ET", "WT")),
+        ("case,dice,HD95", ("foreground",)),
+        ("Name,DSC", ("foreground",)),
+    ],
+)
+def test_hints_can_be_pasted_whatever_the_headings(tmp_path, headings, labels):
+    path = table(tmp_path / "t.csv", f"{headings}\na{',0.5' * headings.replace(', ', '').count(',')}\n")
+    with pytest.raises(ResultError) as error:
+        read_results("x", path)
+    _, option, value, *_ = shlex.split(str(error.value).split("perhaps")[1].replace(" ", " . ", 1))
+    assert option == "--from"
+    found = read_results("x", path, columns=parse_columns(value))
+    assert (found.labels, set(found.dice.ravel())) == (labels, {0.5})
+
+
+@pytest.mark.parametrize(
+    "headings", ["filename,class1,class2,mean", "class,mean,median", "case,label,IoU", "case,HD95"]
+)
+def test_no_hint_that_would_not_do(tmp_path, headings):
+    path = table(tmp_path / "t.csv", f"{headings}\na{',0.5' * headings.count(',')}\n")
+    with pytest.raises(ResultError, match="tells what is read") as error:
+        read_results("x", path)
+    assert "--from" not in str(error.value)
+
+
+@pytest.mark.parametrize("unit", ["voxel", "px", "cm"])
+def test_distances_in_other_units_are_not_offered_as_millimetres(tmp_path, unit):
+    text = f"case,label,Dice,HD95 ({unit})\na,1,0.5,3\n"
+    (note,) = (n for n in read_results("x", table(tmp_path / "t.csv", text)).notes if "not used" in n)
+    assert "--from" not in note
+
+
+def test_a_table_of_the_brats_portal(tmp_path):
+    text = "Label,Dice_ET,Dice_WT,Sensitivity_ET,Hausdorff95_ET,Hausdorff95_WT\nB1,0,0.9,0,373.13,2\n"
+    statistics = "".join(
+        f"{name},0.5,0.5,0.5,9,9\n" for name in ("Mean", "StdDev", "Median", "25quantile", "75quantile")
+    )
+    found = read_results("x", table(tmp_path / "t.csv", text + statistics))
+    assert (found.cases, found.labels) == (("B1",), ("ET", "WT"))
+    assert (found.dice.tolist(), found.hd95.tolist()) == ([[0, 0.9]], [[373.13, 2]])
+    with pytest.raises(ResultError, match=r"case 'B2', label 'ET': Dice is 1, and the table does not tell"):
+        read_results("x", table(tmp_path / "t.csv", text + "B2,1,0.9,1,0,2\n"))
 
 
 def test_missing_predictions_of_brats_are_no_measurements(tmp_path):
@@ -163,12 +212,18 @@ def test_tools_do_not_take_each_others_tables():
     ("rows", "message"),
     [
         ("a,1,0,0,100,0", "HD95 is 0 beside a Dice of 0, which cannot be"),
-        ("a,1,1,0,0,50", "Dice is 1 beside sizes of 0 in the reference and 50 in the prediction, expected 0"),
+        ("a,1,1,0,0,50", "Dice is 1 beside sizes of 0 in the reference and 50 in the prediction, expected at most 0"),
         ("a,1,0.5,2,0,0", "Dice is 0.5, though reference and prediction are empty"),
         ("a,1,,7,0,0", "HD95 is 7, though reference and prediction are empty"),
         ("a,1,1,40,9,9", "HD95 is 40 mm beside a Dice of 1"),
         ("a,1,0.5,inf,9,9", "HD95 is infinite beside a Dice of 0.5"),
         ("a,1,,3,9,0", "has no Dice, though reference or prediction is not empty"),
+        (
+            "a,1,0.7,3,0,",
+            "Dice is 0.7 beside sizes of 0 in the reference and nan in the prediction, expected at most 0",
+        ),
+        ("a,1,0.9,3,100,20", "Dice is 0.9 beside sizes of 100 .* and 20 in the prediction, expected at most 0.333"),
+        ("a,1,0.9,3,-5,20", "sizes are -5 and 20, expected 0 or more"),
     ],
 )
 def test_what_cannot_be_is_told_with_its_row(tmp_path, rows, message):
@@ -181,6 +236,10 @@ def test_a_surface_dice_of_what_is_not_there(tmp_path):
     text = "case,label,Dice,NSD,n_ref,n_pred\na,1,0,0.5,9,0\n"
     with pytest.raises(ResultError, match=r"NSD is 0.5, though one of both is empty: expected 0"):
         read_results("x", table(tmp_path / "t.csv", text))
+    with pytest.raises(
+        ResultError, match=r"case 'a', label '1': NSD is 0.5, though reference and prediction are empty"
+    ):
+        read_results("x", table(tmp_path / "t.csv", "case,label,Dice,NSD\na,1,,0.5\nb,1,0.9,1\n"))
     text = "case,label,Dice,NSD,n_ref,n_pred\na,1,0,,9,0\nb,1,0.5,0.5,9,9\nc,1,1,1,0,0\n"
     found = read_results("x", table(tmp_path / "t.csv", text))
     np.testing.assert_array_equal(found.nsd[:, 0], [0, 0.5, NAN])
@@ -193,6 +252,29 @@ def test_dice_of_1_where_both_are_empty_is_left_out(tmp_path):
     found = read_results("x", table(tmp_path / "t.csv", text))
     assert np.nanmean(found.dice, axis=0).tolist() == pytest.approx([0.3, (0.95 + 0.9 + 0.8) / 3])
     assert any("1 structure(s) that reference and prediction lack" in note for note in found.notes)
+
+
+def test_one_empty_size_and_a_perfect_dice(tmp_path):
+    found = read_results("x", table(tmp_path / "t.csv", "case,label,Dice,n_ref\na,1,1,0\nb,1,0.5,9\n"))
+    np.testing.assert_array_equal(found.dice[:, 0], [NAN, 0.5])
+
+
+def test_a_dice_of_1_of_which_nothing_tells_whether_there_is_a_structure(tmp_path):
+    path = table(tmp_path / "t.csv", "case,label,Dice\na,1,1\nb,1,0.5\n")
+    for absent, told in ((None, True), ("never", False), ("one", False)):
+        notes = read_results("x", path, absent=absent).notes
+        assert any("1 structure(s) of Dice 1 are taken for found without a fault" in note for note in notes) is told
+
+
+def test_distances_of_what_brats_missed_count_and_are_told(tmp_path):
+    found = read_results("x", table(tmp_path / "t.csv", "case,label,Dice,HD95\na,1,0,373.13\nb,1,0.5,3\n"))
+    assert found.hd95[:, 0].tolist() == [373.13, 3]
+    assert any("1 structure(s) of Dice 0 have an HD95 of 373 mm" in note for note in found.notes)
+
+
+def test_nothing_that_has_a_dice(tmp_path):
+    with pytest.raises(ResultError, match="no structure of any case has a Dice"):
+        read_results("x", table(tmp_path / "t.csv", "case,label,Dice\na,1,\nb,1,n/a\n"))
 
 
 @pytest.mark.parametrize("mark", ["", "nan", "inf", "n/a", "-"])
@@ -258,6 +340,14 @@ def test_percents_of_which_none_is_above_1_are_shares(tmp_path, rows):
         "overall_mean",
         "standard_deviation",
         "95%_percentile",
+        "25%",
+        "count",
+        "95%_CI",
+        "ci_low",
+        "mean_Dice",
+        "weighted_avg",
+        "Mittelwert",
+        "all",
     ],
 )
 def test_statistics_among_cases(tmp_path, name):
@@ -272,14 +362,29 @@ def test_cases_whose_names_look_like_statistics_stay(name):
     assert not is_aggregate(name)
 
 
-@pytest.mark.parametrize("name", ["mean", "Average", "all", "foreground mean"])
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["A", "B", "Mean", "Q1", "Q3", "p95"], ["Mean", "Q1", "Q3", "p95"]),
+        (["A", "B", "Q1", "Q3"], []),
+        (["P5", "P10", "Mean"], ["Mean"]),
+        (["P5", "P6", "A", "Mean"], ["Mean"]),
+    ],
+)
+def test_ranks_are_statistics_beside_others_alone(names, expected):
+    assert aggregates(names) == expected
+
+
+@pytest.mark.parametrize("name", ["mean", "Average", "all", "foreground mean", "all_labels", "Dice mean", "mDice"])
 def test_averages_among_labels(tmp_path, name):
     found = read_results("x", table(tmp_path / "t.csv", f"case,label,Dice\na,wt,0.5\na,tc,0.7\na,{name},0.6\n"))
     assert found.labels == ("tc", "wt")
     assert any("averages of labels" in note and name in note for note in found.notes)
 
 
-@pytest.mark.parametrize("name", ["Background", "BG", "0", "0.0", "class0", "__background__", "label_0", "(0,)", "bkg"])
+@pytest.mark.parametrize(
+    "name", ["Background", "BG", "0", "0.0", "class0", "__background__", "label_0", "(0,)", "bkg", "Clear Label"]
+)
 def test_the_background_in_any_spelling(tmp_path, name):
     field = f'"{name}"'
     found = read_results("x", table(tmp_path / "t.csv", f"case,label,Dice\na,wt,0.5\na,{field},0.99\n"))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hws_nnunet.facts.dataset import label_name
-from hws_nnunet.facts.spellings import is_average_label, is_background, is_missing
+from hws_nnunet.facts.spellings import is_aggregate, is_background, is_missing
 from hws_nnunet.facts.summary import find_summary, read_summary, trained_on_all
 from hws_nnunet.messages import first_of
 from hws_nnunet.report.read.conventions import ABSENT, Convention, settle
@@ -60,13 +60,13 @@ def read_results(
             summary = read_summary(path)
         except ValueError as error:
             raise ResultError(path, [str(error)]) from None
-        notes = []
-        if trained_on_all(path):
+        on_training_cases, notes = summary.on_training_cases or trained_on_all(path), []
+        if on_training_cases:
             notes = [f"{name} is of a training on all cases, which validates on cases that it was trained on"]
         tool = "MedPy, by nnU-Net v1" if summary.version == "v1" else "as given in the summary"
         frame, convention = pd.DataFrame(summary.rows), Convention(absent or "", missed_hd95=missed_hd95)
         result = gather(name, path, frame, convention, label_names=label_names, surface_tool=tool, notes=notes)
-        return replace(result, told_mean=summary.foreground_mean)
+        return replace(result, told_mean=summary.foreground_mean, on_training_cases=on_training_cases)
     if ending not in ENDINGS:
         raise ResultError(path, [f"expected a name that ends in .json or {' or '.join(ENDINGS)}, found {path.name!r}"])
     table = open_table(path, columns=columns)
@@ -151,7 +151,7 @@ def _structures(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows of structures, and notes on those of averages over labels; the background goes without a word."""
     labels = list(dict.fromkeys(rows["label"].astype(str)))
     background = [label for label in labels if is_background(label)]
-    averages = [label for label in labels if is_average_label(label)]
+    averages = [label for label in labels if is_aggregate(label)]
     rows = rows.assign(label=rows["label"].astype(str))
     rows, notes = rows[~rows["label"].isin(background)], []
     if averages and len(averages) + len(background) < len(labels):

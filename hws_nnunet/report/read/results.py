@@ -78,6 +78,7 @@ class ResultSet:
         group_of: subgroups of cases, where the source tells them.
         notes: what people should know of the source.
         told_mean: nnU-Net's own ``foreground_mean`` of Dice, where the source tells it.
+        on_training_cases: whether the source is nnU-Net's validation of a training on all cases.
     """
 
     name: str
@@ -95,6 +96,7 @@ class ResultSet:
     group_of: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     told_mean: float | None = None
+    on_training_cases: bool = False
 
     def __post_init__(self) -> None:
         if problems := self._problems():
@@ -171,6 +173,8 @@ class ResultSet:
             values, (most, expected) = self.values(metric.key)[:, :-1], _EXPECTED[metric.unit]
             wrong = ~(((values >= 0) & (values <= most)) | np.isnan(values))
             problems += self._places(wrong, f"{metric.heading} is {{}}, expected {expected}", values)
+        if not np.isfinite(self.dice).any():
+            problems.append("no structure of any case has a Dice: reference and prediction lack all of them")
         unexplained = np.isnan(self.dice) & ((self.reference_size > 0) | (self.predicted_size > 0))
         text = "has no Dice, though reference or prediction is not empty: expected 0 for a missed structure"
         return problems + self._places(unexplained, text, self.dice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hws_nnunet.facts.spellings import MISSING, case_names, is_aggregate, is_missing, one_spelling
+from hws_nnunet.facts.spellings import MISSING, aggregates, case_names, is_missing, one_spelling
 from hws_nnunet.messages import More, first_of, some_of
 from hws_nnunet.report.read.conventions import Convention
 from hws_nnunet.report.read.results import LESIONS, ResultError, short_list
@@ -23,15 +24,18 @@ MEASURES |= {key: key for key in LESIONS}
 ENDINGS = (".csv", ".tsv", ".jsonl")
 _ABOUT = ("case", "label", "set", "subgroup", "lesion_rule")
 _WORDS = {  # in other people's headings
-    "case": r"case|study|subject|patient|scan|image|filename|id",
-    "label": r"label|roi|structure|class|region|organ|tissue",
+    "case": r"case|study|subject|patient|scan|image|filename|id|^name$",
+    "label": r"(label|roi|structure|class|region|organ|tissue)(?!\d)",
     "set": r"set|method|model|algorithm|arm|network",
     "subgroup": r"group|condition|patholog|site|scanner",
     "nsd": r"(?<![a-z])(nsd|surface[ _-]?dice|nsdsc)(?![a-z])",
     "dice": r"(?<![a-z])(dice|dsc)(?![a-z])",
     "hd95": r"(?<![a-z])(hd|haus|hausdorff)\D*95|95\D*(hd|hausdorff)(?![a-z])",
 }
-_OTHER_DICE = re.compile(r"surf|lesion|instance|gener|loss|std|sd(?![a-z])|sq_|pq_|mean_of|soft|cl-?dice")
+_OTHER = {  # what looks like it, and is not
+    "dice": re.compile(r"surf|lesion|instance|gener|loss|std|sd(?![a-z])|sq_|pq_|mean_of|soft|cl-?dice"),
+    "hd95": re.compile(r"lesion|instance|std|sd(?![a-z])|vox|vx|pix|px|(?<![a-z])(cm|m)(?![a-z])"),
+}
 _SHARES = ("dice", "nsd")
 _PERCENT = re.compile(r"\s*[\[(]?\s*(%|percent)\s*[\])]?$")
 _some = partial(some_of, most=8)  # headings, in messages
@@ -150,8 +154,10 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
                 part[MEASURES[column.key]] = values
                 problems += faults
         parts.append(part.assign(label=structure) if wide else part)
+    if comma:
+        problems += _marks(frame[[theirs for theirs, column in meanings.items() if column.key in MEASURES]])
     rows = pd.concat(parts)
-    unnamed = rows.loc[(rows["case"] == "") | (rows["label"] == ""), ["case", "label"]]
+    unnamed = rows.loc[(rows["case"] == "") | rows["label"].map(is_missing), ["case", "label"]]
     problems += first_of(
         f"{line}: expected a case and a label, found {case!r} and {label!r}"
         for line, case, label in unnamed.drop_duplicates().itertuples()
@@ -160,33 +166,48 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
         raise ResultError(path, problems)
     rows, notes = _cases(path, rows, tool)
     notes += _unused(path, cells, meanings, tool)
-    convention, title, rule = (tool.convention, tool.name, tool.lesion_rule) if tool else (Convention(), "", "")
+    convention, title, rule = Convention(tells=False), "", ""
+    if tool is not None:
+        convention, title, rule = tool.convention, tool.name, tool.lesion_rule
     return ResultTable(path, rows, tuple(notes), convention, title, rule)
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, bool]:
     """Return a file's fields as text, its rows named by their lines, and whether numbers may have a decimal comma."""
+    separator = ""
     try:
         if path.suffix.lower() == ".jsonl":
-            frame, separator = _flat(path), ""
+            frame, lines = _flat(path), None
         else:
-            with open(path, encoding="utf-8-sig") as file:
-                line = file.readline()
-            separator = max(",;\t", key=line.count)
-            options = {"keep_default_na": False, "index_col": False, "skip_blank_lines": False, "encoding": "utf-8-sig"}
-            frame = pd.read_csv(path, sep=separator, dtype=str, header=None, **options)
-            if not frame.empty:
-                frame.columns = frame.iloc[0].fillna("").str.strip()
-                frame = frame.iloc[1:].reset_index(drop=True)
-    except pd.errors.EmptyDataError:
-        frame, separator = pd.DataFrame(), ""
-    except (UnicodeDecodeError, pd.errors.ParserError, ValueError, KeyError, TypeError, AttributeError) as error:
+            with open(path, newline="", encoding="utf-8-sig") as file:
+                separator = max(",;\t", key=file.readline().count)
+                file.seek(0)
+                read = csv.reader(file, delimiter=separator)
+                lines = [(read.line_num, [field.strip() for field in line]) for line in read]
+    except UnicodeDecodeError as error:
+        raise ResultError(path, [f"is not text in UTF-8 (Excel saves it as 'CSV UTF-8'): {error}"]) from None
+    except (csv.Error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultError(path, [f"is not a table: {error}"]) from None
+    if lines is not None:
+        frame = _framed(path, lines)
     if twice := sorted({name for name in frame.columns if name and list(frame.columns).count(name) > 1}):
         raise ResultError(path, [f"has two columns of one heading: {short_list(twice)}"])
     frame = frame.loc[:, [str(name) != "" for name in frame.columns]]
-    frame = frame.fillna("").apply(lambda column: column.str.strip())
-    return frame[(frame != "").any(axis=1)].rename(index=lambda i: f"line {i + 2}"), separator == ";"
+    return frame[(frame != "").any(axis=1)].rename(index=lambda i: f"line {i}"), separator == ";"
+
+
+def _framed(path: Path, lines: Sequence[tuple[int, list[str]]]) -> pd.DataFrame:
+    """Return lines as a frame under the headings of the first one, its rows named by their numbers.
+
+    Raises:
+        ResultError: a line is shorter than the first one, or has more than empty fields beyond.
+    """
+    (_, headings), *rows = lines or [(1, [])]
+    width = len(headings)
+    cut = [(number, [*row[:width], *filter(None, row[width:])]) for number, row in rows if any(row)]
+    if problems := first_of(f"line {i}: {len(row)} fields, expected {width}" for i, row in cut if len(row) != width):
+        raise ResultError(path, problems)
+    return pd.DataFrame([row for _, row in cut], [number for number, _ in cut], headings, dtype=str)
 
 
 def _flat(path: Path) -> pd.DataFrame:
@@ -197,7 +218,8 @@ def _flat(path: Path) -> pd.DataFrame:
             row = json.loads(line)
             measures = {f"{group}-{key}": v for group, values in row["groups"].items() for key, v in values.items()}
             rows.append({"subject_name": row["subject_name"], **measures})
-    return pd.DataFrame(rows).map(lambda value: "" if value is None or value != value else str(value))
+    frame = pd.DataFrame(rows, range(2, len(rows) + 2))
+    return frame.map(lambda value: "" if value is None or value != value else str(value).strip())
 
 
 def _known(path: Path, headings: list[str], told: Mapping[str, str]) -> tuple[Tool | None, dict[str, Column]]:
@@ -238,12 +260,15 @@ def _numbers(
     values = pd.to_numeric(plain.mask(missing), errors="coerce").astype(float)
     wrong = text[values.isna() & ~missing]
     problems = first_of(f"{line}: expected a number as {said}, found {t!r}" for line, t in wrong.items())
-    rows = ~cases.map(is_aggregate).astype(bool)
+    rows = ~cases.isin(aggregates(cases))
+    if (bare := plain[~marked & ~missing & (values != 0) & rows]).any() and marked.any() and not column.percent:
+        line, field = next(bare.items())
+        problems.append(f"{line}: {said} is {field!r} without %, beside fields with it: expected one way")
     shares = values[~marked & rows]
     if share and not column.percent and 1 + 1e-6 < (most := shares.max()) <= 100:
         line = str(shares.idxmax())
         ours = f"{column.structure}.{column.key}".lstrip(".")
-        expected = f"expected 0 to 1; in percent? --from '{theirs}={ours}%'"
+        expected = f"expected 0 to 1; in percent? --from {_pasted([(theirs, f'{ours}%')])}"
         problems.append(f"{line}, case {cases[line]!r}: {said} is {float(most)}, {expected}")
         if (more := int((shares > 1 + 1e-6).sum()) - 1) > 0:
             problems.append(More(more))
@@ -254,12 +279,25 @@ def _numbers(
     return values.where(~(marked | column.percent), values / 100), problems
 
 
+def _marks(fields: pd.DataFrame) -> list[str]:
+    """Return what is wrong where some numbers have a comma and others a point: one of both parts thousands."""
+    numbers = fields.where(~fields.apply(lambda column: column.str.casefold().isin(MISSING)), "").stack()
+    commas, points = (numbers[numbers.str.contains(mark, regex=False)] for mark in ",.")
+    if commas.empty or points.empty:
+        return []
+    (one, his), (other, hers) = commas.index[0], points.index[0]
+    return [
+        f"{other}: {hers} is {points.iloc[0]!r}, but {one}, {his} is {commas.iloc[0]!r}: expected one decimal mark, "
+        "and nothing between thousands"
+    ]
+
+
 def _cases(path: Path, rows: pd.DataFrame, tool: Tool | None) -> tuple[pd.DataFrame, list[str]]:
     """Return the rows of cases, cases named as in a summary, and notes on those that are of none."""
     notes = []
     names = list(dict.fromkeys(rows["case"]))
     for what, left in (
-        ("hold statistics, no cases", [name for name in names if is_aggregate(name)]),
+        ("hold statistics, no cases", aggregates(names)),
         ("are of single lesions", [name for name in names if is_instance(tool, name)]),
         ("are of missing predictions, by brats-evaluation", _unpredicted(rows, names, tool)),
     ):
@@ -292,7 +330,7 @@ def _unused(path: Path, cells: pd.DataFrame, meanings: Mapping[str, Column], too
     if not unused:
         return []
     hint = _hint(cells, meanings)
-    perhaps = f" (perhaps --from '{hint}')" if hint else ""
+    perhaps = f" (perhaps --from {hint})" if hint else ""
     return [f"{path.name}: columns that were not used: {_some(unused)}{perhaps}"]
 
 
@@ -300,32 +338,50 @@ def _lacks(cells: pd.DataFrame, meanings: Mapping[str, Column], missing: Sequenc
     text = f"expected a column {', '.join(missing)} in the first line, found: {_some(cells.columns) or 'nothing'}"
     if {"metric", "statistic", "value"} <= {str(heading).lower() for heading in cells.columns}:
         return f"{text}; it holds statistics: give the table of cases"
-    hint = _hint(cells, meanings, wanted=(*missing, "set"))
-    return f"{text}; perhaps --from '{hint}' ({PAGE} tells more)" if hint else f"{text} ({PAGE} tells what is read)"
+    hint = _hint(cells, meanings, wanted=missing)
+    return f"{text}; perhaps --from {hint} ({PAGE} tells more)" if hint else f"{text} ({PAGE} tells what is read)"
 
 
 def _hint(cells: pd.DataFrame, meanings: Mapping[str, Column], wanted: Sequence[str] | None = None) -> str:
-    """Return what ``--from`` could say of columns that are not used, as it can be pasted."""
+    """Return what ``--from`` could say of columns that are not used, as it can be pasted.
+
+    Args:
+        cells: the table.
+        meanings: what is used of it.
+        wanted: what it lacks, and what could be added; nothing is returned where a part of the former is missing.
+    """
     have = {column.key for column in meanings.values()}
     candidates: dict[str, list[str]] = {}
     for heading in (str(heading) for heading in cells.columns if heading not in meanings):
         low = heading.lower()
         fits = (key for key, words in _WORDS.items() if key not in have and re.search(words, low))
         key = next(fits, "")
-        if key and not (key == "dice" and _OTHER_DICE.search(low)):
+        if key and not (key in _OTHER and _OTHER[key].search(low)):
             candidates.setdefault(key, []).append(heading)
     several = len(candidates.get("dice", ())) > 1 and "label" not in have
-    wanted = None if wanted is None else (*wanted, *(("nsd", "hd95") if several else ()))
+    # A table of one structure may not name it.
+    lone = wanted is not None and not several and "label" in wanted and "label" not in candidates
     said = []
+    if lone:
+        own = {theirs: column for theirs, column in meanings.items() if column.key in MEASURES}
+        said += [(theirs, f"foreground.{column.key}{'%' * column.percent}") for theirs, column in own.items()]
+    if wanted is not None:
+        wanted = (*wanted, "set", *(("nsd", "hd95") if several else ()))
     for key in (key for key in (*_ABOUT, *_SHARES, "hd95") if key in candidates):
-        if wanted is not None and key not in wanted:
-            continue
-        if key == "label" and several:
+        if (wanted is not None and key not in wanted) or (key == "label" and several):
             continue
         for heading in candidates[key] if several and key in MEASURES else candidates[key][:1]:
             numbers = pd.to_numeric(cells[heading], errors="coerce")
             percent = "%" if key in _SHARES and 1 + 1e-6 < numbers.max() <= 100 else ""
             rest = _PERCENT.sub("", re.sub(_WORDS[key], "", heading, flags=re.IGNORECASE))
-            structure = rest.strip(" _-.") if several else ""
-            said.append(f"{heading}={structure + '.' if structure and key in MEASURES else ''}{key}{percent}")
-    return ",".join(said)
+            structure = "foreground" if lone else rest.strip(" _-.,;:=()[]") if several else ""
+            said.append((heading, f"{structure + '.' if structure and key in MEASURES else ''}{key}{percent}"))
+    told = {_column(ours).key for _, ours in said} | ({"label"} if several or lone else set())
+    return _pasted(said) if said and told | have >= set(wanted or ()) - {"set", "nsd", "hd95"} else ""
+
+
+def _pasted(columns: Sequence[tuple[str, str]]) -> str:
+    """Return ``--from``'s value as a shell takes it."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([f"{theirs}={ours}" for theirs, ours in columns])
+    return "'" + line.getvalue().replace("'", "'\\''") + "'"

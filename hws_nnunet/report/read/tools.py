@@ -123,6 +123,14 @@ TOOLS = (
         lesion_rule="panoptica: mean Dice of the lesions that were found; missed ones do not lower it",
     ),
     Tool(
+        "BraTS' portal",
+        {"Label": "case"},
+        measures={"Dice": "dice", "Hausdorff95": "hd95"},
+        structure_first=False,
+        convention=_ONES,
+        mark="Hausdorff95_",
+    ),
+    Tool(
         "seg-metrics",
         {"filename": "case", "label": "label", "dice": "dice"},
         {"hd95": "hd95"},

@@ -175,7 +175,7 @@ def _notes(baseline: ResultSet, others: Sequence[ResultSet]) -> list[str]:
         if not one.sizes_known
     ]
     for one in (baseline, *others):
-        notes += [f"{one.name}: lesion-wise measures are as {one.lesion_rule}"] if one.lesion_rule else []
+        notes += [f"{one.name}: rule of the lesion-wise measures: {one.lesion_rule}"] if one.lesion_rule else []
         if one.told_mean is not None and not abs(one.told_mean - one.foreground_mean) < 1e-4:
             notes.append(
                 f"{one.name}: its summary tells a foreground_mean of {one.told_mean:.3f}, while its cases give "
