@@ -362,13 +362,8 @@ def test_scale_in_short_and_its_section(experiments, tmp_path):
     assert len(even) == scale.MORE, "one training of few cases tells little"
     assert np.mean([np.mean(run["ess"]) for run in even]) > 0.9
     assert spread[0]["tilt"][-1] > 0.3
-    jobs, found = tmp_path / "jobs.json", tmp_path / "found.json"
-    jobs.write_text(json.dumps(wanted[-1:]))
-    forks.run([sys.executable, simulated.__file__, jobs, found])
-    assert json.loads(found.read_text()) == runs[-1:], "in a process of its own, as another core runs"
-    bars, lines = scale.section({"runs": runs, "other": runs}, tmp_path / "scale.png")
+    bars, lines = scale.section(runs, tmp_path / "scale.png")
     assert any("equally hard, ESS in force" in bar for bar in bars)
-    assert any("share of the older tilt, all epochs: 1.00 (bar: 0.80): reached" in bar for bar in bars)
     assert any(line.startswith("| 100 | 0.05 | 10 epochs |") for line in lines)
     assert (tmp_path / "scale.png").stat().st_size > 10_000
 

@@ -165,11 +165,10 @@ class HardnessTable:
             return "a case without a visit has a loss"
         if not np.array_equal(np.sort(self.order), np.arange(len(self))):
             return "the sweep's order is not a permutation"
-        weights = self.weight
-        if not np.isfinite(weights).all() or not 0 <= weights.min() <= weights.max() <= self.largest:
-            return f"draw weights lie from {weights.min()} to {weights.max()}, expected 0 to {self.largest}"
-        if not self.total > 0 or abs(weights.sum() - self.total) > 1e-9 * self.total:
-            return f"the total of the draw weights is {self.total}, they sum to {weights.sum()}"
+        if not np.isfinite(self.weight).all() or not 0 <= self.weight.min() <= self.weight.max() <= self.largest:
+            return f"draw weights lie from {self.weight.min()} to {self.weight.max()}, expected 0 to {self.largest}"
+        if not self.total > 0 or abs(self.weight.sum() - self.total) > 1e-9 * self.total:
+            return f"the total of the draw weights is {self.total}, they sum to {self.weight.sum()}"
         return ""
 
 

@@ -1,19 +1,12 @@
-"""Simulated trainings, of nothing but a sampler and losses; another version's core can go through them.
-
-    PYTHONPATH=CHECKOUT python scripts/benchmarks/simulated.py JOBS.json RESULTS.json
+"""Simulated trainings, of nothing but a sampler and losses.
 
 Epochs are of 250 batches of 2, as in nnU-Net, and answers come as many batches late as workers draw ahead.
 """
 
 from __future__ import annotations
 
-import inspect
-import json
-import multiprocessing
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -37,7 +30,6 @@ def weighted_epochs(
         rng: of the draws.
         epochs: how many.
     """
-    with_cells = "cells" in inspect.signature(sampler.update).parameters  # of a version that had them
     waiting: deque = deque()
     for epoch in range(epochs):
         weighted = sampler.table.weighted
@@ -46,14 +38,13 @@ def weighted_epochs(
             if len(waiting) > LAG:
                 drawn = waiting.popleft()
                 answers = losses(drawn.ids, epoch + step / STEPS)
-                step_losses = (drawn.ids, None, answers) if with_cells else (drawn.ids, answers)
-                sampler.update(*step_losses, version=drawn.version)
+                sampler.update(drawn.ids, answers, version=drawn.version)
         if weighted:
             yield sampler.probabilities()
 
 
 def training(job: dict) -> dict:
-    """Return what the sampler of this process's core did in one training of ``scale.py``, epoch by epoch.
+    """Return what the sampler did in one training of ``scale.py``, epoch by epoch.
 
     Args:
         job: ``cases``, ``spread``, ``fall``, ``seed``, ``epochs`` and ``settings``.
@@ -73,7 +64,7 @@ def training(job: dict) -> dict:
     for p in weighted_epochs(sampler, losses, rng, job["epochs"]):
         ess.append(1 / (n * p.dot(p)))
         tilt.append(float(p.dot(truth)))
-        reliability.append(float(getattr(sampler, "reliability", np.nan)))
+        reliability.append(sampler.reliability)
         mean_p += p
     share = mean_p / mean_p.sum()
     return {
@@ -85,10 +76,3 @@ def training(job: dict) -> dict:
         "tilt": np.round(tilt, 4).tolist(),
         "reliability": np.round(reliability, 4).tolist(),
     }
-
-
-if __name__ == "__main__":
-    jobs = json.loads(Path(sys.argv[1]).read_text())
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        results = pool.map(training, jobs, chunksize=1)
-    Path(sys.argv[2]).write_text(json.dumps([{**one, **job} for one, job in zip(results, jobs, strict=True)]))
