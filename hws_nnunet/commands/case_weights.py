@@ -1,4 +1,4 @@
-"""Weights of cases for a training, from how an earlier training fared on them, or from their groups."""
+"""Weights of cases for a training: by an earlier one's held-out Dice, by groups, or by what images look like."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from hws_nnunet.core import case_distribution, effective_sample_size, solve_beta
+from hws_nnunet.datasets.appearance import FEWEST, appearance, unlikeness
 from hws_nnunet.datasets.case_table import UNNAMED, CaseTableError, read_groups
 from hws_nnunet.facts.spellings import is_missing
+from hws_nnunet.facts.versions import DATASET
+from hws_nnunet.gallery.images import read_channels
+from hws_nnunet.gallery.layout import RawData, read_raw_data
+from hws_nnunet.messages import some_of
+from hws_nnunet.processes import on_all_cores
 
 
 def held_out_dice(folds: Sequence[Path]) -> dict[str, float]:
@@ -71,6 +77,58 @@ def weights_by_group(groups: Mapping[str, str], *, ess: float, cap: float) -> di
     sizes = Counter(group_of.values())
     rarity = -np.log([sizes[group] for group in group_of.values()])
     return dict.fromkeys(groups, 1.0) | _softly(group_of, rarity, 1.0, ess, cap)
+
+
+def data_set(folder: Path) -> RawData:
+    """Return a raw data set's description.
+
+    Raises:
+        FileNotFoundError: it has none.
+        ValueError: it is not what nnU-Net expects.
+    """
+    if not (folder / DATASET).is_file():
+        raise FileNotFoundError(f"--images {folder}: no {DATASET} there, expected a raw data set of nnU-Net")
+    return read_raw_data(folder)
+
+
+def appearances(data: RawData, *, progress: bool = False) -> dict[str, np.ndarray]:
+    """Return what each training case's image looks like, by case, sorted; reads all images, on all cores.
+
+    Args:
+        data: a raw data set of nnU-Net.
+        progress: show a bar on standard error.
+
+    Raises:
+        FileNotFoundError: images are missing.
+        ImageFileError: one cannot be read.
+        ValueError: there are too few cases.
+    """
+    cases = data.cases()
+    if len(cases) < FEWEST:
+        raise ValueError(f"{data.folder}: {len(cases)} training case(s), expected {FEWEST} or more to compare")
+    images = [data.images(case) for case in cases]
+    if missing := [str(file) for files in images for file in files if not file.is_file()]:
+        raise FileNotFoundError(f"{len(missing)} image(s) are missing: {some_of(missing)}")
+    return dict(zip(cases, on_all_cores(_appearance, images, desc="reading", progress=progress), strict=True))
+
+
+def _appearance(images: Sequence[Path]) -> np.ndarray:
+    return appearance(channel.T for channel in read_channels(images))  # in-plane axes come first in a file
+
+
+def weights_by_unlikeness(
+    looks: Mapping[str, np.ndarray], *, ess: float, cap: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return weights of mean 1 that grow as the square of how unlike the others an image looks, and that, by case.
+
+    Args:
+        looks: of each case, from :func:`appearances`.
+        ess: as in :func:`weights_by_dice`.
+        cap: as in :func:`weights_by_dice`.
+    """
+    distances = unlikeness(np.array(list(looks.values())))
+    weights = _softly(dict(looks), np.log(np.maximum(distances, 1e-9)), 2.0, ess, cap)
+    return weights, dict(zip(looks, distances.tolist(), strict=True))
 
 
 def groups_of_cases(path: Path, column: str) -> dict[str, str]:

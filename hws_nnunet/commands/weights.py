@@ -7,13 +7,24 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from hws_nnunet.commands.options import AsJson, print_json
 
 _SHOWN = 10
+
+
+class _Words(NamedTuple):
+    """How tables call what cases are ranked by, the first of them, and the value."""
+
+    by: str
+    most: str
+    value: str
+
+
+_WORDS = {"dice": _Words("held-out Dice", "worst", "Dice"), "distance": _Words("looks", "most unlike", "distance")}
 
 
 def weights(
@@ -23,6 +34,9 @@ def weights(
     ] = None,
     balance: Annotated[
         Path | None, typer.Option("--balance", help="subgroups.csv: groups to give equal shares.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="A raw data set's folder: images that look unlike the others.")
     ] = None,
     column: Annotated[str, typer.Option("--column", help="Of the groups in that file.")] = "subgroup",
     out: Annotated[Path, typer.Option("--out", help="The table to write.")] = Path("weights.csv"),
@@ -44,16 +58,22 @@ def weights(
 
     --balance: each group gets the same share of draws, as far as --cap and --ess allow.
 
+    --images: cases whose images look unlike the others (another scanner, sequence or anatomy), by intensities and
+    sharpness of each channel. Neither groups nor an earlier training are needed; subgroups.csv, if the data set has
+    one, is only used to print who gets how much.
+
     Then name the file in the settings: 'case_weights: weights.csv', with 'beta: 0' for the weights alone, or without
     it for hardness on top of them.
 
-    --json: 'written', the table; 'weights', of each case; 'groups' or, by Dice, 'ranks' and 'worst', which are what is
-    printed otherwise, shares from 0 to 1; 'smallest_weight', 'largest_weight', 'effective_sample_size' (a share).
+    --json: 'written', the table; 'weights', of each case; 'groups' or, by Dice or images, 'ranks' and 'first', which
+    are what is printed otherwise, shares from 0 to 1; 'smallest_weight', 'largest_weight', 'effective_sample_size'
+    (a share).
 
     \b
     Examples:
       hws-nnunet weights --balance $nnUNet_raw/Dataset501_FetalBrain/subgroups.csv
       hws-nnunet weights --validation .../fold_0 --validation .../fold_1 --validation .../fold_2
+      hws-nnunet weights --images $nnUNet_raw/Dataset501_FetalBrain
     """
     from hws_nnunet.commands import case_weights
     from hws_nnunet.record.tables import number, write_table
@@ -62,18 +82,30 @@ def weights(
         raise FileExistsError(f"{out} exists: give another --out, or --overwrite to replace it")
     told: Mapping[str, object]
     figures: dict[str, Any]
-    if validation and balance is None:
+    if sum(map(bool, (validation, balance, images))) != 1:
+        raise ValueError("expected one of --validation FOLD (once for each fold), --balance TABLE and --images DATASET")
+    if validation:
         dice = case_weights.held_out_dice(validation)
         weight_of = case_weights.weights_by_dice(dice, beta=beta, ess=ess, cap=cap)
-        told, column = {case: number(value) for case, value in dice.items()}, "dice"
-        figures = _by_dice(weight_of, dice)
-    elif balance is not None and not validation:
+        told, column = dice, "dice"
+        figures = _by_rank(weight_of, dice, "dice")
+    elif balance is not None:
         told = groups = case_weights.groups_of_cases(balance, column)
         weight_of = case_weights.weights_by_group(groups, ess=ess, cap=cap)
         figures = {"groups": _by_group(weight_of, groups)}
-    else:
-        raise ValueError("expected either --validation FOLD, once for each fold, or --balance TABLE")
-    write_table(out, ("case", "weight", column), [(case, number(weight_of[case]), told[case]) for case in weight_of])
+    elif images is not None:
+        data = case_weights.data_set(images)
+        looks = case_weights.appearances(data, progress=not as_json)
+        weight_of, distances = case_weights.weights_by_unlikeness(looks, ess=ess, cap=cap)
+        told, column = distances, "distance"
+        groups = {case: data.subgroups.get(case, "(none)") for case in weight_of}
+        figures = _by_rank(weight_of, distances, "distance") | (
+            {"groups": _by_group(weight_of, groups)} if data.subgroups else {}
+        )
+    rows = [
+        (case, number(weight_of[case]), number(of) if isinstance(of := told[case], float) else of) for case in weight_of
+    ]
+    write_table(out, ("case", "weight", column), rows)
     figures |= {
         "smallest_weight": min(weight_of.values()),
         "largest_weight": max(weight_of.values()),
@@ -100,11 +132,14 @@ def _by_group(weights: Mapping[str, float], groups: Mapping[str, str]) -> list[d
     rows: list[dict[str, object]] = []
     for group in sorted(set(groups.values()), key=lambda group: sum(g == group for g in groups.values())):
         of = [weights[case] for case in weights if groups[case] == group]
-        rows.append({"group": group, "cases": len(of), "of_all": len(of) / n, "of_draws": sum(of) / n, "weight": of[0]})
+        drawn = sum(of) / n
+        rows.append(
+            {"group": group, "cases": len(of), "of_all": len(of) / n, "of_draws": drawn, "weight": sum(of) / len(of)}
+        )
     return rows
 
 
-def _by_dice(weights: Mapping[str, float], dice: Mapping[str, float]) -> dict[str, Any]:
+def _by_rank(weights: Mapping[str, float], values: Mapping[str, float], name: str) -> dict[str, Any]:
     n = len(weights)
     ranked = sorted(weights, key=lambda case: (-weights[case], case))
     ranks = []
@@ -113,39 +148,38 @@ def _by_dice(weights: Mapping[str, float], dice: Mapping[str, float]) -> dict[st
         of = ranked[begin:end]
         ranks.append(
             {
-                "rank": f"{'worst' if begin == 0 else 'next'} {len(of) / n:.0%}",
+                "rank": f"{'next' if begin else _WORDS[name].most} {len(of) / n:.0%}",
                 "cases": len(of),
-                "lowest_dice": min(dice[case] for case in of),
-                "highest_dice": max(dice[case] for case in of),
+                f"lowest_{name}": min(values[case] for case in of),
+                f"highest_{name}": max(values[case] for case in of),
                 "of_draws": sum(weights[case] for case in of) / n,
             }
         )
-    worst = [{"case": case, "dice": dice[case], "weight": weights[case]} for case in ranked[:_SHOWN]]
-    return {"ranks": ranks, "worst": worst}
+    first = [{"case": case, name: values[case], "weight": weights[case]} for case in ranked[:_SHOWN]]
+    return {"ranks": ranks, "first": first}
 
 
 def _tables(figures: Mapping[str, Any]) -> list[str]:
     from hws_nnunet.record.tables import aligned
 
+    lines: list[str] = []
+    if "ranks" in figures:
+        name = "dice" if "dice" in figures["first"][0] else "distance"
+        words = _WORDS[name]
+        ranks = [
+            (
+                *(row["rank"], str(row["cases"]), f"{row[f'lowest_{name}']:.3f} to {row[f'highest_{name}']:.3f}"),
+                f"{row['of_draws']:.1%}",
+            )
+            for row in figures["ranks"]
+        ]
+        cases = [(row["case"], f"{row[name]:.3f}", f"{row['weight']:.2f}") for row in figures["first"]]
+        lines += [*aligned([(f"cases by {words.by}", "cases", words.value, "of draws"), *ranks]), ""]
+        lines += [*aligned([(f"{words.most} cases", words.value, "weight"), *cases]), ""]
     if "groups" in figures:
         rows = [
             (row["group"], str(row["cases"]), f"{row['of_all']:.1%}", f"{row['of_draws']:.1%}", f"{row['weight']:.2f}")
             for row in figures["groups"]
         ]
-        return aligned([("group", "cases", "of all", "of draws", "weight"), *rows])
-    ranks = [
-        (
-            row["rank"],
-            str(row["cases"]),
-            f"{row['lowest_dice']:.3f} to {row['highest_dice']:.3f}",
-            f"{row['of_draws']:.1%}",
-        )
-        for row in figures["ranks"]
-    ]
-    worst = [(row["case"], f"{row['dice']:.3f}", f"{row['weight']:.2f}") for row in figures["worst"]]
-    return [
-        *aligned([("cases by held-out Dice", "cases", "Dice", "of draws"), *ranks]),
-        "",
-        *aligned([("worst cases", "Dice", "weight"), *worst]),
-        "",
-    ]
+        lines += [*aligned([("group", "cases", "of all", "of draws", "weight"), *rows]), ""]
+    return lines

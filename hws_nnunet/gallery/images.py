@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,11 +120,10 @@ def read_case(images: Sequence[Path], label: Path, prediction: Path | None, *, c
         ValueError: for labels that are not whole numbers, a file that cannot be read, or a channel that it has not.
     """
     grid = read_grid(images[0])
-    image = np.asarray(_read_channel(images, channel), dtype=np.float32)
-    finite = np.isfinite(image)
-    if not finite.all():
-        image = np.where(finite, image, image[finite].min() if finite.any() else 0)
-    notes = [] if finite.all() else [f"{int((~finite).sum())} voxels of the image are not finite"]
+    voxels = _read_channel(images, channel)
+    strange = int((~np.isfinite(voxels)).sum())
+    image = _finite(voxels)
+    notes = [f"{strange} voxels of the image are not finite"] if strange else []
     maps = {"reference": label, "prediction": prediction}
     for name, file in maps.items():
         other = None if file is None else read_grid(file).affine
@@ -138,6 +137,31 @@ def read_case(images: Sequence[Path], label: Path, prediction: Path | None, *, c
         spacing=grid.turn_sizes(grid.file_spacing),
         notes=notes,
     )
+
+
+def read_channels(images: Sequence[Path]) -> Iterator[np.ndarray]:
+    """Yield each channel of a case in the file's order of axes, three of them, as float32.
+
+    Voxels that are not finite get the lowest value.
+
+    Args:
+        images: one file a channel, or one picture in colour.
+
+    Raises:
+        ImageFileError: a file cannot be read.
+    """
+    for file in images:
+        if file.name.lower().endswith(NIFTI):
+            yield _finite(_read_nifti(file, read_voxels))
+        else:
+            voxels = _read_flat(file)
+            yield from (_finite(voxels[..., i, None]) for i in range(voxels.shape[2]))
+
+
+def _finite(image: np.ndarray) -> np.ndarray:
+    image = np.asarray(image, dtype=np.float32)
+    finite = np.isfinite(image)
+    return image if finite.all() else np.where(finite, image, image[finite].min() if finite.any() else 0)
 
 
 def _read_channel(images: Sequence[Path], channel: int) -> np.ndarray:

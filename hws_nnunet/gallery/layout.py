@@ -100,6 +100,12 @@ class RawData:
     listed: dict[str, Any]
     subgroups: dict[str, str]
 
+    def cases(self) -> list[str]:
+        """Return the names of the training cases, sorted."""
+        if self.listed:
+            return sorted(self.listed)
+        return sorted(p.name.removesuffix(self.file_ending) for p in self.folder.glob(f"labelsTr/*{self.file_ending}"))
+
     def images(self, case: str) -> list[Path]:
         """Return the files of a case's channels; one file, where it holds all of them in colour."""
         if case in self.listed:

@@ -3,7 +3,10 @@
 import csv
 import json
 
+import nibabel as nib
+import numpy as np
 import pytest
+from scipy import ndimage
 from typer.testing import CliRunner
 
 from hws_nnunet.commands import main as cli
@@ -117,20 +120,76 @@ def test_json_by_dice(tmp_path):
     assert found["ranks"][0]["lowest_dice"] == 1 / 3
     assert found["ranks"][-1]["highest_dice"] == 1 / 3 + 19 / 40
     assert sum(row["of_draws"] for row in found["ranks"]) == pytest.approx(1)
-    assert [row["case"] for row in found["worst"]] == [f"a{i:02}" for i in range(10)]
-    assert found["worst"][3] == {"case": "a03", "dice": dice["a03"][0], "weight": found["weights"]["a03"]}
+    assert [row["case"] for row in found["first"]] == [f"a{i:02}" for i in range(10)]
+    assert found["first"][3] == {"case": "a03", "dice": dice["a03"][0], "weight": found["weights"]["a03"]}
+
+
+def data_set(folder, cases, *, rare=(), channels=1, ending=".nii.gz"):
+    """Write noise as a raw data set; rare cases are blurred and have a tail of bright voxels."""
+    rng = np.random.default_rng(0)
+    for sub in ("imagesTr", "labelsTr"):
+        (folder / sub).mkdir(parents=True)
+    for i in range(cases):
+        label = np.zeros((24, 20, 6), dtype=np.uint8)
+        nib.save(nib.Nifti1Image(label, np.eye(4)), folder / "labelsTr" / f"c{i:02}.nii.gz")
+        for channel in range(channels):
+            image = rng.normal(100, 20, (24, 20, 6)).astype(np.float32)
+            if i in rare:
+                image = ndimage.gaussian_filter(image, 0.7) ** 2
+            nib.save(nib.Nifti1Image(image, np.eye(4)), folder / "imagesTr" / f"c{i:02}_{channel:04}{ending}")
+    described = {"channel_names": {str(i): "MRI" for i in range(channels)}, "labels": {"background": 0, "a": 1}}
+    (folder / "dataset.json").write_text(json.dumps({**described, "file_ending": ending, "numTraining": cases}))
+    return folder
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_images_that_look_unlike_the_others_weigh_more(tmp_path, channels):
+    data, out = data_set(tmp_path / "Dataset001_A", 30, rare={3, 17}, channels=channels), tmp_path / "w.csv"
+    (data / "subgroups.csv").write_text("case,subgroup\n" + "".join(f"c{i:02},{i in {3, 17}}\n" for i in range(30)))
+    found = told("--images", data, "--out", out)
+    weights = found["weights"]
+    assert sum(weights.values()) == pytest.approx(30)
+    assert {row["case"] for row in found["first"][:2]} == {"c03", "c17"}
+    assert min(weights["c03"], weights["c17"]) > 3
+    assert max(weights[case] for case in weights if case not in ("c03", "c17")) < 2
+    assert max(weights.values()) <= 4.0001
+    assert found["effective_sample_size"] >= 0.4999
+    assert [(row["group"], row["cases"]) for row in found["groups"]] == [("True", 2), ("False", 28)]
+    table = rows(out)
+    assert [row["case"] for row in table] == sorted(weights)
+    assert float(table[3]["distance"]) == max(float(row["distance"]) for row in table if row["case"] != "c17")
+    printed = run(cli.app, ["weights", "--images", str(data), "--out", str(out), "--overwrite"])
+    assert "most unlike cases" in printed.output
+    assert "cases by looks" in printed.output
+    assert read_weights(str(out), ["c03", "c00"], print) == pytest.approx([weights["c03"], weights["c00"]], rel=1e-5)
+
+
+def test_images_that_are_missing_or_too_few_are_told(tmp_path):
+    few = run(cli.app, ["weights", "--images", str(data_set(tmp_path / "few", 6)), "--out", str(tmp_path / "w.csv")])
+    assert "6 training case(s), expected 7 or more" in str(few.exception)
+    data = data_set(tmp_path / "data", 8)
+    (data / "imagesTr" / "c05_0000.nii.gz").unlink()
+    gone = run(cli.app, ["weights", "--images", str(data), "--out", str(tmp_path / "w.csv")])
+    assert "1 image(s) are missing: " in str(gone.exception)
+    assert "c05_0000.nii.gz" in str(gone.exception)
+    (data / "imagesTr" / "c05_0000.nii.gz").write_bytes(b"no image")
+    damaged = run(cli.app, ["weights", "--images", str(data), "--out", str(tmp_path / "w.csv")])
+    assert "c05_0000.nii.gz" in str(damaged.exception)
+    assert not (tmp_path / "w.csv").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "either --validation"),
-        (["--validation", "fold_0", "--balance", "table.csv"], "either --validation"),
+        ([], "expected one of --validation"),
+        (["--validation", "fold_0", "--balance", "table.csv"], "expected one of --validation"),
         (["--validation", "none"], "none does not exist"),
         (["--validation", "fold_0", "--validation", "fold_1"], "case 'a' was held out in fold_0, too"),
         (["--balance", "none.csv"], "none.csv does not exist"),
         (["--balance", "table.csv"], "expected two groups or more in the column subgroup, found: x"),
         (["--balance", "table.csv", "--column", "site"], "expected a column site"),
+        (["--images", "fold_0"], "--images fold_0: no dataset.json there, expected a raw data set"),
+        (["--images", "fold_0", "--balance", "table.csv"], "expected one of --validation"),
     ],
 )
 def test_what_cannot_be_used_is_told(tmp_path, monkeypatch, arguments, message):
