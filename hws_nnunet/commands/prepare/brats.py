@@ -11,34 +11,16 @@ from typing import Annotated
 import typer
 
 from hws_nnunet.commands.options import NnUNet, Raw
-from hws_nnunet.commands.prepare.writing import (
-    DatasetId,
-    DryRun,
-    For,
-    HoldOut,
-    ImageGrid,
-    Images,
-    Link,
-    Name,
-    Out,
-    Overwrite,
-    Scans,
-    SkipIncomplete,
-    Sources,
-    Spread,
-    Target,
-    write,
-    write_scans,
-)
+from hws_nnunet.commands.prepare import writing
 from hws_nnunet.datasets.brats_labels import SCHEMES
 
 Scheme = Enum("Scheme", {name: name for name in SCHEMES}, type=str)  # type: ignore[misc]  # mypy wants them in writing
 
 
 def brats(
-    sources: Sources,
-    dataset_id: DatasetId,
-    name: Name = "BraTS",
+    sources: writing.Sources,
+    dataset_id: writing.DatasetId,
+    name: writing.Name = "BraTS",
     scheme: Annotated[
         Scheme | None, typer.Option("--scheme", help="What label values mean, where they do not tell; see above.")
     ] = None,
@@ -47,17 +29,17 @@ def brats(
         typer.Option("--labels", metavar="VALUE=NAME,...", help="The same for other values; see above."),
     ] = None,
     merge: Annotated[bool, typer.Option("--merge", help="Take 2018 to 2021 and later years together.")] = False,
-    images: Images = False,
-    out: Out = None,
-    skip_incomplete: SkipIncomplete = False,
-    image_grid: ImageGrid = False,
-    spread: Spread = False,
-    hold_out: HoldOut = "",
-    nnunet: For = NnUNet.v2,
+    images: writing.Images = False,
+    out: writing.Out = None,
+    skip_incomplete: writing.SkipIncomplete = False,
+    image_grid: writing.ImageGrid = False,
+    spread: writing.Spread = False,
+    hold_out: writing.HoldOut = "",
+    nnunet: writing.For = NnUNet.v2,
     raw: Raw = None,
-    link: Link = False,
-    overwrite: Overwrite = False,
-    dry_run: DryRun = False,
+    link: writing.Link = False,
+    overwrite: writing.Overwrite = False,
+    dry_run: writing.DryRun = False,
 ) -> None:
     """Check BraTS brain tumours, 2018 to 2021 or 2023 and later, and write them as a raw data set with subgroups.csv.
 
@@ -90,11 +72,11 @@ def brats(
     how = Reading(images, skip_incomplete, image_grid, progress=True)
     read = partial(read_brats, sources, scheme=chosen, meaning=meaning, merge=merge, how=how)
     if images:
-        scans = Scans(nnunet, raw, dataset_id, out, overwrite)
-        write_scans(read(), scans, link=link, dry_run=dry_run)
+        scans = writing.Scans(nnunet, raw, dataset_id, out, overwrite)
+        writing.write_scans(read(), scans, link=link, dry_run=dry_run)
     else:
-        target = Target(nnunet, raw, dataset_id, name, overwrite)
-        write(replace(read(), spread=spread, hold_out=hold_out), target, link=link, dry_run=dry_run)
+        target = writing.Target(nnunet, raw, dataset_id, name, overwrite)
+        writing.write(replace(read(), spread=spread, hold_out=hold_out), target, link=link, dry_run=dry_run)
 
 
 def _meaning(labels: str | None, scheme: object) -> dict[int, str] | None:

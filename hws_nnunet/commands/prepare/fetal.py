@@ -9,43 +9,25 @@ from typing import Annotated
 import typer
 
 from hws_nnunet.commands.options import NnUNet, Raw
-from hws_nnunet.commands.prepare.writing import (
-    DatasetId,
-    DryRun,
-    For,
-    HoldOut,
-    ImageGrid,
-    Images,
-    Link,
-    Name,
-    Out,
-    Overwrite,
-    Scans,
-    SkipIncomplete,
-    Sources,
-    Spread,
-    Target,
-    write,
-    write_scans,
-)
+from hws_nnunet.commands.prepare import writing
 
 
 def fetal(
-    sources: Sources,
-    dataset_id: DatasetId,
-    name: Name = "FetalBrain",
+    sources: writing.Sources,
+    dataset_id: writing.DatasetId,
+    name: writing.Name = "FetalBrain",
     merge: Annotated[bool, typer.Option("--merge", help="Bring all sources to FeTA's seven labels.")] = False,
-    images: Images = False,
-    out: Out = None,
-    skip_incomplete: SkipIncomplete = False,
-    image_grid: ImageGrid = False,
-    spread: Spread = False,
-    hold_out: HoldOut = "",
-    nnunet: For = NnUNet.v2,
+    images: writing.Images = False,
+    out: writing.Out = None,
+    skip_incomplete: writing.SkipIncomplete = False,
+    image_grid: writing.ImageGrid = False,
+    spread: writing.Spread = False,
+    hold_out: writing.HoldOut = "",
+    nnunet: writing.For = NnUNet.v2,
     raw: Raw = None,
-    link: Link = False,
-    overwrite: Overwrite = False,
-    dry_run: DryRun = False,
+    link: writing.Link = False,
+    overwrite: writing.Overwrite = False,
+    dry_run: writing.DryRun = False,
 ) -> None:
     """Check fetal brain MRI with labels, and write it as a raw data set with subgroups.csv.
 
@@ -66,8 +48,8 @@ def fetal(
     how = Reading(images, skip_incomplete, image_grid, progress=True)
     read = partial(read_fetal_brain, sources, merge=merge, how=how)
     if images:
-        scans = Scans(nnunet, raw, dataset_id, out, overwrite)
-        write_scans(read(), scans, link=link, dry_run=dry_run)
+        scans = writing.Scans(nnunet, raw, dataset_id, out, overwrite)
+        writing.write_scans(read(), scans, link=link, dry_run=dry_run)
     else:
-        target = Target(nnunet, raw, dataset_id, name, overwrite)
-        write(replace(read(), spread=spread, hold_out=hold_out), target, link=link, dry_run=dry_run)
+        target = writing.Target(nnunet, raw, dataset_id, name, overwrite)
+        writing.write(replace(read(), spread=spread, hold_out=hold_out), target, link=link, dry_run=dry_run)
