@@ -26,18 +26,19 @@ class Groups:
     """Means of tracked losses over groups of cases.
 
     Args:
-        of_cases: name of each case's group, ``(n,)``.
+        of_cases: name of each case's group, ``(n,)``; empty for a case of none, which is not pooled with others.
         pooling: a, 0 to 1; None for what the losses say.
 
     Attributes:
-        names: the groups', sorted.
+        names: the groups', sorted; ``(none)`` are the cases of none.
         index: ``(n,)``, each case's place among them.
         within: the reliability of differences within groups.
     """
 
     def __init__(self, of_cases: Sequence[str], pooling: float | None):
-        self.names = tuple(sorted(set(of_cases)))
-        place = {name: i for i, name in enumerate(self.names)}
+        place = {name: i for i, name in enumerate(sorted(set(of_cases)))}
+        self._none = place.get("", -1)
+        self.names = tuple(name or "(none)" for name in place)
         self.index = np.array([place[name] for name in of_cases], dtype=np.int64)
         self._of = self.index.tolist()
         self._given = pooling
@@ -69,6 +70,8 @@ class Groups:
     def learn(self, case: int, old: float, value: float) -> float:
         """Take in a case's tracked loss and the loss that came next; return the pooled tracked loss."""
         group = self._of[case]
+        if group == self._none:
+            return old
         count = self._counts[group]
         mean = self._sums[group] / count
         if count > 1:  # a group of one has no differences within it
@@ -108,27 +111,32 @@ class Groups:
         at[order] = place
         count = counts[at] + more
         mean = (sums[at] + moved) / np.maximum(count, 1)
-        several = finite & (count > 1)  # a group of one has no differences within it
+        pooled = groups != self._none
+        several = finite & (count > 1) & pooled  # a group of one has no differences within it
         self.within.add_all((old - mean)[several], (values - mean)[several])
         for i, group in enumerate(of.tolist()):
             self._sums[group] += float(total[i])
             self._counts[group] += int(all_more[i])
-        return old + self._pooling * (mean - old)
+        return np.where(pooled, old + self._pooling * (mean - old), old)
 
     def freeze(self) -> None:
         """Hold means and pooling as they are now, for :meth:`pooled` and :meth:`pooled_all`, until the next call."""
         self._frozen, self._pooling = self._means(), self.pooling
 
     def _means(self) -> list[float]:
-        return [total / count if count else 0.0 for total, count in zip(self._sums, self._counts, strict=True)]
+        means = [total / count if count else 0.0 for total, count in zip(self._sums, self._counts, strict=True)]
+        return means if self._none < 0 else [0.0, *means[1:]]  # an empty name is sorted first
 
     def pooled(self, case: int, offset: float) -> float:
         """Return the pooled value of a tracked loss."""
-        return offset + self._pooling * (self._frozen[self._of[case]] - offset)
+        group = self._of[case]
+        return offset if group == self._none else offset + self._pooling * (self._frozen[group] - offset)
 
     def pooled_all(self, cases: np.ndarray | slice, offset: np.ndarray) -> np.ndarray:
         """Return the pooled values of ``(B,)`` tracked losses of ``cases``, NaN where nothing is known."""
-        return offset + self._pooling * (np.array(self._frozen)[self.index[cases]] - offset)
+        groups = self.index[cases]
+        pooled = offset + self._pooling * (np.array(self._frozen)[groups] - offset)
+        return pooled if self._none < 0 else np.where(groups == self._none, offset, pooled)
 
     def have_moved(self, beta: float) -> bool:
         """Return whether what is frozen is no longer good enough at a beta."""

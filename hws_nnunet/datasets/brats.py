@@ -22,7 +22,7 @@ from hws_nnunet.datasets.brats_labels import (
     old_values,
     scheme_of,
 )
-from hws_nnunet.datasets.cases import AS_FOUND, Case, Collection, DatasetError, Reading
+from hws_nnunet.datasets.cases import AS_FOUND, Case, Collection, DatasetError, Reading, with_unknown_groups
 from hws_nnunet.datasets.checks import (
     Checks,
     all_files,
@@ -70,8 +70,8 @@ def read_brats(
 
     Returns:
         The collection: channels T1, T1ce, T2 and FLAIR, labels and regions of the scheme. Subgroups are the grade where
-        the data say it, by folder or table, else the kind of tumour of 2023 and later, else ``all``; the site follows
-        where names say it. Segmentations without a tumour, and odd volumes of labels, are told as warnings.
+        the data say it, by folder or table (``unknown`` where they say it of others alone), else the kind of tumour of
+        2023 and later, else ``all``; the site follows where names say it. Segmentations without a tumour, and odd volumes of labels, are told as warnings.
 
     Raises:
         DatasetError: with every problem found: no case, a missing or repeated file, a name used twice, an unreadable
@@ -97,7 +97,8 @@ def read_brats(
         problems += faults
     if problems or not checks.cases:
         raise DatasetError(shown, problems)
-    cases = sorted(checks.cases, key=lambda case: case.name)
+    old = {case.name: case for case in with_unknown_groups([case for case in checks.cases if kinds[case.name] == OLD])}
+    cases = sorted((old.get(case.name, case) for case in checks.cases), key=lambda case: case.name)
     collection = Collection(
         Path(sources[0]), tuple(cases), CHANNELS, {}, warnings=(*scan_files.warnings, *checks.warnings)
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hws_nnunet.messages import ProblemsError
@@ -74,3 +75,13 @@ class Collection:
     region_order: tuple[int, ...] = ()
     spread: bool = False
     hold_out: str = ""
+
+
+def with_unknown_groups(cases: Sequence[Case]) -> list[Case]:
+    """Return the cases, of which those of subgroup ``all`` have ``unknown`` where others have a subgroup."""
+    if len({case.subgroup["subgroup"] for case in cases}) < 2:
+        return list(cases)
+    return [
+        replace(case, subgroup={**case.subgroup, "subgroup": "unknown"}) if case.subgroup["subgroup"] == "all" else case
+        for case in cases
+    ]

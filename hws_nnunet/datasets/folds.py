@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hws_nnunet.datasets.cases import Case, Collection
+from hws_nnunet.facts.spellings import is_missing
 from hws_nnunet.files import atomic_write
 from hws_nnunet.messages import some_of
 
@@ -70,7 +71,7 @@ def held_out_folds(cases: Sequence[Case], column: str) -> list[dict[str, list[st
     columns = sorted({name for case in training for name in case.subgroup})
     if column not in columns:
         raise ValueError(f"--hold-out expects a column of subgroups.csv ({', '.join(columns)}), given: {column!r}")
-    if without := [case.name for case in training if not case.subgroup.get(column)]:
+    if without := [case.name for case in training if is_missing(case.subgroup.get(column, ""))]:
         raise ValueError(f"--hold-out {column}: {len(without)} case(s) have no {column}: {some_of(without)}")
     for subject, scans in _by_subject(training).items():
         if len(values := sorted({case.subgroup[column] for case in scans})) > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from hws_nnunet.datasets.case_table import CaseTableError, missing_cases, read_column, read_groups
+from hws_nnunet.datasets.case_table import UNNAMED, CaseTableError, missing_cases, read_column, read_groups
 from hws_nnunet.messages import some_of
 
 
@@ -33,21 +33,19 @@ def read_weights(path: str, cases: Sequence[str], log: Callable[[str], None]) ->
 
 
 def training_groups(path: str, column: str, cases: Sequence[str], log: Callable[[str], None]) -> list[str]:
-    """Return the name of each training case's group, ``(n,)``; cases without one are together in ``(none)``.
+    """Return the name of each training case's group, ``(n,)``; empty where it is not known.
 
     Rows of other cases are left out, and told in the log.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CaseTableError: a training case is not there, or all are in one group.
+        CaseTableError: a training case is not there, or fewer than two groups are.
     """
     table = read_groups(path, column=column, cases=cases)
-    groups = [table[case] for case in cases]
-    if len(set(groups)) == 1:
-        text = (
-            f"all {len(cases)} training cases are in the group {groups[0]!r} of column {column!r}: expected two or more"
-        )
-        raise CaseTableError(path, [text])
+    groups = ["" if table[case] == UNNAMED else table[case] for case in cases]
+    if len(named := sorted(set(groups) - {""})) < 2:
+        found = f"the group {named[0]!r} alone" if named else "no group"
+        raise CaseTableError(path, [f"column {column!r} tells of {found} in {len(cases)} training cases: expected two"])
     _tell_others(path, table, cases, log)
     return groups
 

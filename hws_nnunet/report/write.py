@@ -113,8 +113,9 @@ def write_report(
 
 
 def cases_by_group(group_of: Mapping[str, str], cases: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return the cases of each subgroup, both sorted; ``(none)`` are those that have none, nothing if none has one."""
-    named = {case: group_of.get(case, UNNAMED) for case in sorted(set(cases))} if group_of else {}
+    """Return the cases of each subgroup, both sorted; cases that have none are in none."""
+    named = {case: group_of.get(case, UNNAMED) for case in sorted(set(cases))}
+    named = {case: group for case, group in named.items() if group != UNNAMED}
     return {group: tuple(case for case in named if named[case] == group) for group in sorted(set(named.values()))}
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hws_nnunet import HardnessWeightedSampler, Settings
+from hws_nnunet.core.groups import Groups
 from tests.core import naive
 from tests.valid import fault_of
 
@@ -143,3 +144,27 @@ def test_weights_have_no_unit():
     for unit in (1e-300, 1.0, 1e308):
         sampler = HardnessWeightedSampler(["a", "b"], prior=[unit, 0.5 * unit])
         assert sampler.prior == pytest.approx([4 / 3, 2 / 3])
+
+
+@pytest.mark.parametrize("pooling", [1.0, 0.5, None])
+def test_cases_of_no_group_are_as_groups_of_one(pooling):
+    rng = np.random.default_rng(0)
+    none, alone = Groups(["", "x", "x", "", "y", "y"], pooling), Groups(["a", "x", "x", "b", "y", "y"], pooling)
+    assert none.names == ("(none)", "x", "y")
+    tracked = np.full(6, np.nan)
+    for _ in range(60):
+        cases = np.sort(rng.permutation(6)[: rng.integers(1, 7)])
+        old, values = tracked[cases], rng.normal(size=len(cases))
+        new = np.where(np.isnan(old), values, 0.8 * old + 0.2 * values)
+        one, two = (groups.learn_all(cases, old, new, values) for groups in (none, alone))
+        np.testing.assert_allclose(one, two)
+        tracked[cases] = new
+        case = int(cases[0])
+        assert none.learn(case, tracked[case], 1.0) == pytest.approx(alone.learn(case, tracked[case], 1.0))
+        assert none.pooling == pytest.approx(alone.pooling)
+        none.freeze()
+        alone.freeze()
+        np.testing.assert_allclose(none.pooled_all(slice(None), tracked), alone.pooled_all(slice(None), tracked))
+        assert none.pooled(0, tracked[0]) == pytest.approx(tracked[0], nan_ok=True)
+    none.add(0, tracked[0], tracked[0] + 9)
+    assert not none.have_moved(10.0)

@@ -331,7 +331,7 @@ def one_case(folder, name, kinds=("t1", "t1ce", "t2", "flair", "seg")):
     [
         ("Grade,BraTS_2019_subject_ID\nHGG,BraTS19_SITE_AAA_1\n", ["all", "all"], "names 0 of 2 cases"),
         ("Grade,BraTS2020 ID\nHGG,BraTS20_Training_001\nlgg,BraTS20_Training_002\n", ["HGG", "LGG"], ""),
-        ("Grade;BraTS_2020_subject_ID\nHGG;BraTS20_Training_001\n", ["HGG", "all"], "names 1 of 2 cases"),
+        ("Grade;BraTS_2020_subject_ID\nHGG;BraTS20_Training_001\n", ["HGG", "unknown"], "names 1 of 2 cases"),
         ("Grade,BraTS_2020_subject_ID\nn/a,BraTS20_Training_001\nNA,BraTS20_Training_002\n", ["all", "all"], ""),
     ],
 )

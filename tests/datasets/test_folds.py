@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from hws_nnunet.datasets import Case, Collection
+from hws_nnunet.datasets.cases import with_unknown_groups
 from hws_nnunet.datasets.folds import folds_of, held_out_folds, subject_folds, too_few
 
 
@@ -93,3 +94,16 @@ def test_two_kinds_of_folds_at_once_are_refused():
     collection = Collection(Path(), (case("a"), case("b")), ("image",), {}, spread=True, hold_out="subgroup")
     with pytest.raises(ValueError, match="--spread and --hold-out both"):
         folds_of(collection)
+
+
+def test_what_is_not_known_is_no_fold():
+    with pytest.raises(ValueError, match=r"2 case\(s\) have no subgroup: c, d"):
+        held_out_folds(
+            [case("a"), case("b", group="rare"), case("c", group="unknown"), case("d", group="n/a")], "subgroup"
+        )
+
+
+def test_cases_without_a_group_beside_others():
+    groups = [case(name, group=group) for name, group in zip("abc", ("all", "HGG", "all"), strict=True)]
+    assert [one.subgroup["subgroup"] for one in with_unknown_groups(groups)] == ["unknown", "HGG", "unknown"]
+    assert [one.subgroup["subgroup"] for one in with_unknown_groups([case("a", group="all")])] == ["all"]

@@ -47,11 +47,13 @@ def test_every_problem_is_told_at_once(tmp_path):
 
 
 def test_groups(tmp_path):
-    path = table(tmp_path, "case,subgroup,site\na,rare,1\nb,,1\nc,rare,2\n")
-    assert training_groups(path, "subgroup", ["b", "a", "c"], print) == ["(none)", "rare", "rare"]
+    path = table(tmp_path, "case,subgroup,site\na,rare,1\nb,n/a,1\nc,common,2\n")
+    assert training_groups(path, "subgroup", ["b", "a", "c"], print) == ["", "rare", "common"]
     assert training_groups(path, "site", ["a", "c"], print) == ["1", "2"]
-    with pytest.raises(ValueError, match="all 2 training cases are in the group '1' of column 'site'"):
+    with pytest.raises(ValueError, match="column 'site' tells of the group '1' alone in 2 training cases"):
         training_groups(path, "site", ["a", "b"], print)
+    with pytest.raises(ValueError, match="column 'subgroup' tells of no group in 1 training cases"):
+        training_groups(path, "subgroup", ["b"], print)
     with pytest.raises(ValueError, match="lacks 1 of 2 cases: d"):
         training_groups(path, "site", ["a", "d"], print)
     with pytest.raises(ValueError, match="expected a column diagnosis"):

@@ -251,6 +251,17 @@ def test_notes_on_what_does_not_fit(tmp_path):
     assert [row["missed"] for row in found.find(set="two", metric="dice", label="1", subgroup="")] == [""]
 
 
+def test_cases_of_no_subgroup_are_none(tmp_path):
+    table = subgroups(tmp_path / "s.csv", {"case000": "a", "case001": "b", "case002": "n/a", "case003": ""})
+    paths = {"one": v2_summary(tmp_path / "summary.json", [[0.8, 0.8], [0.6, 0.6], [0.1, 0.1], [0.2, 0.2]])}
+    page = write_report(paths, tmp_path / "out", subgroups=table)
+    statistics, gaps = ((page / name).read_text() for name in ("statistics.csv", "gaps.csv"))
+    assert "(none)" not in statistics + gaps
+    assert {row["worst"] for row in csv.DictReader(gaps.splitlines())} == {"b"}
+    text = (page / "report.md").read_text().replace("\\", "")
+    assert "2 case(s) of no subgroup count among all cases alone: 'case002', 'case003'" in text
+
+
 def test_gaps_between_three_subgroups_in_both_directions_and_ties():
     groups = {"a": ["case000"], "b": ["case001"], "c": ["case002"], "d": ["case003"]}
     values = np.array([[0.8], [0.6], [0.6], [0.8]])

@@ -95,6 +95,9 @@ def analyse(
     notes = [*dict.fromkeys(note for one in sets for note in one.notes), *_notes(baseline, others)]
     if few := [f"{group} ({len(cases)})" for group, cases in groups.items() if len(cases) < 5]:
         notes.append(f"subgroups of fewer than five cases, whose figures say little: {', '.join(few)}")
+    cases = sorted({case for one in sets for case in one.cases})
+    if groups and (without := [case for case in cases if case not in group_of]):
+        notes.append(f"{len(without)} case(s) of no subgroup count among all cases alone: {short_list(without)}")
     gaps = _gaps(statistics)
     return Analysis(tuple(sets), groups, group_of, threshold, tuple(notes), values, statistics, gaps, whole, parts)
 
