@@ -71,7 +71,8 @@ def read_brats(
     Returns:
         The collection: channels T1, T1ce, T2 and FLAIR, labels and regions of the scheme. Subgroups are the grade where
         the data say it, by folder or table (``unknown`` where they say it of others alone), else the kind of tumour of
-        2023 and later, else ``all``; the site follows where names say it. Segmentations without a tumour, and odd volumes of labels, are told as warnings.
+        2023 and later, else ``all``; the site follows where names say it. Segmentations without a tumour, and odd
+        volumes of labels, are told as warnings.
 
     Raises:
         DatasetError: with every problem found: no case, a missing or repeated file, a name used twice, an unreadable
