@@ -57,7 +57,7 @@ if _PRCTL is not None:
 
 
 def on_all_cores(
-    function: Callable[..., Result], *arguments: Sequence, desc: str, unit: str = "case", progress: bool = False
+    function: Callable[..., Result], *arguments: Sequence, desc: str, progress: bool = False
 ) -> list[Result]:
     """Return ``[function(*items) for items in zip(*arguments)]``, in processes where it is worth starting them.
 
@@ -68,11 +68,10 @@ def on_all_cores(
         function: of a module, no closure; what it takes, returns and raises has to be picklable.
         arguments: one or several sequences of one length.
         desc: what the bar is called.
-        unit: of what is counted.
         progress: show a bar on standard error.
     """
     total = len(arguments[0])
-    bar: dict[str, Any] = {"desc": desc, "unit": unit, "total": total, "disable": not progress}
+    bar: dict[str, Any] = {"desc": desc, "unit": "case", "total": total, "disable": not progress}
     workers = min(_cores(), total)
     if workers < 2 or total < _FEWEST:
         return list(tqdm(map(function, *arguments), **bar))

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
+_TOLERANCE = 1e-3  # millimetres, of voxel sizes and of each entry of an affine
 
 
 @dataclass(frozen=True)
@@ -81,48 +82,49 @@ def _itk(name: str) -> np.ndarray | None:
     return np.column_stack([axes, reader.GetOrigin()[:3]])
 
 
-def same_grid(one: Geometry, other: Geometry, *, tolerance: float = 1e-3) -> tuple[str, list[str]]:
+def same_grid(one: Geometry, other: Geometry) -> tuple[str, list[str]]:
     """Return what keeps two files from lying on one grid, nothing where a reader sees them on one, and oddities.
 
     Args:
         one: the reference; its voxel sizes count.
         other: a prediction.
-        tolerance: in millimetres, for each entry of the affine.
     """
     if one.shape != other.shape:
         return f"shapes {one.shape} and {other.shape} differ", []
     by_affine = _difference(one.affine[:3], other.affine[:3])
     by_itk = None if one.itk is None or other.itk is None else _difference(one.itk, other.itk)
     seen = by_affine if by_itk is None else min(by_affine, by_itk)
-    if not seen <= tolerance:  # NaN is not a grid either
-        return f"affines differ by up to {seen:.4g} mm (allowed: {tolerance:g})", []
+    if not seen <= _TOLERANCE:  # NaN is not a grid either
+        return f"affines differ by up to {seen:.4g} mm (allowed: {_TOLERANCE:g})", []
     oddities = []
-    if _difference(one.sizes, other.sizes) > tolerance:
+    if _difference(one.sizes, other.sizes) > _TOLERANCE:
         oddities.append(
             f"{other.name} has voxels of {_shown(other.sizes)} mm, its reference {_shown(one.sizes)}, which count"
         )
     own = nib.affines.voxel_sizes(one.affine)
-    if _difference(own, one.sizes) > tolerance:
+    if _difference(own, one.sizes) > _TOLERANCE:
         oddities.append(
             f"{one.name} has voxels of {_shown(one.sizes)} mm, but {_shown(own)} by its affine: the former are taken"
         )
-    if by_itk is not None and (by_itk <= tolerance) != (by_affine <= tolerance):
-        reader = "nibabel" if by_affine <= tolerance else "SimpleITK"
+    if by_itk is not None and (by_itk <= _TOLERANCE) != (by_affine <= _TOLERANCE):
+        reader = "nibabel" if by_affine <= _TOLERANCE else "SimpleITK"
         oddities.append(f"{other.name} lies on its reference's grid by {reader} alone")
     return "", oddities
 
 
-def trainable(image: Geometry, label: Geometry, *, tolerance: float = 1e-3) -> str | None:
+def trainable(image: Geometry, label: Geometry) -> str | None:
     """Return why nnU-Net would not train on an image and a label, None where it would: it asks for one grid."""
     if image.shape != label.shape:
         return f"shapes {image.shape} and {label.shape} differ"
-    if _difference(image.sizes, label.sizes) > tolerance:
+    if _difference(image.sizes, label.sizes) > _TOLERANCE:
         return f"voxel sizes {_shown(image.sizes)} and {_shown(label.sizes)} mm differ, by which nnU-Net goes"
     if image.itk is None or label.itk is None:
         difference = _difference(image.affine[:3], label.affine[:3])
     else:
         difference = _difference(image.itk, label.itk)
-    return None if difference <= tolerance else f"affines differ by up to {difference:.4g} mm (allowed: {tolerance:g})"
+    return (
+        None if difference <= _TOLERANCE else f"affines differ by up to {difference:.4g} mm (allowed: {_TOLERANCE:g})"
+    )
 
 
 def _difference(one: np.ndarray | Sequence[float], other: np.ndarray | Sequence[float]) -> float:

@@ -14,6 +14,7 @@ from hws_nnunet.files import atomic_write
 
 PLANNER = "ExperimentPlanner3D_v21_Pretrained"
 """nnU-Net's planner that takes plans from a file; see ``next_command``."""
+_POOLINGS = 2  # the fewest: deep supervision leaves out the coarsest output
 
 
 def make_small_plans(
@@ -22,9 +23,7 @@ def make_small_plans(
     name: str = "small",
     patch_size: Sequence[int] = (32, 32, 32),
     features: int = 8,
-    poolings: int = 2,
     coarser: float = 2.0,
-    batch_size: int = 2,
     lowres: bool = False,
     overwrite: bool = False,
 ) -> Path:
@@ -34,11 +33,9 @@ def make_small_plans(
         plans_file: ``nnUNet_preprocessed/TaskXXX_Name/nnUNetPlansv2.1_plans_3D.pkl``. A pickle of nnU-Net's: give a
             file that you trust, as to nnU-Net itself. It stays as it is.
         name: of the new file, ``NAME.pkl``, in the same folder.
-        patch_size: voxels along each axis; each divisible by ``2 ** poolings``.
+        patch_size: voxels along each axis; each divisible by 4, for two poolings.
         features: channels of the first stage of the network; each further one has twice as many.
-        poolings: at least 2.
         coarser: voxels become this many times larger along each axis.
-        batch_size: patches in a batch.
         lowres: plan a cascade, whose first stage (``3d_lowres``) has voxels twice as large again.
         overwrite: replace a file of this name.
 
@@ -56,12 +53,10 @@ def make_small_plans(
     plans_file = Path(plans_file)
     if not plans_file.is_file():
         raise FileNotFoundError(f"no plans at {plans_file}: run nnUNet_plan_and_preprocess -t TASK -no_pp first")
-    if poolings < 2:  # nnU-Net's deep supervision leaves out the coarsest output: with one output nothing is left
-        raise ValueError(f"{poolings} pooling(s) given, expected at least 2")
-    step = 2**poolings
+    step = 2**_POOLINGS
     if len(patch_size) != 3 or any(size <= 0 or size % step for size in patch_size):
         raise ValueError(
-            f"patch size {tuple(patch_size)} given; expected 3 numbers, each divisible by {step} ({poolings} poolings)"
+            f"patch size {tuple(patch_size)} given; expected 3 numbers, each divisible by {step} ({_POOLINGS} poolings)"
         )
     out = plans_file.with_name(f"{name}.pkl")
     if out.exists() and not overwrite:
@@ -72,11 +67,11 @@ def make_small_plans(
     def stage(factor: float) -> dict[str, Any]:
         return {
             **planned,
-            "batch_size": batch_size,
+            "batch_size": 2,
             "patch_size": np.array(patch_size),
-            "num_pool_per_axis": [poolings] * 3,
-            "pool_op_kernel_sizes": [[2, 2, 2]] * poolings,
-            "conv_kernel_sizes": [[3, 3, 3]] * (poolings + 1),
+            "num_pool_per_axis": [_POOLINGS] * 3,
+            "pool_op_kernel_sizes": [[2, 2, 2]] * _POOLINGS,
+            "conv_kernel_sizes": [[3, 3, 3]] * (_POOLINGS + 1),
             "do_dummy_2D_data_aug": False,
             "current_spacing": np.asarray(planned["current_spacing"]) * factor,
             "median_patient_size_in_voxels": np.round(np.asarray(planned["median_patient_size_in_voxels"]) / factor),

@@ -22,7 +22,6 @@ def add_small_configuration(
     patch_size: Sequence[int] = (32, 32, 32),
     features: Sequence[int] = (8, 16, 32),
     coarser: float = 2.0,
-    batch_size: int = 2,
     overwrite: bool = False,
 ) -> Path:
     """Add a configuration to an nnU-Net v2 plans file, derived from one that is there; leave the others alone.
@@ -34,7 +33,6 @@ def add_small_configuration(
         patch_size: voxels along each axis; each divisible by ``2 ** (len(features) - 1)``.
         features: channels of each stage of the network, at least 3 stages.
         coarser: voxels become this many times larger along each axis that the patch has.
-        batch_size: patches in a batch.
         overwrite: replace a configuration of this name.
 
     Returns:
@@ -90,7 +88,7 @@ def add_small_configuration(
         "patch_size": list(patch_size),
         "spacing": spacing,
         "median_image_size_in_voxels": size,
-        "batch_size": batch_size,
+        "batch_size": 2,
         "architecture": architecture,
     }
     with atomic_write(plans_file) as partial:

@@ -55,6 +55,7 @@ class GroupSummary(NamedTuple):
 
 _MOST_GROUPS = 8  # in a line of the log
 _MOST_CASES, _MOST_EPOCHS = 100, 60  # in the table of cases over epochs, which stays small however long the training
+_NAMED = 5  # of the hardest cases, in a line of the log
 
 
 @dataclass(frozen=True)
@@ -141,21 +142,18 @@ class EpochSummary:
         return lines
 
 
-def summarise(
-    sampler: HardnessWeightedSampler, *, lags: Sequence[int], visits_before: np.ndarray, hardest: int = 5
-) -> EpochSummary:
+def summarise(sampler: HardnessWeightedSampler, *, lags: Sequence[int], visits_before: np.ndarray) -> EpochSummary:
     """Summarise an epoch from the sampler's state at its end.
 
     Args:
         sampler: in the training process.
         lags: of the epoch's steps.
         visits_before: ``(n,)`` visits at the epoch's start.
-        hardest: how many of the hardest cases to name.
     """
     table = sampler.table
     hardness = table.hardness
     tracked = np.flatnonzero(np.isfinite(hardness))
-    order = tracked[np.argsort(-hardness[tracked], kind="stable")][:hardest]
+    order = tracked[np.argsort(-hardness[tracked], kind="stable")][:_NAMED]
     values = hardness[tracked] if tracked.size else np.array([np.nan])
     weighted = table.weighted and sampler.weighs_cases
     groups, other = sampler.groups, other_measure(table.measure)

@@ -54,7 +54,6 @@ def test_a_cascade(plans):
     [
         ({"patch_size": (30, 32, 32)}, r"patch size \(30, 32, 32\) given; expected 3 numbers, each divisible by 4"),
         ({"patch_size": (32, 32)}, "expected 3 numbers"),
-        ({"poolings": 1}, "expected at least 2"),
     ],
 )
 def test_what_does_not_fit_is_refused(plans, options, message):

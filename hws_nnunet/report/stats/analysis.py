@@ -145,8 +145,8 @@ def _gaps(statistics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(gaps)
 
 
-def worst_cases(one: ResultSet, metric: Metric, *, most: int = 10) -> list[Row]:
-    """Return the worst cases of a set by their average over labels, worst first; ties by name.
+def worst_cases(one: ResultSet, metric: Metric) -> list[Row]:
+    """Return the ten worst cases of a set by their average over labels, worst first; ties by name.
 
     Each row has ``case``, ``value``, the case's worst labels, of one value, with it as ``label`` and ``label_value``,
     and ``missed``, its missed structures.
@@ -154,7 +154,7 @@ def worst_cases(one: ResultSet, metric: Metric, *, most: int = 10) -> list[Row]:
     values = one.frame(metric.key)
     rows = []
     order = values[AVERAGE].dropna().sort_values(ascending=metric.higher_is_better, kind="stable")
-    for case, average in order.head(most).items():
+    for case, average in order.head(10).items():
         labels = values.loc[case, list(one.labels)]
         worst = labels.min() if metric.higher_is_better else labels.max()
         missed = np.array(one.labels)[one.missed[values.index.get_loc(case)]]
