@@ -58,3 +58,19 @@ def test_docstrings_and_messages(module):
     tree = ast.parse(module.read_text(encoding="utf-8"))
     wrong = [f"line {line}, {breach}" for line, text in strings(tree) for breach in breaches(text)]
     assert not wrong
+
+
+@pytest.mark.parametrize("module", PACKAGE, ids=lambda module: str(module.relative_to(ROOT)))
+def test_a_variable_says_what_it_holds(module):
+    functions = [
+        node
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.Lambda)
+    ]
+    names = {
+        node.arg if isinstance(node, ast.arg) else node.id
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.arg) or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    }
+    assert not names & {"found", "given", "known"}, "rule 6"

@@ -44,8 +44,8 @@ def training_groups(path: str, column: str, cases: Sequence[str], log: Callable[
     table = read_groups(path, column=column, cases=cases)
     groups = ["" if table[case] == UNNAMED else table[case] for case in cases]
     if len(named := sorted(set(groups) - {""})) < 2:
-        found = f"the group {named[0]!r} alone" if named else "no group"
-        raise CaseTableError(path, [f"column {column!r} tells of {found} in {len(cases)} training cases: expected two"])
+        there = f"the group {named[0]!r} alone" if named else "no group"
+        raise CaseTableError(path, [f"column {column!r} tells of {there} in {len(cases)} training cases: expected two"])
     _tell_others(path, table, cases, log)
     return groups
 
