@@ -133,6 +133,21 @@ def too_few(cases: Sequence[Case], folds: Sequence[dict]) -> str:
     return f"{subjects} case(s) for training, but nnU-Net makes five folds, which fails below five: {all_cases}"
 
 
+def not_five(folds: Sequence[dict], column: str) -> str:
+    """Return a note where there are more or fewer folds than nnU-Net takes there to be, one for each value of a column.
+
+    Args:
+        folds: what :func:`held_out_folds` gave.
+        column: by which they hold out.
+    """
+    if len(folds) < FOLDS:
+        return f"for a fold above {len(folds) - 1} nnU-Net makes a random split, which holds no {column} out"
+    if len(folds) > FOLDS:
+        numbers = " ".join(map(str, range(len(folds))))
+        return f"nnU-Net predicts with and compares folds 0 to {FOLDS - 1} unless its commands are told: -f {numbers}"
+    return ""
+
+
 def encoded_folds(folds: list[dict[str, list[str]]], file_name: str) -> bytes:
     """Return the content of a file of folds: JSON, or a pickle where its name says so: nnU-Net v1 reads no other."""
     if file_name.endswith(".pkl"):

@@ -293,6 +293,14 @@ def test_folds_on_request_are_written(root, raw):
     assert "expects a column of subgroups.csv" in str(result.exception)
 
 
+def test_folds_of_sites_are_told(root, raw):
+    for name in ("Brats18_2013_2_1", "Brats18_CBICA_AAB_1", "Brats18_TCIA09_141_1"):
+        old_case(root / "HGG", name)
+    result = prepare(root, "--raw", raw, "--hold-out", "site", "--dry-run")
+    assert "folds hold out: 0 2013, 1 CBICA, 2 TCIA09" in result.output
+    assert "note: for a fold above 2 nnU-Net makes a random split, which holds no site out" in result.output
+
+
 def test_other_folds_are_not_overwritten_unasked(root, raw, preprocessed, monkeypatch):
     several_scans(root)
     monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed))

@@ -6,7 +6,7 @@ import pytest
 
 from hws_nnunet.datasets import Case, Collection
 from hws_nnunet.datasets.cases import with_unknown_groups
-from hws_nnunet.datasets.folds import folds_of, held_out_folds, subject_folds, too_few
+from hws_nnunet.datasets.folds import folds_of, held_out_folds, not_five, subject_folds, too_few
 
 
 def case(name, subject="", group="common", test=False):
@@ -88,6 +88,16 @@ def test_a_whole_group_is_held_out():
 def test_groups_that_cannot_be_held_out(cases, column, told):
     with pytest.raises(ValueError, match=told):
         held_out_folds(cases, column)
+
+
+@pytest.mark.parametrize(
+    ("sites", "told"),
+    [("abc", "a fold above 2 nnU-Net makes a random split"), ("abcde", ""), ("abcdef", "-f 0 1 2 3 4 5")],
+)
+def test_more_or_fewer_groups_than_five_are_told(sites, told):
+    note = not_five(held_out_folds([case(site, group=site) for site in sites], "subgroup"), "subgroup")
+    assert told in note
+    assert bool(note) == bool(told)
 
 
 def test_two_kinds_of_folds_at_once_are_refused():

@@ -120,8 +120,11 @@ def write(collection: Collection, target: Target, *, link: bool, dry_run: bool) 
     if collection.hold_out:
         groups = sorted({case.subgroup[collection.hold_out] for case in collection.cases if not case.test})
         print("folds hold out: " + ", ".join(f"{fold} {group}" for fold, group in enumerate(groups)))
-    elif few := folding.too_few(collection.cases, folds):
-        print(f"note: {few}", file=sys.stderr)
+        note = folding.not_five(folds, collection.hold_out)
+    else:
+        note = folding.too_few(collection.cases, folds)
+    if note:
+        print(f"note: {note}", file=sys.stderr)
     content = folding.encoded_folds(folds, target.host.splits_file)
     if folds and target.splits:
         folding.check_folds_target(target.splits, content, overwrite=target.overwrite)
