@@ -84,7 +84,6 @@ def v1(root):
     from hws_nnunet.nnunetv1.small_plans import next_command
 
     space, name, plans = WorkspaceV1(root), "Task501_FetalBrain", "nnUNetPlans_pretrained_small"
-    space.env["CUDA_VISIBLE_DEVICES"] = ""
     folder, threads = space.folders["nnUNet_preprocessed"] / name, ("-tl", 1, "-tf", 2)
     return Host(
         space,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections import deque
 from pathlib import Path
 
@@ -402,19 +403,50 @@ def test_sections_of_the_loader_and_of_several_processes(experiments, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"loader.png", "gather.png"}
 
 
-def test_steps_on_a_gpu_end_with_their_time_and_say_how(tmp_path):
-    """With a Python in front of the others that is quick, slow or fails."""
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\ncase $1 in -m) echo a figure;; overhead.py) exit 3;; *) echo $@; sleep 600;; esac\n")
+PYTHON_OF_A_GPU_MACHINE = """#!/bin/sh
+case "$*" in
+    *register) ;;
+    *"-m cuda"*) echo 3 passed; echo $PYTHONPATH ;;
+    *nnunetv2/test_end*) exit 3 ;;
+    *atlas.py*) ls {data}; echo $@; echo a line > {data}/evaluations.jsonl; sleep 600 ;;
+esac
+"""
+
+
+def test_parts_on_a_gpu_machine_end_with_their_time_and_keep_what_they_measured(tmp_path):
+    """From a packed archive, with a Python in front of the others that is quick, fails, or takes too long."""
+    out, packed = tmp_path / "out", tmp_path / "on_gpu"
+    for name in ("code/scripts/benchmarks/atlas.py", "code/tests/test_it.py", "data/prepared", "site/bin/none"):
+        (packed / name).parent.mkdir(parents=True, exist_ok=True)
+        (packed / name).write_text("pytest.mark.cuda")
+    with tarfile.open(tmp_path / "on_gpu.tar.xz", "w:xz") as archive:
+        archive.add(packed, packed.name)
+    python = tmp_path / "python3"
+    python.write_text(PYTHON_OF_A_GPU_MACHINE.format(data=out / "work" / "trainings" / "quick"))
     python.chmod(0o755)
-    script = (SCRIPTS / "on_gpu.sh").read_text().replace("measured 12.5 ", "measured 0.02 ")
-    env = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "DEVICE": "cpu", "QUICK": "--quick"}
-    (tmp_path / "on_gpu.sh").write_text(script)
-    done = subprocess.run(["bash", "on_gpu.sh", ".", "out"], cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert done.returncode == 1
-    said = [line for line in done.stdout.splitlines() if "at most" not in line]
-    assert said[:3] == ["  a figure", "tests: done", "overhead: FAILED, exit code 3"]
-    assert said[3].startswith(
-        f"  hippocampus.py --docs {tmp_path}/out --work {tmp_path}/out/hippocampus --device cpu --quick"
-    )
-    assert said[4] == "hippocampus: NOT FINISHED in its time"
+    script = (SCRIPTS / "on_gpu.sh").read_text()
+    assert "measured trainings 9 " in script
+    (tmp_path / "on_gpu.sh").write_text(script.replace("measured trainings 9 ", "measured trainings 0.02 "))
+    env = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "QUICK": "--quick"}
+
+    def run(*parts):
+        command = ["bash", tmp_path / "on_gpu.sh", "run", out, *parts]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        return done.returncode, [line for line in done.stdout.splitlines() if "at most" not in line]
+
+    code, said = run()
+    assert code == 1
+    unpacked = out / "work" / "on_gpu"
+    assert said[:3] == ["  3 passed", f"  {unpacked}/code:{unpacked}/site", "tests: done"]
+    assert said[3:7] == [
+        "step: left out, there is no scripts/benchmarks/step.py",
+        "v2: FAILED, exit code 3",
+        "v1: done",
+        "torchrun: done",
+    ]
+    assert said[7] == "  prepared", "what was packed is where the trainings look for it"
+    assert said[8].startswith(f"  scripts/benchmarks/atlas.py --device cuda --docs {out} --work {out}/work/trainings ")
+    assert said[9:] == ["trainings: NOT FINISHED in its time"]
+    assert (out / "evaluations.jsonl").read_text() == "a line\n"
+    assert run("v1", "torchrun") == (0, ["v1: done", "torchrun: done"])
+    assert run("v1", "v3") == (2, ["there is no part v3; there are tests step v2 v1 torchrun trainings"])

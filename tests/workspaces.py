@@ -14,6 +14,9 @@ import torch
 
 from tests import forks
 
+DEVICE = os.environ.get("HWS_DEVICE", "cpu")
+"""On which nnU-Net's commands train."""
+
 
 class Workspace:
     """nnU-Net's folders, an environment that names them, and its commands."""
@@ -39,7 +42,7 @@ class Workspace:
         """Run a command; unless it is to be a ``real`` process, in a fork of one that has imported nnU-Net."""
         command = [str(part) for part in command]
         env = {**self.env, **env}
-        if real or not forks.forkable(command):
+        if real or DEVICE != "cpu" or not forks.forkable(command):  # CUDA does not survive a fork
             pipes = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
             done = subprocess.run(command, env=env, timeout=timeout, check=False, **pipes)
         else:
@@ -62,14 +65,14 @@ class Workspace:
                 stderr=file,
                 start_new_session=True,
             )
-        end = time.monotonic() + patience
-        while said not in log.read_text():
-            running = process.poll() is None and time.monotonic() < end
-            assert running, log.read_text()[-3000:]
-            time.sleep(0.1)
-        for one in [process.pid] if which is None else which(process.pid):
-            os.kill(one, signal.SIGKILL)
         try:
+            end = time.monotonic() + patience
+            while said not in log.read_text():
+                running = process.poll() is None and time.monotonic() < end
+                assert running, log.read_text()[-3000:]
+                time.sleep(0.1)
+            for one in [process.pid] if which is None else which(process.pid):
+                os.kill(one, signal.SIGKILL)
             assert process.wait(120)
             assert not left_of_session(process.pid, patience=20), "processes stayed behind"
         finally:
@@ -91,6 +94,17 @@ def left_of_session(session, patience=0.0):
         if not found or time.monotonic() > end:
             return found
         time.sleep(0.05)
+
+
+def python_path(*folders):
+    """Return a ``PYTHONPATH`` of these folders, then of those that this process was given."""
+    return os.pathsep.join([*map(str, folders), os.environ.get("PYTHONPATH", "")])
+
+
+def devices_of(checkpoint, optimizer):
+    """Return the kinds of device on which a checkpoint's optimizer had its state, under that key, when it was saved."""
+    state = torch.load(checkpoint, weights_only=False)[optimizer]["state"]  # the host's, just made
+    return {value.device.type for of in state.values() for value in of.values() if isinstance(value, torch.Tensor)}
 
 
 def ball(shape, centre, radius):

@@ -59,6 +59,7 @@ def train(job: dict) -> dict:
         print(f"epoch {trainer.current_epoch}: loss {losses[-1]:.4f}, {trained:.0f} s", flush=True)
         if trainer.current_epoch in job["evaluate"]:
             dice[trainer.current_epoch] = _validate(trainer)
+            _tell_evaluation(job, trainer.current_epoch, dice[trainer.current_epoch], trained)
     stop(trainer.dataloader_train, trainer.dataloader_val)
     if job["keep"]:
         trainer.current_epoch -= 1  # the host saves the number of the epoch after this one
@@ -76,6 +77,14 @@ def _tell(sampler: HardnessWeightedSampler) -> dict:
         "beta": float(table.beta_in_force),
         "ess": sampler.effective_sample_size() / len(table),
     }
+
+
+def _tell_evaluation(job: dict, epoch: int, dice: dict[str, dict[str, float]], seconds: float) -> None:
+    """Add a line to ``evaluations.jsonl``, which the runs of a sweep share: also one that is ended later has told."""
+    told = {"name": job["name"], "arm": job["arm"], "seed": job["seed"] % 1000, "steps": epoch * job["steps"]}
+    line = json.dumps({**told, "seconds": round(seconds, 1), "dice": dice}) + "\n"
+    with open(Path(job["work"]) / "evaluations.jsonl", "ab", buffering=0) as file:
+        file.write(line.encode())  # at once: lines of several processes do not mix
 
 
 def _validate(trainer: object) -> dict[str, dict[str, float]]:

@@ -1,36 +1,127 @@
 #!/usr/bin/env bash
-# All that needs a GPU, in 25 minutes at most: tests, overhead and memory at full patch size, a long training.
+# All that needs a GPU, part after part, each within its own time; also where nothing can be downloaded.
 #
-#     scripts/benchmarks/on_gpu.sh HIPPOCAMPUS [OUT]
+#     [HWS_ATLAS=ATLAS] scripts/benchmarks/on_gpu.sh run OUT [PART ...]     where this package and both nnU-Nets are
+#     [HWS_ATLAS=ATLAS] scripts/benchmarks/on_gpu.sh pack FOLDER [3.12]     to take all along to another machine
+#     FOLDER/on_gpu.sh run OUT [PART ...]                                   there, from a copy of FOLDER
 #
-# HIPPOCAMPUS is the data of hippocampus.py. OUT (build/gpu) gets logs, benchmarks.md and benchmarks/*.json: copy these
-# to docs/benchmarks, then run page.py. A step over its time is ended, and the next begins. DEVICE=cpu QUICK=--quick
-# shows in some minutes that it runs, on any machine. Where nothing can be downloaded, wheels made elsewhere by
-# `pip wheel --wheel-dir WHEELS '.[v2,dev]'` can be installed by `pip install --no-index --find-links WHEELS ...`.
+# RUN goes through the parts below, or through those named. A part over its time is ended, what it measured until then is
+# kept, and the next begins. OUT gets a log of each, benchmarks.md, benchmarks/*.json (copied to docs/benchmarks, page.py
+# writes them into the page) and evaluations.jsonl, to which each training adds a line whenever it evaluates.
+# HWS_DEVICE=cpu QUICK=--quick shows in minutes that all of it runs, on any machine.
+#
+#     tests       at most 3 minutes: the tests that need a card
+#     step        6 minutes: what a training step takes and needs, stock and ours in turn
+#     v2, v1      4 minutes each: train, be killed, resume, validate and predict by nnU-Net's commands
+#     torchrun    3 minutes: the same over NCCL, by one process and, where there are two cards, by two
+#     trainings   9 minutes: six side by side on the atlas (see atlas.py), uniform and by hardness, three seeds each
+#
+# PACK needs this package and nnU-Net v2 installed, and pip's registry. FOLDER (50 MB) gets this script and one archive:
+# the code, the atlas preprocessed, both nnU-Nets, and what they need beside PyTorch, NumPy, SciPy, scikit-image,
+# scikit-learn, pandas, matplotlib, Jinja2, requests, Typer and pytest, which GPU machines have. 3.12 is the Python there.
 set -u
-data=$(realpath "${1:?the folder of the hippocampus data}")
-out=$(realpath -m "${2:-build/gpu}")
-cd "$(dirname "$0")"
-mkdir -p "$out"
-failed=0
+here=$(cd "$(dirname "$0")" && pwd)
+PURE=(nnunetv2==2.8.1 nnunet==1.7.1 batchgenerators==0.25.5 batchgeneratorsv2==0.3.6 acvl-utils==0.2.6 medpy
+    dynamic-network-architectures==0.4.4 timm==1.0.22 nibabel==5.4.2 einops threadpoolctl seaborn tifffile pydantic==2.12.5
+    annotated-types typing-inspection typing-extensions filelock tqdm)
+BINARY=(SimpleITK PyYAML blosc2 ndindex numexpr msgpack connected-components-3d pydantic-core==2.41.5)
+PARTS="tests step v2 v1 torchrun trainings"
 
-step() { # MINUTES NAME COMMAND...
-    echo "$2: at most $1 minutes, log in $out/$2.log"
-    timeout --kill-after=30s "$1m" "${@:3}" > "$out/$2.log" 2>&1
+pack() ( # FOLDER [PYTHON]
+    set -e
+    repository=$(realpath "$here/../..") folder=$(realpath -m "$1") work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    target=(--only-binary=:all: --no-deps --implementation cp --python-version "${2:-3.12}" --platform any)
+    for glibc in 2_17 2_24 2_26 2_27 2_28 2014 1; do target+=(--platform "manylinux${glibc/2_/_2_}_x86_64"); done
+    python3 -m pip wheel --quiet --no-deps --wheel-dir "$work/wheels" "${PURE[@]}" "$repository"
+    python3 -m pip download --quiet "${target[@]}" --dest "$work/wheels" "${BINARY[@]}"
+    mkdir -p "$folder" "$work/on_gpu/code" "$work/on_gpu/data"
+    site=$work/on_gpu/site
+    python3 -m pip install --quiet "${target[@]}" --no-index --no-compile --target "$site" "$work"/wheels/*.whl
+    # nnU-Net imports this one, of 28 MB, and calls it for nothing here.
+    echo 'def __getattr__(name): raise AttributeError(f"{name}: imagecodecs is a stand-in here")' > "$site/imagecodecs.py"
+    find "$site" -type d \( -name tests -o -name test -o -name include \) -prune -exec rm -rf {} +
+    sed -i '1s|^#!.*python.*|#!/usr/bin/env python3|' "$site"/bin/*
+    git -C "$repository" ls-files -z ':!docs' | tar -C "$repository" --null -cT - | tar -C "$work/on_gpu/code" -x
+    if [ "${HWS_ATLAS:-}" ]; then
+        PYTHONPATH=$repository:$repository/scripts/benchmarks python3 -c \
+            'import sys, pathlib, atlas; atlas.prepare(*map(pathlib.Path, sys.argv[1:]))' "$work/data" "$HWS_ATLAS"
+        mv "$work/data/prepared" "$work/data/preprocessed" "$work/on_gpu/data"
+    fi
+    tar -C "$work" -cJf "$folder/on_gpu.tar.xz.part" on_gpu
+    mv "$folder/on_gpu.tar.xz.part" "$folder/on_gpu.tar.xz"
+    cp "$0" "$folder/on_gpu.sh"
+    du -h "$folder/on_gpu.tar.xz"
+)
+
+run() { # OUT [PART ...]
+    out=$(realpath -m "$1") wanted=${*:2} failed=0
+    wanted=${wanted:-$PARTS}
+    for name in $wanted; do
+        [[ " $PARTS " == *" $name "* ]] || { echo "there is no part $name; there are $PARTS"; exit 2; }
+    done
+    export HWS_DEVICE=${HWS_DEVICE:-cuda} HWS_LONG_TESTS=1 PYTHONUNBUFFERED=1
+    mkdir -p "$out/work"
+    if [ -f "$here/on_gpu.tar.xz" ]; then
+        code=$out/work/on_gpu/code
+        tar -C "$out/work" -xJf "$here/on_gpu.tar.xz" || exit 1
+        export PYTHONPATH=$code:$out/work/on_gpu/site PATH=$out/work/on_gpu/site/bin:$PATH
+    else
+        code=$(realpath "$here/../..")
+        export PYTHONPATH=$code${PYTHONPATH:+:$PYTHONPATH}
+    fi
+    cd "$code" || exit 1
+    python3 -m hws_nnunet.commands.main register || exit 1
+    asked tests && part tests 3 python3 -m pytest -m cuda $(grep -rl --include='*.py' 'mark\.cuda' tests)
+    asked step && measured step 6 step.py
+    asked v2 && part v2 4 python3 -m pytest tests/nnunetv2/test_end_to_end.py -k predict
+    asked v1 && part v1 4 python3 -m pytest tests/nnunetv1/test_end_to_end.py -k predict
+    asked torchrun && part torchrun 3 python3 -m pytest tests/nnunetv2/test_distributed.py -k torchrun_trains
+    asked trainings && trainings
+    exit $failed
+}
+
+asked() { # NAME
+    [[ " $wanted " == *" $1 "* ]]
+}
+
+part() { # NAME MINUTES COMMAND...
+    echo "$1: at most $2 minutes, log in $out/$1.log"
+    timeout --signal=INT --kill-after=30s "$2m" "${@:3}" > "$out/$1.log" 2>&1
     local code=$?
-    tail -n 4 "$out/$2.log" | sed 's/^/  /'
+    tail -n 4 "$out/$1.log" | sed 's/^/  /'
     case $code in
-        0) echo "$2: done" ;;
-        124 | 137) echo "$2: NOT FINISHED in its time"; failed=1 ;;
-        *) echo "$2: FAILED, exit code $code"; failed=1 ;;
+        0) echo "$1: done" ;;
+        124 | 137) echo "$1: NOT FINISHED in its time"; failed=1 ;;
+        *) echo "$1: FAILED, exit code $code"; failed=1 ;;
     esac
 }
 
-measured() { # MINUTES NAME OPTIONS...
-    step "$1" "$2" python "$2.py" --docs "$out" --work "$out/$2" --device "${DEVICE:-cuda}" ${QUICK:+--quick} "${@:3}"
+measured() { # NAME MINUTES SCRIPT OPTIONS...
+    if [ -f "scripts/benchmarks/$3" ]; then
+        part "$1" "$2" python3 "scripts/benchmarks/$3" --device "$HWS_DEVICE" --docs "$out" --work "$out/work/$1" \
+            ${QUICK:+--quick} "${@:4}"
+    else
+        echo "$1: left out, there is no scripts/benchmarks/$3"
+    fi
 }
 
-step 2.5 tests python -m pytest -q -m cuda ../../tests
-measured 10 overhead $([ "${QUICK:-}" ] || echo --network planned --patch 128 --pairs 2)
-measured 12.5 hippocampus --condition scanner --seeds 1 --arms uniform ours --longer 20 --data "$data" --processes 1
-exit $failed
+trainings() {
+    local work=$out/work/trainings data=$out/work/on_gpu/data kind=${QUICK:+quick}
+    if [ -e "$data/prepared" ] && [ ! -e "$work" ]; then
+        mkdir -p "$work" && cp -r "$data" "$work/${kind:-work}"
+    fi
+    if [ -e "$work" ] || [ "${HWS_ATLAS:-}" ]; then
+        # Six networks would be compiled for longer than that saves.
+        nnUNet_compile=f measured trainings 9 atlas.py ${HWS_ATLAS:+--data "$HWS_ATLAS"} --scratch --longer 4 \
+            --processes 6 --seeds 3 --arms uniform "ours, ess 0.8"
+        cp "$work/${kind:-work}/evaluations.jsonl" "$out" 2> /dev/null
+    else
+        echo "trainings: left out, HWS_ATLAS names no atlas, here or where it was packed"
+    fi
+}
+
+case ${1:-},${2:-} in
+    pack,?* | run,?*) "$1" "${@:2}" ;;
+    *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit 2 ;;
+esac

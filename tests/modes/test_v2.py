@@ -1,7 +1,6 @@
 """The modes of nnU-Net v2."""
 
 import json
-import os
 from pathlib import Path
 
 import nibabel as nib
@@ -12,12 +11,12 @@ from hws_nnunet.nnunetv2.small_configuration import add_small_configuration
 from hws_nnunet.registration import V2, needs_registering
 from tests.modes.mode import ALL, METHODS, STEPS, TRAINER, Mode, checked, new_case, predicted, run_all, started_by
 from tests.nnunetv2.conftest import WorkspaceV2, write_raw
+from tests.workspaces import DEVICE, python_path
 
 pytestmark = pytest.mark.modes
 
 RESIDUAL = "nnUNetResEncUNetMPlans"
 DATASETS = ("Plain", "Both", "Regions", "Ignore", "Flat")
-DEVICE = os.environ.get("HWS_DEVICE", "cpu")
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def space(tmp_path):
     """nnU-Net v2's folders; it finds the short trainers."""
     pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
     made, finder = WorkspaceV2(tmp_path), None
-    made.env["PYTHONPATH"] = os.pathsep.join([made.env["nnUNet_extTrainer"], str(Path(__file__).parents[2])])
+    made.env["PYTHONPATH"] = python_path(made.env["nnUNet_extTrainer"], Path(__file__).parents[2])
     if needs_registering():
         finder = V2.trainer_folder() / "hws_nnunet_short_trainers_of_modes.py"
         finder.write_text("from short_trainers import *\n")

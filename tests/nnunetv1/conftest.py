@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from hws_nnunet.nnunetv1.small_plans import identifier, make_small_plans, next_command
 from tests.conftest import finder_of_short_trainers
-from tests.workspaces import Workspace, nested_balls
+from tests.workspaces import DEVICE, Workspace, nested_balls, python_path
 
 SMALL = "nnUNetPlans_pretrained_small"
 TRAINERS = Path(__file__).parent / "trainers"
@@ -21,8 +21,8 @@ TRAINERS = Path(__file__).parent / "trainers"
 class WorkspaceV1(Workspace):
     def __init__(self, root: Path):
         folders = {"nnUNet_raw_data_base": "raw", "nnUNet_preprocessed": "preprocessed", "RESULTS_FOLDER": "results"}
-        path = os.pathsep.join([str(TRAINERS), str(Path(__file__).parents[2])])
-        super().__init__(root, folders, PYTHONPATH=path)
+        hidden = {"CUDA_VISIBLE_DEVICES": ""} if DEVICE == "cpu" else {}  # nnU-Net v1 takes any GPU that it sees
+        super().__init__(root, folders, PYTHONPATH=python_path(TRAINERS, Path(__file__).parents[2]), **hidden)
 
     def preprocessed(self, task):
         return next(self.folders["nnUNet_preprocessed"].glob(f"Task{task:03d}_*"))

@@ -10,6 +10,7 @@ import torch
 pytest.importorskip("nnunet", reason="nnU-Net v1 is not installed")
 from hws_nnunet.facts.versions import STATE
 from tests.nnunetv1.conftest import SMALL
+from tests.workspaces import DEVICE, devices_of
 
 pytestmark = pytest.mark.slow
 TRAINER = "ShortHardnessWeighted"
@@ -52,6 +53,7 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     assert state["version"] == 3 * STEPS, "resume loses no step and repeats none"
     assert state["visits"].sum() == 2 * 3 * STEPS
     assert state["weighted"]
+    assert devices_of(fold / "model_final_checkpoint.model", "optimizer_state_dict") == {DEVICE}
     assert json.loads((fold / "validation_raw" / "summary.json").read_text())["results"]["all"]
     predicted = predict(workspace, tmp_path, "3d_fullres", TRAINER, SMALL, real=True)
     assert predicted.any(), "the label map is empty"

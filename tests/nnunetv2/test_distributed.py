@@ -6,6 +6,7 @@ devices that it names to DistributedDataParallel) makes these tests possible, to
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,11 +19,11 @@ import yaml
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
 from hws_nnunet.facts.versions import STATE
 from tests.core.test_sampler import assert_same_state
-from tests.workspaces import first_difference
+from tests.workspaces import DEVICE, devices_of, first_difference
 
 SCRIPT = Path(__file__).with_name("train_steps.py")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-TRAIN = ["-m", "hws_nnunet.nnunetv2.torchrun", 1, "3d_four", 0, "-tr", "ShortHardnessWeighted", "-device", "cpu"]
+TRAIN = ["-m", "hws_nnunet.nnunetv2.torchrun", 1, "3d_four", 0, "-tr", "ShortHardnessWeighted", "-device", DEVICE]
 FORKS = ["--start-method", "fork", "--run-path"]  # ranks of torchrun that need not import all again
 NEUTRAL = {"beta": 0, "structure_beta": 0}
 LONG = pytest.mark.skipif(not os.environ.get("HWS_LONG_TESTS"), reason="takes minutes: HWS_LONG_TESTS=1 runs it")
@@ -92,26 +93,31 @@ def test_ranks_share_out_the_first_sweep(steps):
 
 
 @LONG
-def test_torchrun_trains_is_killed_goes_on_with_other_ranks_and_validates(workspace):
+@pytest.mark.parametrize(("ranks", "then"), [(2, 3)] if DEVICE == "cpu" else [(1, 1), (2, 1)])
+def test_torchrun_trains_is_killed_goes_on_with_other_ranks_and_validates(workspace, ranks, then):
+    if DEVICE != "cpu" and torch.cuda.device_count() < ranks:
+        pytest.skip(f"needs {ranks} GPUs")
     fold = workspace.fold(1, "ShortHardnessWeighted", "3d_four")
+    shutil.rmtree(fold, ignore_errors=True)
     # The first rank's own word, with the time before it, comes when it has saved; another rank may be ahead.
     log = workspace.kill_when(
-        ": Epoch 1", [str(part) for part in (*TORCHRUN, 2, *TRAIN)], which=first_rank, SHORT_EPOCHS="3"
+        ": Epoch 1", [str(part) for part in (*TORCHRUN, ranks, *TRAIN)], which=first_rank, SHORT_EPOCHS="3"
     )
-    assert "worker 1 batch_size 2" in log
+    assert f"worker {ranks - 1} batch_size {4 // ranks}" in log
     assert "Signal 9 (SIGKILL)" in log
     assert (fold / "checkpoint_latest.pth").exists()
     assert not (fold / "checkpoint_final.pth").exists()
-    done = workspace.run(*TORCHRUN, 3, *TRAIN, "--c", SHORT_EPOCHS="3").stdout
+    done = workspace.run(*TORCHRUN, then, *TRAIN, "--c", SHORT_EPOCHS="3").stdout
     assert "Hardness weighted sampling goes on after 10 steps" in done
     state = torch.load(fold / "checkpoint_final.pth", weights_only=False)[STATE]
     assert state["version"] == 30
     assert state["visits"].sum() == 30 * 4
+    assert devices_of(fold / "checkpoint_final.pth", "optimizer_state") == {DEVICE}
     assert (fold / "validation" / "summary.json").exists()
     lines = (fold / "hardness_epochs.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["epoch", "0", "1", "2"]
     assert "WARNING" not in done
-    workspace.run(*TORCHRUN, 2, *TRAIN, "--val")
+    workspace.run(*TORCHRUN, ranks, *TRAIN, "--val")
 
 
 @LONG

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hws_nnunet.facts.versions import STATE
+from tests.workspaces import DEVICE, devices_of, python_path
 
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
 
@@ -18,7 +19,7 @@ STEPS = 20  # of an epoch that a kill has to come into
 
 
 def train_command(dataset=1, configuration="3d_small", fold=0, trainer=TRAINER, *more):
-    return ["nnUNetv2_train", str(dataset), configuration, str(fold), "-tr", trainer, "-device", "cpu", *more]
+    return ["nnUNetv2_train", str(dataset), configuration, str(fold), "-tr", trainer, "-device", DEVICE, *more]
 
 
 def state_of(file):
@@ -51,6 +52,7 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
     assert state["version"] == 3 * STEPS, "resume loses no step and repeats none"
     assert state["visits"].sum() == 2 * 3 * STEPS
     assert state["weighted"]
+    assert devices_of(fold / "checkpoint_final.pth", "optimizer_state") == {DEVICE}
     assert json.loads((fold / "validation" / "summary.json").read_text())["metric_per_case"]
     images = workspace.folders["nnUNet_raw"] / "Dataset001_Balls" / "imagesTr"
     new = tmp_path / "new"
@@ -71,7 +73,7 @@ def test_train_killed_in_an_epoch_resume_validate_predict(workspace, tmp_path):
         "-tr",
         TRAINER,
     ]
-    workspace.run(*predict, "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_tta", real=True, **steps)
+    workspace.run(*predict, "-device", DEVICE, "-npp", 1, "-nps", 1, "--disable_tta", real=True, **steps)
     predicted = np.asanyarray(nib.load(tmp_path / "out" / "case00.nii.gz").dataobj)
     assert predicted.any(), "the label map is empty"
     epochs = (fold / "hardness_epochs.csv").read_text().splitlines()
@@ -89,8 +91,8 @@ def predict_without_this_package(workspace, model, tmp_path, expected):
     (tmp_path / "gone" / "hws_nnunet").mkdir(parents=True)
     (tmp_path / "gone" / "hws_nnunet" / "__init__.py").write_text("raise ImportError('not here')")
     command = ["nnUNetv2_predict_from_modelfolder", "-i", tmp_path / "new", "-o", tmp_path / "stock", "-f", 0]
-    command += ["-m", tmp_path / "model", "-device", "cpu", "-npp", 1, "-nps", 1, "--disable_tta"]
-    workspace.run(*command, PYTHONPATH=str(tmp_path / "gone"), nnUNet_extTrainer=str(tmp_path))
+    command += ["-m", tmp_path / "model", "-device", DEVICE, "-npp", 1, "-nps", 1, "--disable_tta"]
+    workspace.run(*command, PYTHONPATH=python_path(tmp_path / "gone"), nnUNet_extTrainer=str(tmp_path))
     assert np.array_equal(np.asanyarray(nib.load(tmp_path / "stock" / "case00.nii.gz").dataobj), expected)
     again = workspace.run("hws-nnunet", "export", model, tmp_path / "model", check=False)
     assert again.returncode == 1

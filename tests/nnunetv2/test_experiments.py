@@ -45,5 +45,9 @@ def test_arms_go_on_from_one_checkpoint(workspace):
     assert sum(topk["visits"].values()) == 6, "a trainer of nnU-Net's own with ours on top"
     assert topk["losses"][0] > results["ours"]["losses"][0] + 0.1, "a tenth of the voxels has more loss than all have"
     assert "visits" not in results["uniform"]
+    lines = map(json.loads, (workspace.root / "evaluations.jsonl").read_text().splitlines())
+    told = {(line["arm"], line["seed"], line["steps"]): line["dice"] for line in lines}
+    assert set(told) == {("base", 0, 3), *((arm, 0, 6) for arm in arms if arm != "base")}
+    assert told["ours", 0, 6] == results["ours"]["dice"]["2"]
     log = (workspace.root / "results" / "ours-0" / "log.txt").read_text()
     assert "Hardness weighted sampling" in log

@@ -161,7 +161,7 @@ def trainer_of(workspace, monkeypatch, cls, config=None):
         monkeypatch.setenv("HWS_CONFIG", config)
     folder = workspace.preprocessed(1)
     plans = json.loads((folder / "nnUNetPlans.json").read_text())
-    plans["continue_training"] = False
+    plans |= {"continue_training": False, "pretrain_info": {"checkpoint_path": None}}  # fine-tuning, after 2.8.1
     dataset = json.loads((folder / "dataset.json").read_text())
     return cls(plans, "3d_small", 0, dataset, torch.device("cpu"))
 
