@@ -17,14 +17,15 @@
 #     trainings   9 minutes: six side by side on the atlas (see atlas.py), uniform and by hardness, three seeds each
 #
 # PACK needs this package and nnU-Net v2 installed, and pip's registry. FOLDER (50 MB) gets this script and one archive:
-# the code, the atlas preprocessed, both nnU-Nets, and what they need beside PyTorch, NumPy, SciPy, scikit-image,
-# scikit-learn, pandas, matplotlib, Jinja2, requests, Typer and pytest, which GPU machines have. 3.12 is the Python there.
+# the code, the atlas preprocessed, both nnU-Nets, and what they need beside PyTorch, torchvision, NumPy, SciPy, pandas,
+# scikit-image, scikit-learn, matplotlib, Jinja2, requests, Typer and pytest, which GPU machines have. 3.12: the Python there.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 PURE=(nnunetv2==2.8.1 nnunet==1.7.1 batchgenerators==0.25.5 batchgeneratorsv2==0.3.6 acvl-utils==0.2.6 medpy
     dynamic-network-architectures==0.4.4 timm==1.0.22 nibabel==5.4.2 einops threadpoolctl seaborn tifffile pydantic==2.12.5
-    annotated-types typing-inspection typing-extensions filelock tqdm)
-BINARY=(SimpleITK PyYAML blosc2 ndindex numexpr msgpack connected-components-3d pydantic-core==2.41.5)
+    annotated-types typing-inspection typing-extensions filelock tqdm huggingface_hub fsspec packaging httpx httpcore h11 anyio
+    idna certifi)
+BINARY=(SimpleITK PyYAML safetensors blosc2 ndindex numexpr msgpack connected-components-3d pydantic-core==2.41.5)
 PARTS="tests step v2 v1 torchrun trainings"
 
 pack() ( # FOLDER [PYTHON]
@@ -39,7 +40,7 @@ pack() ( # FOLDER [PYTHON]
     site=$work/on_gpu/site
     python3 -m pip install --quiet "${target[@]}" --no-index --no-compile --target "$site" "$work"/wheels/*.whl
     # nnU-Net imports this one, of 28 MB, and calls it for nothing here.
-    echo 'def __getattr__(name): raise AttributeError(f"{name}: imagecodecs is a stand-in here")' > "$site/imagecodecs.py"
+    echo 'def __getattr__(name): raise AttributeError(f"{name}: imagecodecs is a stand-in")' > "$site/imagecodecs.py"
     find "$site" -type d \( -name tests -o -name test -o -name include \) -prune -exec rm -rf {} +
     sed -i '1s|^#!.*python.*|#!/usr/bin/env python3|' "$site"/bin/*
     git -C "$repository" ls-files -z ':!docs' | tar -C "$repository" --null -cT - | tar -C "$work/on_gpu/code" -x
@@ -114,7 +115,7 @@ trainings() {
     if [ -e "$work" ] || [ "${HWS_ATLAS:-}" ]; then
         # Six networks would be compiled for longer than that saves.
         nnUNet_compile=f measured trainings 9 atlas.py ${HWS_ATLAS:+--data "$HWS_ATLAS"} --scratch --longer 4 \
-            --processes 6 --seeds 3 --arms uniform "ours, ess 0.8"
+            --processes 6 --results-only --seeds 3 --arms uniform "ours, ess 0.8"
         cp "$work/${kind:-work}/evaluations.jsonl" "$out" 2> /dev/null
     else
         echo "trainings: left out, HWS_ATLAS names no atlas, here or where it was packed"

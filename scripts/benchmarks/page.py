@@ -100,6 +100,7 @@ def arguments(description: str, work: str, *, seeds: int | None = None) -> argpa
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="in its smallest form: does it run?")
     parser.add_argument("--show", action="store_true", help="run nothing, write the section from the results there are")
+    parser.add_argument("--results-only", action="store_true", help="no page: it may need the report")
     parser.add_argument("--docs", type=Path, help="folder of benchmarks.md; default docs, with --quick WORK/quick")
     parser.add_argument("--work", type=Path, default=Path("benchmark-results") / work, help="folder of single runs")
     parser.add_argument("--processes", type=int, default=2)
@@ -119,6 +120,8 @@ def finish(args: argparse.Namespace, sections: Iterable[Section], run: Callable[
     args.docs = args.docs or (args.work / "quick" if args.quick else DOCS)
     for name, measured in {} if args.show else run(args).items():
         write_json(args.docs / "benchmarks" / f"{name}.json", measured)
+    if args.results_only:
+        return
     written = [section.title for section in sections if section.write(args.docs)]
     print(f"{args.docs / 'benchmarks.md'}: {'; '.join(written) or 'no results yet'}")
 

@@ -18,7 +18,7 @@ from nnunetv2.utilities.helpers import softmax_helper_dim1
 from hws_nnunet.hosts import recorder as module
 from hws_nnunet.hosts.measures import dice_by_structure, sums_by_structure
 from hws_nnunet.hosts.recorder import LossRecorder
-from tests.hosts.test_measures import Kernels
+from scripts.benchmarks.operations import Operations
 
 recorded = partial(LossRecorder, softmax=softmax_helper_dim1)
 
@@ -135,9 +135,9 @@ def test_few_operations_more_than_stock(regions, ignore, most, one, batch_dice):
     recorder.take()  # once, they are compared with the host's
     counts = []
     for loss in (host, recorder):
-        with Kernels() as kernels:
+        with Operations() as operations:
             torch.autograd.grad(loss(outputs, targets), outputs, allow_unused=True)
-        counts.append(len(kernels.names))
+        counts.append(len(operations.names))
     assert counts[1] - counts[0] <= most
 
 
