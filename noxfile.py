@@ -2,6 +2,7 @@
 
     nox                                  # all sessions
     nox -s "v2(nnunetv2='2.7.0')"        # one of them again
+    nox -s checkout -- PATH              # a git checkout of nnU-Net v2, such as its main branch
 
 Each session trains, goes on, validates and predicts through nnU-Net's commands (``tests/modes``), in its own
 environment, runs the tests of the host's adapter that need no command, and writes ``docs/compatibility/NAME.json`` and
@@ -15,7 +16,7 @@ from pathlib import Path
 import nox
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tests.modes import NNUNETV2, PYTHONS
+from tests.modes import CHECKOUT, NNUNETV2, PYTHONS
 
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -58,6 +59,18 @@ def python(session: nox.Session) -> None:
 def v2(session: nox.Session, nnunetv2: str) -> None:
     """Try each nnU-Net v2."""
     see(session, f"nnunetv2-{nnunetv2}", "v2", f"nnunetv2=={nnunetv2}")
+
+
+@nox.session(python="3.11")
+def checkout(session: nox.Session) -> None:
+    """Try the checkout of nnU-Net v2 whose folder is given; its row takes the place of an older checkout's."""
+    if not session.posargs:
+        session.skip("no checkout given: nox -s checkout -- PATH")
+    (path,) = session.posargs
+    commit = session.run("git", "-C", path, "rev-parse", "--short", "HEAD", external=True, silent=True).strip()
+    for older in Path("docs", "compatibility").glob(f"{CHECKOUT}*.json"):
+        older.unlink()
+    see(session, CHECKOUT + commit, "v2", path)
 
 
 @nox.session(python="3.11", venv_backend="uv")

@@ -6,6 +6,7 @@ until one of our trainers is asked for. nnU-Net v2.8 and later look in the folde
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -33,6 +34,15 @@ class RegistrationError(RuntimeError):
 def needs_registering() -> bool:
     """Return whether the installed nnU-Net v2 knows no other folders of trainers than its own (before 2.8)."""
     return V2.check_version() < Version("2.8")
+
+
+def looked_for_elsewhere(host: Host) -> bool:
+    """Return whether there are other folders of trainers, and a command of nnU-Net's that does not look there.
+
+    That is ``nnUNetv2_train_pretrained``, which came after 2.8.1.
+    """
+    command = importlib.metadata.entry_points(group="console_scripts", name="nnUNetv2_train_pretrained")
+    return host is V2 and bool(command) and bool(os.environ.get("nnUNet_extTrainer"))
 
 
 def register(host: Host) -> Path:

@@ -143,7 +143,12 @@ def _host(host: versions.Host) -> list[Check]:
     if not version.ok:
         return [version]
     name = f"discovery {host.version}"
-    return [version, _guarded(name, lambda: Check(name, True, registration.find(host)), "hws-nnunet register")]
+    checks = [version, _guarded(name, lambda: Check(name, True, registration.find(host)), "hws-nnunet register")]
+    if checks[-1].ok and registration.looked_for_elsewhere(host):
+        found = "looks for trainers in nnU-Net's own folder alone, not in those of nnUNet_extTrainer"
+        remedy = f"to fine-tune, put a trainer of the mixin and PretrainedTrainer into {host.trainer_folder()}"
+        checks.append(Check("nnUNetv2_train_pretrained", False, found, remedy, required=False))
+    return checks
 
 
 def _absent(host: versions.Host) -> Check:

@@ -40,6 +40,19 @@ def test_a_sound_installation(sound):
     assert "all that is required holds" in result.output
 
 
+def test_a_command_that_knows_no_other_folders_is_told(sound, monkeypatch):
+    monkeypatch.setenv("nnUNet_extTrainer", str(sound))
+    monkeypatch.setattr(versions.Host, "trainer_folder", lambda host: sound / host.version)
+    assert "nnUNetv2_train_pretrained" not in run(cli.app, ["doctor"]).output, "nnU-Net 2.8.1 does not have it"
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **of: of["name"] == "nnUNetv2_train_pretrained")
+    result = run(cli.app, ["doctor", "--nnunet", "v2"])
+    assert result.exit_code == 0, result.output
+    assert "note  nnUNetv2_train_pretrained: looks for trainers in nnU-Net's own folder alone" in result.output
+    assert f"PretrainedTrainer into {sound / 'v2'}" in result.output
+    monkeypatch.delenv("nnUNet_extTrainer")
+    assert "nnUNetv2_train_pretrained" not in run(cli.app, ["doctor"]).output
+
+
 def test_json(sound):
     checks = json.loads(run(cli.app, ["doctor", "--json"]).output)
     assert {"name", "ok", "found", "remedy", "required"} == set(checks[0])

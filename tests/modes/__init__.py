@@ -2,6 +2,8 @@
 
 PYTHONS = ("3.10", "3.12", "3.13")  # the other sessions have 3.11
 NNUNETV2 = ("2.6.0", "2.6.4", "2.7.0", "2.8.1")
+CHECKOUT = "nnunetv2-main-"
+"""Beginning of the name of a checkout's results; the commit follows."""
 SESSIONS = (
     "modes-v2",
     "modes-v1",

@@ -30,7 +30,8 @@ HEAD = """# Compatibility
 
 What was tried, and what came of it: `nox` runs `tests/modes` and the tests of each nnU-Net for all versions, which
 write this page. Every row was run as it stands, on made-up images with a small network; `ShortHardnessWeighted` is
-`HardnessWeightedTrainer` with an epoch of four steps.
+`HardnessWeightedTrainer` with an epoch of four steps. `nnunetv2-main-COMMIT` is nnU-Net's main branch at that commit,
+after the release whose number it bears: `nox -s checkout -- PATH`.
 """
 TRAINERS, TESTS = "every trainer", "other tests"
 
