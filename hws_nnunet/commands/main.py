@@ -38,7 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help=f"Hardness weighted sampling for nnU-Net, version {__version__}.\n\n"
     "First 'hws-nnunet register', then train with nnU-Net's own command:\n\n"
-    "\b\n  nnUNetv2_train 501 3d_fullres 0 -tr HardnessWeightedTrainer",
+    "\b\n  nnUNetv2_train 501 3d_fullres 0 -tr HardnessWeightedTrainer\n\n"
+    "Exit codes of all commands: 0, it is done; 1, it is not, and the message tells why; 2, an option cannot be read; "
+    "130, it was interrupted.",
 )
 prepare_app = typer.Typer(
     no_args_is_help=True,

@@ -60,6 +60,8 @@ def label_values(image: nib.Nifti1Image) -> np.ndarray:
         ValueError: they are none, or cannot be read.
     """
     voxels = read_voxels(image)
+    if voxels.dtype.kind not in "biuf":
+        raise ValueError(f"labels have to be whole numbers, found voxels of type {voxels.dtype}")
     if voxels.dtype.kind == "f":
         rounded = np.round(voxels)
         # A file of integers that holds scaled values keeps them to half a step.

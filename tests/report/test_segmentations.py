@@ -136,3 +136,35 @@ def test_nothing_but_background(tmp_path):
         save(tmp_path / part, "a", np.zeros((4, 4, 4)))
     with pytest.raises(ResultError, match="found nothing but zeros"):
         find_labels([find_pairs("x", tmp_path / "p", tmp_path / "r")])
+
+
+def test_labels_that_no_reference_holds(tmp_path):
+    predictions, references = tmp_path / "p", tmp_path / "r"
+    save(predictions, "a", cube(255))
+    save(references, "a", cube())
+    pairs = find_pairs("x", predictions, references)
+    with pytest.raises(ResultError, match="predictions hold the labels 255, references 1: expected the same"):
+        evaluate(pairs, find_labels([pairs]))
+    save(predictions, "a", cube(other=7))
+    (note,) = evaluate(pairs, find_labels([pairs])).notes
+    assert note == "x: no reference holds the labels '7', some predictions do"
+    save(predictions, "a", np.zeros((8, 8, 8)))
+    assert evaluate(pairs, find_labels([pairs])).dice.tolist() == [[0]]
+
+
+def test_files_that_hold_no_whole_numbers_or_another_checksum(tmp_path):
+    predictions, references = tmp_path / "p", tmp_path / "r"
+    many = np.tile(cube(), (4, 4, 4))  # more than what is read to know the kind of file
+    save(predictions, "a", many)
+    save(references, "a", many)
+    path = predictions / "a.nii.gz"
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ResultError, match=r"a.nii.gz is truncated or damaged: CRC check failed"):
+        evaluate(find_pairs("x", predictions, references), LABELS)
+    colours = np.zeros(many.shape, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    for voxels in (colours, np.zeros(many.shape, np.complex64)):
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+        with pytest.raises(ResultError, match=r"a.nii.gz.*\n.*whole numbers, found voxels of type"):
+            evaluate(find_pairs("x", predictions, references), LABELS)

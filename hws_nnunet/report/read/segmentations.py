@@ -21,7 +21,7 @@ from hws_nnunet.facts.spellings import case_name
 from hws_nnunet.messages import some_of
 from hws_nnunet.report.read.conventions import Convention
 from hws_nnunet.report.read.readers import gather
-from hws_nnunet.report.read.results import ResultError, ResultSet, short_list
+from hws_nnunet.report.read.results import SIZES, ResultError, ResultSet, short_list
 
 _ENDINGS = (".nii.gz", ".nii")
 
@@ -119,7 +119,8 @@ def evaluate(pairs: Pairs, labels: LabelTable, *, tolerance: float = 1.0, progre
         progress: show a bar on standard error.
 
     Raises:
-        ResultError: a file cannot be read, or a prediction holds a value that is not a label.
+        ResultError: a file cannot be read, a prediction holds a value that is not a label, or no label of predictions
+            is one of references.
     """
     allowed = {0, *(value for values in labels.regions.values() for value in values)}
     allowed |= set() if labels.ignored is None else {labels.ignored}
@@ -143,6 +144,16 @@ def evaluate(pairs: Pairs, labels: LabelTable, *, tolerance: float = 1.0, progre
         text = f"{len(lost)} reference(s) have no prediction, and count for nothing: {short_list(lost)}"
         notes.append(f"{pairs.name}: {text}")
     frame, names = pd.DataFrame(rows), tuple(labels.regions)
+    sizes = frame.groupby("label")[list(SIZES)].sum()
+    invented = sizes.index[(sizes[SIZES[0]] == 0) & (sizes[SIZES[1]] > 0)].tolist()
+    if invented and not (sizes > 0).all(axis=1).any() and (sizes[SIZES[0]] > 0).any():
+        referred = sizes.index[sizes[SIZES[0]] > 0].tolist()
+        raise ResultError(
+            pairs.folder,
+            [f"predictions hold the labels {', '.join(invented)}, references {', '.join(referred)}: expected the same"],
+        )
+    if invented:
+        notes.append(f"{pairs.name}: no reference holds the labels {short_list(invented)}, some predictions do")
     return gather(pairs.name, pairs.folder, frame, Convention(), labels=names, surface_tool=tool, notes=notes)
 
 
