@@ -94,7 +94,7 @@ def find(host: Host) -> str:
         RegistrationError: it did not, with what it said.
     """
     command = [sys.executable, "-c", _FIND.format(version=host.version, trainer=TRAINER)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
     if done.returncode or not lines:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
