@@ -206,7 +206,8 @@ def label_lines(checks: Checks, how: Reading) -> list[str]:
 def counted_values(checked: Sequence[Checked]) -> str:
     """Return in how many cases each label value was found, and its share of the volume, as a line for people."""
     counts, shares = Counter(value for result in checked for value in result.values), label_shares(checked)
-    parts = [f"{value} in {n}" + (f" ({shares[value]:.0%})" if value else "") for value, n in sorted(counts.items())]
+    told = {value: "below 1%" if share < 0.005 else f"{share:.0%}" for value, share in shares.items()}
+    parts = [f"{value} in {n}" + (f" ({told[value]})" if value else "") for value, n in sorted(counts.items())]
     return f"label values by case (and share of the labelled volume): {', '.join(parts)}"
 
 

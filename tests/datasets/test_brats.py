@@ -440,6 +440,12 @@ def test_volumes_that_a_scheme_makes_unlikely_are_told_with_the_way_out(root, ra
         assert [int((written == value).sum()) for value in (1, 2, 3)] == [3, 87, 10]
 
 
+def test_a_small_share_is_not_told_as_none(root):
+    new_case(root, "BraTS-SSA-00001-000")
+    save(voxels({1: 1, 2: 224, 3: 25}), root / "BraTS-SSA-00001-000/BraTS-SSA-00001-000-seg.nii.gz")
+    assert "1 in 1 (below 1%), 2 in 1 (90%), 3 in 1 (10%)" in read_brats([root]).summary[1]
+
+
 def test_volumes_of_low_grades_and_children_are_not_judged(root):
     old_case(root / "LGG", "Brats18_2013_2_1")
     save(voxels({1: 90, 2: 10}), root / "LGG/Brats18_2013_2_1/Brats18_2013_2_1_seg.nii.gz")
