@@ -5,9 +5,9 @@
 #     [HWS_ATLAS=ATLAS] scripts/benchmarks/on_gpu.sh pack FOLDER [3.12]     to take all along to another machine
 #     FOLDER/on_gpu.sh run OUT [PART ...]                                   there, from a copy of FOLDER
 #
-# RUN goes through the parts below, or through those named. A part over its time is ended, what it measured until then is
-# kept, and the next begins. OUT gets a log of each, benchmarks.md, benchmarks/*.json (copied to docs/benchmarks, page.py
-# writes them into the page) and evaluations.jsonl, to which each training adds a line whenever it evaluates.
+# RUN goes through the parts below, or through those named. A part over its time is ended, what it measured until then
+# is kept, and the next begins. OUT gets a log of each, benchmarks.md and benchmarks/*.json (copied to docs/benchmarks,
+# page.py writes them into the page), and evaluations.jsonl, to which each training adds a line whenever it evaluates.
 # HWS_DEVICE=cpu QUICK=--quick shows in minutes that all of it runs, on any machine.
 #
 #     tests       at most 3 minutes: the tests that need a card
@@ -18,13 +18,14 @@
 #
 # PACK needs this package and nnU-Net v2 installed, and pip's registry. FOLDER (50 MB) gets this script and one archive:
 # the code, the atlas preprocessed, both nnU-Nets, and what they need beside PyTorch, torchvision, NumPy, SciPy, pandas,
-# scikit-image, scikit-learn, matplotlib, Jinja2, requests, Typer and pytest, which GPU machines have. 3.12: the Python there.
+# scikit-image, scikit-learn, matplotlib, Jinja2, requests, Typer, rich and pytest, which the GPU machine has. 3.12 is
+# the Python there.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-PURE=(nnunetv2==2.8.1 nnunet==1.7.1 batchgenerators==0.25.5 batchgeneratorsv2==0.3.6 acvl-utils==0.2.6 medpy
-    dynamic-network-architectures==0.4.4 timm==1.0.22 nibabel==5.4.2 einops threadpoolctl seaborn tifffile pydantic==2.12.5
-    annotated-types typing-inspection typing-extensions filelock tqdm huggingface_hub fsspec packaging httpx httpcore h11 anyio
-    idna certifi)
+PURE=(nnunetv2==2.8.1 nnunet==1.7.1 batchgenerators==0.25.5 batchgeneratorsv2==0.3.6 acvl-utils==0.2.6 medpy nibabel
+    dynamic-network-architectures==0.4.4 timm==1.0.22 einops threadpoolctl seaborn tifffile filelock tqdm fsspec
+    pydantic==2.12.5 annotated-types typing-inspection typing-extensions packaging huggingface_hub httpx httpcore h11
+    anyio idna certifi)
 BINARY=(SimpleITK PyYAML safetensors blosc2 ndindex numexpr msgpack connected-components-3d pydantic-core==2.41.5)
 PARTS="tests step v2 v1 torchrun trainings"
 
