@@ -145,9 +145,9 @@ def _host(host: versions.Host) -> list[Check]:
     name = f"discovery {host.version}"
     checks = [version, _guarded(name, lambda: Check(name, True, registration.find(host)), "hws-nnunet register")]
     if checks[-1].ok and registration.looked_for_elsewhere(host):
-        found = "looks for trainers in nnU-Net's own folder alone, not in those of nnUNet_extTrainer"
+        told = "looks for trainers in nnU-Net's own folder alone, not in those of nnUNet_extTrainer"
         remedy = f"to fine-tune, put a trainer of the mixin and PretrainedTrainer into {host.trainer_folder()}"
-        checks.append(Check("nnUNetv2_train_pretrained", False, found, remedy, required=False))
+        checks.append(Check("nnUNetv2_train_pretrained", False, told, remedy, required=False))
     return checks
 
 
