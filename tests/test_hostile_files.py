@@ -230,6 +230,25 @@ def test_a_header_that_promises_terabytes_takes_no_memory(tmp_path, ending):
         read_grid(file)
 
 
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_voxels_lie_behind_the_extensions_of_a_header_however_long(tmp_path, ending):
+    voxels = np.random.default_rng(0).integers(0, 4, (9, 8, 7)).astype(np.uint8)
+    image = nib.Nifti1Image(voxels, np.eye(4))
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", bytes(2 << 20)))
+    nib.save(image, tmp_path / f"long{ending}")
+    assert np.array_equal(read_voxels(open_image(tmp_path / f"long{ending}")), voxels)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_voxels_behind_the_end_of_a_file_take_no_memory(tmp_path, ending):
+    far = bytearray(nifti(tmp_path / "plain.nii", np.zeros((4, 4, 4), np.int16)).read_bytes())
+    struct.pack_into("<f", far, 108, 2.0**40)
+    file = tmp_path / f"far{ending}"
+    file.write_bytes(gzip.compress(bytes(far)) if ending == ".nii.gz" else bytes(far))
+    with pytest.raises(ValueError, match=r"far\.nii(\.gz)? is truncated or damaged: its header promises 1,099,"):
+        open_image(file)
+
+
 def test_what_packs_best_is_no_fault(tmp_path):
     file = nifti(tmp_path / "zeros.nii.gz", np.zeros((256, 256, 32), np.uint8))
     assert read_voxels(open_image(file)).max() == 0

@@ -33,10 +33,10 @@ def open_image(path: str | Path) -> nib.Nifti1Image:
         raise _damaged(path, error) from error
     if not isinstance(image, nib.Nifti1Image):  # CIFTI's files have the same ending
         raise ImageFileError(f"{path} is not a NIfTI image, but {type(image).__name__}")
-    promised = math.prod(image.shape) * image.get_data_dtype().itemsize
+    promised = _end(image)
     if promised > held * (_MOST_PACKED if path.suffix == ".gz" else 1) + _SPARE:
         raise ImageFileError(
-            f"{path} is truncated or damaged: its header promises {promised:,} bytes of voxels of shape "
+            f"{path} is truncated or damaged: its header promises {promised:,} bytes for voxels of shape "
             f"{tuple(image.shape)}, the file has {held:,}"
         )
     return image
@@ -59,9 +59,13 @@ def read_voxels(image: nib.Nifti1Image) -> np.ndarray:
 
 def _unpacked(image: nib.Nifti1Image, name: str) -> nib.Nifti1Image:
     """Return an image that is read to its file's end, where a checksum stands; nibabel alone stops before."""
-    size = math.prod(image.shape) * image.get_data_dtype().itemsize
     with gzip.open(name) as file:
-        return type(image).from_bytes(file.read(size + _SPARE))
+        return type(image).from_bytes(file.read(_end(image) + _SPARE))
+
+
+def _end(image: nib.Nifti1Image) -> int:
+    """Return where the voxels end in the unpacked file, in bytes; they begin behind the extensions of the header."""
+    return int(getattr(image.dataobj, "offset", 0)) + math.prod(image.shape) * image.get_data_dtype().itemsize
 
 
 def scaling(image: nib.Nifti1Image) -> tuple[float, float]:
