@@ -21,7 +21,7 @@ _NAMES = {
     "mdice mdsc mittelwert durchschnitt standardabweichung moyenne",
     "about": "all of the dev standard error foreground fg cases labels lower upper low high first third st nd rd th "
     "macro micro weighted dice dsc score scores",
-    "ranked": "quantile percentile quartile perc ci",
+    "ranked": "quantile percentile quartile perc",
     "all": "all of the cases label labels class classes structure structures region regions organs foreground",
     "background": "background backgrd bg bkg bkgd bgd class0 label0 0background background0 0bg hintergrund clearlabel "
     "unlabeled unlabelled",
@@ -41,9 +41,9 @@ def is_aggregate(name: str) -> bool:
     numbered = len(letters) < len(words)
     only_statistics = letters & _WORDS["statistics"] and letters <= _WORDS["statistics"] | _WORDS["about"]
     if numbered:  # pandas describes by rows such as 25%
-        return bool(only_statistics and letters & _WORDS["ranked"]) or bool(
-            re.fullmatch(r"\d+([.,]\d+)? ?%", name.strip())
-        )
+        interval = "ci" in letters and (len(letters) > 1 or "%" in name)  # CI_001 may be a case of a group
+        ranked = letters & _WORDS["ranked"] or interval
+        return bool(only_statistics and ranked) or bool(re.fullmatch(r"\d+([.,]\d+)? ?%", name.strip()))
     return bool(only_statistics) or ("all" in letters and letters <= _WORDS["all"])
 
 

@@ -344,6 +344,8 @@ def test_percents_of_which_none_is_above_1_are_shares(tmp_path, rows):
         "count",
         "95%_CI",
         "ci_low",
+        "95%_CI_lower",
+        "mean_ci95",
         "mean_Dice",
         "weighted_avg",
         "Mittelwert",
@@ -357,7 +359,7 @@ def test_statistics_among_cases(tmp_path, name):
     assert any("hold statistics" in note and name.replace("_", " ") in note for note in found.notes)
 
 
-@pytest.mark.parametrize("name", ["mean_001", "P25", "Max-Planck-01", "sub-std1", "25", "total01", "allen"])
+@pytest.mark.parametrize("name", ["mean_001", "P25", "Max-Planck-01", "sub-std1", "25", "total01", "allen", "CI_001"])
 def test_cases_whose_names_look_like_statistics_stay(name):
     assert not is_aggregate(name)
 
@@ -367,6 +369,7 @@ def test_cases_whose_names_look_like_statistics_stay(name):
     [
         (["A", "B", "Mean", "Q1", "Q3", "p95"], ["Mean", "Q1", "Q3", "p95"]),
         (["A", "B", "Q1", "Q3"], []),
+        (["A", "CI_1", "Q1", "P95"], []),
         (["P5", "P10", "Mean"], ["Mean"]),
         (["P5", "P6", "A", "Mean"], ["Mean"]),
     ],
