@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ class Summary:
         rows: of each case and label, the background's too: ``case``, ``label`` and measures by our names.
         foreground_mean: nnU-Net's own mean Dice over labels of their means over cases; None where it tells none.
         version: of nnU-Net, ``v1`` or ``v2``.
-        on_training_cases: the predictions lay in the folder of a training on all cases.
+        on_training_cases: the predictions lay in the validation of a training on all cases.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -61,14 +60,17 @@ def find_summary(path: Path) -> Path:
 
 
 def trained_on_all(path: Path) -> bool:
-    """Return whether a path lies in ``fold_all`` (v1: ``all``), whose validation is on its training cases."""
+    """Return whether a path is ``fold_all`` (v1: ``all``) or lies in its validation, which is on training cases."""
     places = (Path(path), Path(path).resolve())
     return any(map(_is_of_all, places))
 
 
 def _is_of_all(place: Path) -> bool:
-    v1 = any(one == "all" and "__" in model for model, one in pairwise(place.parts))
-    return v1 or "fold_all" in place.parts
+    parts = ("", *place.parts, "validation")  # the fold itself counts as its validation
+    return any(
+        (fold == "fold_all" or (fold == "all" and "__" in model)) and below.startswith("validation")
+        for model, fold, below in zip(parts, parts[1:], parts[2:], strict=False)
+    )
 
 
 def read_summary(path: Path) -> Summary:

@@ -39,7 +39,14 @@ def test_it_is_never_held_out(model):
         worst_in_validation(find_layout(model / "fold_all"), None, top=1)
 
 
+@pytest.mark.parametrize("fold", ["T__P__3d_fullres/fold_all", "T__P/all"])
+def test_a_test_set_that_was_predicted_into_a_folder_below_the_fold(tmp_path, fold):
+    path = v2_summary(tmp_path / fold / "test_set" / "summary.json", [[0.9, 0.8]], cases=[f"{fold}/test_set/c1"])
+    assert not read_results("x", path).on_training_cases
+
+
 def test_folds_of_v1(tmp_path):
+    assert trained_on_all(tmp_path / "T__P" / "all")
     assert trained_on_all(tmp_path / "T__P" / "all" / "validation_raw")
     assert not trained_on_all(tmp_path / "all" / "T__P" / "fold_0")
 
