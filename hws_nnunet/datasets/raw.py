@@ -73,12 +73,16 @@ def write_raw(
         FileNotFoundError: ``raw_folder`` does not exist.
         FileExistsError: the data set exists and ``overwrite`` is off, or another one has this number.
         OSError: it cannot be written.
-        DatasetError: the files are not NIfTI files.
+        DatasetError: the files are not NIfTI files, v1 gets labels with a gap, or a label to be written anew is not
+            within 0 to 255.
     """
     target = check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite, host=host)
     wrong = [str(f) for c in collection.cases for f in (*c.images, c.label) if f and not f.name.endswith(ENDINGS)]
     if wrong:
         raise DatasetError(collection.source, [f"expected {' or '.join(ENDINGS)}: {f}" for f in wrong])
+    if host is V1 and sorted(collection.labels.values()) != list(range(len(collection.labels))):
+        listed = ", ".join(f"{value} {label}" for label, value in collection.labels.items())
+        raise DatasetError(collection.source, [f"nnU-Net v1 needs labels from 0 on without a gap, given: {listed}"])
     with atomic_folder(target) as folder:
         others = [folder] * len(collection.cases), [link] * len(collection.cases)
         on_all_cores(_place_case, collection.cases, *others, desc="writing", progress=progress)
@@ -122,9 +126,9 @@ def _description_v2(collection: Collection) -> dict[str, Any]:
 
 def _place_case(case: Case, folder: Path, link: bool) -> None:
     part = "Ts" if case.test else "Tr"
-    place_images(case, folder / f"images{part}", link)
-    if case.label is not None:
+    if case.label is not None:  # before the images, as it may be refused
         _place_label(case, case.label, folder / f"labels{part}" / f"{case.name}{FILE_ENDING}", link)
+    place_images(case, folder / f"images{part}", link)
 
 
 def place_images(case: Case, folder: Path, link: bool) -> None:
@@ -156,14 +160,18 @@ def _place_label(case: Case, source: Path, target: Path, link: bool) -> None:
     if same and (whole or np.array_equal(read_voxels(label), label_values(label))):
         _place(source, target, link)
         return
-    target.parent.mkdir(exist_ok=True)
     voxels = label_values(label)
-    table = np.arange(max(voxels.max(), *case.label_map, 0) + 1)
+    written = voxels.copy()
     for old, new in case.label_map.items():
-        table[old] = new
+        written[voxels == old] = new
+    if (outside := voxels[(written < 0) | (written > 255)]).size:
+        value = int(outside[0])
+        mapped = f", which becomes {case.label_map[value]}" if value in case.label_map else ""
+        raise DatasetError(source, [f"labels that are written anew have to lie in 0 to 255, found {value}{mapped}"])
     header = image.header.copy()
     header.set_data_dtype(np.uint8)
-    nib.save(nib.Nifti1Image(table[voxels].astype(np.uint8), None, header), target)
+    target.parent.mkdir(exist_ok=True)
+    nib.save(nib.Nifti1Image(written.astype(np.uint8), None, header), target)
 
 
 def _write_subgroups(collection: Collection, path: Path) -> None:
