@@ -254,6 +254,19 @@ def test_dice_of_1_where_both_are_empty_is_left_out(tmp_path):
     assert any("1 structure(s) that reference and prediction lack" in note for note in found.notes)
 
 
+def test_what_is_absent_in_a_table_of_seg_metrics_with_decimal_commas(tmp_path):
+    rows = "a;1;1,0;1,0\na;2;0,9;0,1\nb;1;0,8;0,1\nb;2;0,9;0,1\n"
+    found = read_results("x", table(tmp_path / "t.csv", f"filename;label;dice;vs\n{rows}"))
+    np.testing.assert_array_equal(found.dice, [[NAN, 0.9], [0.8, 0.9]])
+
+
+@pytest.mark.parametrize("mark", ".,")
+def test_a_count_of_seg_metrics_that_is_not_known(tmp_path, mark):
+    rows = f"a;1;0{mark}9;10;1;1\nb;1;0{mark}8;;1;1\n"
+    found = read_results("x", table(tmp_path / "t.csv", f"filename;label;dice;TP;FP;FN\n{rows}"))
+    np.testing.assert_array_equal(found.measured("reference_size"), [[11], [NAN]])
+
+
 def test_one_empty_size_and_a_perfect_dice(tmp_path):
     found = read_results("x", table(tmp_path / "t.csv", "case,label,Dice,n_ref\na,1,1,0\nb,1,0.5,9\n"))
     np.testing.assert_array_equal(found.dice[:, 0], [NAN, 0.5])

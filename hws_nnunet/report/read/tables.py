@@ -131,7 +131,11 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
     cells, comma = _read(path)
     headings = list(cells.columns)
     tool, meanings = _known(path, headings, columns or {})
-    frame = add_sizes(tool, cells)
+    frame = cells
+    if comma:
+        numbers = [theirs for theirs in headings if theirs not in meanings or meanings[theirs].key in MEASURES]
+        frame = cells.assign(**{theirs: cells[theirs].str.replace(",", ".") for theirs in numbers})
+    frame = add_sizes(tool, frame)
     if "n_ref" in frame and "n_ref" not in cells:
         meanings |= {"n_ref": Column("n_ref"), "n_pred": Column("n_pred")}
     wide = any(column.structure for column in meanings.values())
@@ -150,12 +154,12 @@ def open_table(path: Path, *, columns: Mapping[str, str] | None = None) -> Resul
                 part[column.key] = frame[theirs]
             elif column.structure == structure:
                 about = frame[next(t for t, c in meanings.items() if c.key == "case")]
-                values, faults = _numbers(frame[theirs], theirs, column, about, comma=comma)
+                values, faults = _numbers(frame[theirs], theirs, column, about)
                 part[MEASURES[column.key]] = values
                 problems += faults
         parts.append(part.assign(label=structure) if wide else part)
     if comma:
-        problems += _marks(frame[[theirs for theirs, column in meanings.items() if column.key in MEASURES]])
+        problems += _marks(cells[[theirs for theirs in cells if theirs in meanings and theirs in numbers]])
     rows = pd.concat(parts)
     unnamed = rows.loc[(rows["case"] == "") | rows["label"].map(is_missing), ["case", "label"]]
     problems += first_of(
@@ -246,14 +250,10 @@ def _known(path: Path, headings: list[str], told: Mapping[str, str]) -> tuple[To
     return tool, meanings
 
 
-def _numbers(
-    text: pd.Series, theirs: str, column: Column, cases: pd.Series, *, comma: bool
-) -> tuple[pd.Series, list[str]]:
+def _numbers(text: pd.Series, theirs: str, column: Column, cases: pd.Series) -> tuple[pd.Series, list[str]]:
     """Return a column's numbers, and what is wrong with them."""
     share = column.key in _SHARES
     said = f"{theirs} of {column.structure}" if column.structure else theirs
-    if comma:
-        text = text.str.replace(",", ".")
     marked = text.str.endswith("%").astype(bool) & share
     plain = text.where(~marked, text.str.rstrip("% "))
     missing = plain.str.casefold().isin(MISSING)

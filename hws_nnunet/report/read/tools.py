@@ -166,7 +166,8 @@ def add_sizes(tool: Tool | None, frame: pd.DataFrame) -> pd.DataFrame:
         return frame
     if {"TP", "FP", "FN"} <= set(frame):
         tp, fp, fn = (pd.to_numeric(frame[key], errors="coerce") for key in ("TP", "FP", "FN"))
-        return frame.assign(n_ref=(tp + fn).astype(str), n_pred=(tp + fp).astype(str))
+        sizes = {"n_ref": tp + fn, "n_pred": tp + fp}
+        return frame.assign(**{key: size.astype(str).where(size.notna(), "") for key, size in sizes.items()})
     if "vs" in frame:  # the difference of the sizes over their mean: 2 where invented, -2 where missed, 1 for neither
         similarity = pd.to_numeric(frame["vs"], errors="coerce")
         neither = (similarity == 1) & (pd.to_numeric(frame["dice"], errors="coerce") == 1)
