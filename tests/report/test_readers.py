@@ -183,6 +183,22 @@ def test_tables_with_faults(tmp_path, text, message):
         read_results("t", table(tmp_path / "t.csv", text))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "case,label,dice,,\na,1,0.5\n",
+        "\r\n,,\r\ncase,label,dice\r\na,1,0.5\r\n",
+        "sep=;\ncase;label;dice\na;1;0,5\n",
+    ],
+)
+def test_what_spreadsheets_put_around_the_headings(tmp_path, text):
+    path = table(tmp_path / "t.csv", text)
+    assert read_results("t", path).dice.tolist() == [[0.5]]
+    line = len(text.splitlines())
+    with pytest.raises(ResultError, match=f"line {line}: expected a number as dice, found 'x'"):
+        read_results("t", table(path, re.sub("0[.,]5", "x", text)))
+
+
 def test_many_problems_are_counted(tmp_path):
     with pytest.raises(ResultError) as error:
         result_set(np.full((30, 1), 7.0))

@@ -36,6 +36,7 @@ _OTHER = {  # what looks like it, and is not
     "dice": re.compile(r"surf|lesion|instance|gener|loss|std|sd(?![a-z])|sq_|pq_|mean_of|soft|cl-?dice"),
     "hd95": re.compile(r"lesion|instance|std|sd(?![a-z])|vox|vx|pix|px|(?<![a-z])(cm|m)(?![a-z])"),
 }
+_BEFORE = re.compile(r'[\s,;]*|"?sep=\W*', re.IGNORECASE)  # the headings: empty lines, and what Excel reads
 _SHARES = ("dice", "nsd")
 _PERCENT = re.compile(r"\s*[\[(]?\s*(%|percent)\s*[\])]?$")
 _some = partial(some_of, most=8)  # headings, in messages
@@ -184,10 +185,11 @@ def _read(path: Path) -> tuple[pd.DataFrame, bool]:
             frame, lines = _flat(path), None
         else:
             with open(path, newline="", encoding="utf-8-sig") as file:
-                separator = max(",;\t", key=file.readline().count)
-                file.seek(0)
-                read = csv.reader(file, delimiter=separator)
-                lines = [(read.line_num, [field.strip() for field in line]) for line in read]
+                text = file.readlines()
+            first = next((i for i, line in enumerate(text) if not _BEFORE.fullmatch(line)), 0)
+            separator = max(",;\t", key="".join(text[first : first + 1]).count)
+            read = csv.reader(text[first:], delimiter=separator)
+            lines = [(first + read.line_num, [field.strip() for field in line]) for line in read]
     except UnicodeDecodeError as error:
         raise ResultError(path, [f"is not text in UTF-8 (Excel saves it as 'CSV UTF-8'): {error}"]) from None
     except (csv.Error, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -204,14 +206,15 @@ def _framed(path: Path, lines: Sequence[tuple[int, list[str]]]) -> pd.DataFrame:
     """Return lines as a frame under the headings of the first one, its rows named by their numbers.
 
     Raises:
-        ResultError: a line is shorter than the first one, or has more than empty fields beyond.
+        ResultError: a line is shorter than the headings to the last that is not empty, or has more than empty fields
+            beyond.
     """
     (_, headings), *rows = lines or [(1, [])]
-    width = len(headings)
+    width = max((i for i, heading in enumerate(headings, 1) if heading), default=0)
     cut = [(number, [*row[:width], *filter(None, row[width:])]) for number, row in rows if any(row)]
     if problems := first_of(f"line {i}: {len(row)} fields, expected {width}" for i, row in cut if len(row) != width):
         raise ResultError(path, problems)
-    return pd.DataFrame([row for _, row in cut], [number for number, _ in cut], headings, dtype=str)
+    return pd.DataFrame([row for _, row in cut], [number for number, _ in cut], headings[:width], dtype=str)
 
 
 def _flat(path: Path) -> pd.DataFrame:
