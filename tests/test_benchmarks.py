@@ -408,7 +408,8 @@ case "$*" in
     *register) ;;
     *"-m cuda"*) echo 3 passed; echo $PYTHONPATH ;;
     *nnunetv2/test_end*) exit 3 ;;
-    *atlas.py*) ls {data}; echo $@; echo a line > {data}/evaluations.jsonl; sleep 600 ;;
+    *atlas.py*--quick*) cd $7/quick && ls && echo $@ && echo a line > evaluations.jsonl; sleep 600 ;;
+    *atlas.py*) cd $7/work && ls && echo $@ && echo another > evaluations.jsonl; sleep 600 ;;
 esac
 """
 
@@ -422,21 +423,22 @@ def test_parts_on_a_gpu_machine_end_with_their_time_and_keep_what_they_measured(
     with tarfile.open(tmp_path / "on_gpu.tar.xz", "w:xz") as archive:
         archive.add(packed, packed.name)
     python = tmp_path / "python3"
-    python.write_text(PYTHON_OF_A_GPU_MACHINE.format(data=out / "work" / "trainings" / "quick"))
+    python.write_text(PYTHON_OF_A_GPU_MACHINE)
     python.chmod(0o755)
     script = (SCRIPTS / "on_gpu.sh").read_text()
     assert "measured trainings 9 " in script
     (tmp_path / "on_gpu.sh").write_text(script.replace("measured trainings 9 ", "measured trainings 0.02 "))
     env = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "QUICK": "--quick"}
 
-    def run(*parts):
+    def run(*parts, **more):
         command = ["bash", tmp_path / "on_gpu.sh", "run", out, *parts]
-        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        done = subprocess.run(command, env={**env, **more}, cwd=tmp_path, capture_output=True, text=True)
         return done.returncode, [line for line in done.stdout.splitlines() if "at most" not in line]
 
     code, said = run()
     assert code == 1
-    unpacked = out / "work" / "on_gpu"
+    quick = out / "quick"
+    unpacked = quick / "work" / "on_gpu"
     assert said[:3] == ["  3 passed", f"  {unpacked}/code:{unpacked}/site", "tests: done"]
     assert said[3:7] == [
         "step: left out, there is no scripts/benchmarks/step.py",
@@ -445,8 +447,14 @@ def test_parts_on_a_gpu_machine_end_with_their_time_and_keep_what_they_measured(
         "torchrun: done",
     ]
     assert said[7] == "  prepared", "what was packed is where the trainings look for it"
-    assert said[8].startswith(f"  scripts/benchmarks/atlas.py --device cuda --docs {out} --work {out}/work/trainings ")
+    assert said[8].startswith(f"  scripts/benchmarks/atlas.py --device cuda --docs {quick} --work {quick}/work/")
     assert said[9:] == ["trainings: NOT FINISHED in its time"]
-    assert (out / "evaluations.jsonl").read_text() == "a line\n"
+    assert (quick / "evaluations.jsonl").read_text() == "a line\n"
+    assert [path.name for path in out.iterdir()] == ["quick"], "what was measured in short is not among the rest"
     assert run("v1", "torchrun") == (0, ["v1: done", "torchrun: done"])
     assert run("v1", "v3") == (2, ["there is no part v3; there are tests step v2 v1 torchrun trainings"])
+    code, said = run("trainings", QUICK="", HWS_ATLAS="an atlas")
+    assert said[0] == "  prepared", "after a quick run, too"
+    assert f" --docs {out} --work {out}/work/trainings --data {tmp_path}/an atlas --scratch " in said[1]
+    assert (code, said[2:]) == (1, ["trainings: NOT FINISHED in its time"])
+    assert (out / "evaluations.jsonl").read_text() == "another\n"

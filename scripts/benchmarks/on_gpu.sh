@@ -8,7 +8,7 @@
 # RUN goes through the parts below, or through those named. A part over its time is ended, what it measured until then
 # is kept, and the next begins. OUT gets a log of each, benchmarks.md and benchmarks/*.json (copied to docs/benchmarks,
 # page.py writes them into the page), and evaluations.jsonl, to which each training adds a line whenever it evaluates.
-# HWS_DEVICE=cpu QUICK=--quick shows in minutes that all of it runs, on any machine.
+# HWS_DEVICE=cpu QUICK=--quick shows in minutes that all of it runs, on any machine; all it writes is in OUT/quick.
 #
 #     tests       at most 3 minutes: the tests that need a card
 #     step        6 minutes: what a training step takes and needs, stock and ours in turn
@@ -57,7 +57,8 @@ pack() ( # FOLDER [PYTHON]
 )
 
 run() { # OUT [PART ...]
-    out=$(realpath -m "$1") wanted=${*:2} failed=0
+    out=$(realpath -m "$1")${QUICK:+/quick} wanted=${*:2} failed=0
+    HWS_ATLAS=${HWS_ATLAS:+$(realpath -m "$HWS_ATLAS")}
     wanted=${wanted:-$PARTS}
     for name in $wanted; do
         [[ " $PARTS " == *" $name "* ]] || { echo "there is no part $name; there are $PARTS"; exit 2; }
@@ -109,15 +110,16 @@ measured() { # NAME MINUTES SCRIPT OPTIONS...
 }
 
 trainings() {
-    local work=$out/work/trainings data=$out/work/on_gpu/data kind=${QUICK:+quick}
-    if [ -e "$data/prepared" ] && [ ! -e "$work" ]; then
-        mkdir -p "$work" && cp -r "$data" "$work/${kind:-work}"
+    local packed=$out/work/on_gpu/data kind=${QUICK:+quick}
+    local data=$out/work/trainings/${kind:-work}
+    if [ -e "$packed/prepared" ] && [ ! -e "$data/prepared" ]; then
+        mkdir -p "$data" && cp -r "$packed/." "$data"
     fi
-    if [ -e "$work" ] || [ "${HWS_ATLAS:-}" ]; then
+    if [ -e "$data/prepared" ] || [ "$HWS_ATLAS" ]; then
         # Six networks would be compiled for longer than that saves.
         nnUNet_compile=f measured trainings 9 atlas.py ${HWS_ATLAS:+--data "$HWS_ATLAS"} --scratch --longer 4 \
             --processes 6 --results-only --seeds 3 --arms uniform "ours, ess 0.8"
-        cp "$work/${kind:-work}/evaluations.jsonl" "$out" 2> /dev/null
+        cp "$data/evaluations.jsonl" "$out" 2> /dev/null
     else
         echo "trainings: left out, HWS_ATLAS names no atlas, here or where it was packed"
     fi
