@@ -215,8 +215,8 @@ def test_the_page_holds_every_result(experiments):
         assert section.read(page.DOCS / "benchmarks", section.name), f"{section.name} has no results"
         block = text.split(f"<!-- {section.name} -->\n")[1].split(f"\n<!-- /{section.name} -->")[0]
         assert block.startswith(f"## {section.title}\n\n`python scripts/benchmarks/{section.command}`\n")
-    names = {section.name for section in sections} - {"growth", "overhead"}
-    variants = {"overhead", "hippocampus-scanner"}
+    names = {section.name for section in sections} - {"growth"}
+    variants = {"hippocampus-scanner"}
     for file in (page.DOCS / "benchmarks").glob("*.json"):
         assert file.stem in names or any(file.stem.startswith(f"{name}-") for name in variants), file.name
 
@@ -316,39 +316,13 @@ def test_ratios_of_steps_and_what_was_to_be_reached(experiments, tmp_path):
     assert rows[-1].endswith("| 400 +16 | 7.0 +2.00 | 90.0 +3.00 |")
 
 
-def test_shares_and_ratios_of_the_overhead(experiments, tmp_path):
+def test_ratios_of_epochs(experiments, tmp_path):
     import overhead
 
-    common = {"nnunet": "v2", "device": "cpu", "network": "small", "patch": [32, 32, 32], "threads": 1, "steps": 10}
-    spent = {"per-sample loss": 0.03, "update": 0.01, "record": 0.0}
-
-    def result(which, epochs, timed=False):
-        return {
-            **common,
-            "which": which,
-            "timed": timed,
-            "epochs": epochs,
-            "ours": spent,
-            "draws": [2e-4, 4e-4, 3e-4] if timed else [],
-            "peak_MiB": 100.0,
-        }
-
-    pairs = [result("stock", [1.0, 1.0, 4.0]), result("ours", [1.1, 1.1, 1.2]), result("ours", [1.0, 1.0], timed=True)]
-    pairs += [result("ours", [0.9, 0.9]), result("stock", [1.0, 1.0]), result("ours", [1.0, 1.0], timed=True)]
-    found = overhead.summarise(pairs)
-    assert found["ratios"] == pytest.approx([1.1, 0.9])
-    assert found["share"] == pytest.approx({"per-sample loss": 0.015, "update": 0.005, "record": 0.0})
-    assert found["share_total"] == pytest.approx(0.02)
-    assert found["draw_microseconds"] == pytest.approx(300)
-    bars, lines = overhead.section([{**found, "share_total": 0.019}, {**found, "share_total": 0.021}], tmp_path)
-    assert bars[0].endswith(": reached")
-    assert bars[1].endswith(": NOT reached")
-    assert "128 x 128 x 128: not measured" in bars[2]
-    table = [line for line in lines if line.startswith("|")]
-    assert len({line.count("|") for line in table}) == 1, "every row has the table's columns"
-    measured = {**found, "device": "cuda", "network": "planned", "patch": [128, 128, 128]}
-    assert not any("not measured" in bar for bar in overhead.section([measured], tmp_path)[0])
-    assert any("not measured" in bar for bar in overhead.section([{**measured, "network": "small"}], tmp_path)[0])
+    seconds = {"stock": [0.1, 0.2], "ours": [0.11, 0.18]}
+    bars, lines = overhead.section({"device": "cpu", "seconds": seconds, "draw_microseconds": 95.6}, tmp_path)
+    assert bars == []
+    assert lines[-1] == "| cpu | 150 | 145 | 1.000 (0.900 to 1.100, 2 pairs) | 96 |"
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ EXPERIMENTS = (
     "rare",
     "worlds",
     "sampler",
+    "step",
     "overhead",
     "update",
 )
