@@ -76,6 +76,8 @@ def weights(
       hws-nnunet weights --images $nnUNet_raw/Dataset501_FetalBrain
     """
     from hws_nnunet.commands import case_weights
+    from hws_nnunet.datasets.case_table import UNNAMED, read_groups
+    from hws_nnunet.facts.versions import SUBGROUPS
     from hws_nnunet.record.tables import number, write_table
 
     if out.exists() and not overwrite:
@@ -98,10 +100,10 @@ def weights(
         looks = case_weights.appearances(data, progress=not as_json)
         weight_of, distances = case_weights.weights_by_unlikeness(looks, ess=ess, cap=cap)
         told, column = distances, "distance"
-        groups = {case: data.subgroups.get(case, "(none)") for case in weight_of}
-        figures = _by_rank(weight_of, distances, "distance") | (
-            {"groups": _by_group(weight_of, groups)} if data.subgroups else {}
-        )
+        figures = _by_rank(weight_of, distances, "distance")
+        if (table := images / SUBGROUPS).is_file():
+            groups = read_groups(table)
+            figures["groups"] = _by_group(weight_of, {case: groups.get(case, UNNAMED) for case in weight_of})
     rows = [
         (case, number(weight_of[case]), number(of) if isinstance(of := told[case], float) else of) for case in weight_of
     ]

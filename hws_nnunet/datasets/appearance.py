@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
-from scipy.spatial import KDTree
+from scipy.fft import rfft2
+from scipy.spatial.distance import cdist
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 BANDS = (0.02, 0.08, 0.16, 0.25, 0.35, 0.5)
@@ -18,6 +19,7 @@ BANDS = (0.02, 0.08, 0.16, 0.25, 0.35, 0.5)
 NEIGHBOURS = 5, 0.1
 """Which of an image's nearest others tells its distance: the fifth, or the nearest tenth's last where that is more. A
 rare group with fewer members than that lies far from its neighbours."""
+_AT_A_TIME = 256  # images whose distances to all are in memory
 FEWEST = NEIGHBOURS[0] + 2
 """Images that are needed."""
 
@@ -47,7 +49,7 @@ def _power(channel: np.ndarray) -> np.ndarray:
     """Return the mean power of the slices' frequencies in each band; 0 where slices are too small to have any there."""
     rows, columns = np.fft.fftfreq(channel.shape[-2])[:, None], np.fft.rfftfreq(channel.shape[-1])[None]
     frequency = np.hypot(rows, columns)
-    power = (np.abs(np.fft.rfft2(channel)) ** 2).reshape(-1, *frequency.shape).mean(0)
+    power = (np.abs(rfft2(channel)) ** 2).reshape(-1, *frequency.shape).mean(0)
     within = [(low <= frequency) & (frequency < high) for low, high in pairwise(BANDS)]
     return np.array([power[band].mean() if band.any() else 0.0 for band in within])
 
@@ -70,5 +72,6 @@ def unlikeness(appearances: np.ndarray) -> np.ndarray:
     features = (features - features.mean(0)) / np.maximum(features.std(0), 1e-9)
     at_least, share = NEIGHBOURS
     nearest = max(at_least, int(share * n))
-    distances, _ = KDTree(features).query(features, k=[nearest + 1])  # the nearest of all is the image itself
-    return distances[:, 0]
+    parts = np.array_split(features, -(-n // _AT_A_TIME))
+    # The nearest of all is the image itself.
+    return np.concatenate([np.partition(cdist(part, features), nearest, axis=1)[:, nearest] for part in parts])

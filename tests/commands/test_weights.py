@@ -145,7 +145,9 @@ def data_set(folder, cases, *, rare=(), channels=1, ending=".nii.gz"):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_images_that_look_unlike_the_others_weigh_more(tmp_path, channels):
     data, out = data_set(tmp_path / "Dataset001_A", 30, rare={3, 17}, channels=channels), tmp_path / "w.csv"
-    (data / "subgroups.csv").write_text("case,subgroup\n" + "".join(f"c{i:02},{i in {3, 17}}\n" for i in range(30)))
+    (data / "subgroups.csv").write_text(
+        "case,subgroup,site\n" + "".join(f"c{i:02},{i in {3, 17}},s{i}\n" for i in range(30))
+    )
     found = told("--images", data, "--out", out)
     weights = found["weights"]
     assert sum(weights.values()) == pytest.approx(30)
