@@ -132,3 +132,39 @@ def test_told_cases_are_drawn_by_their_weights_alone_and_others_by_hardness():
     assert [sampler.settings.beta > 0 for sampler in (uniform, told, ours)] == [False, False, True]
     assert uniform.prior.tolist() == ours.prior.tolist() == [1.0] * 10
     assert told.prior[:2] / told.prior[2:].mean() == pytest.approx(rare.WEIGHT)
+
+
+def test_cases_that_look_unlike_the_others_are_weighed_and_hardness_acts_on_top_of_it():
+    import rare
+    from plain import Example
+
+    rng = np.random.default_rng(0)
+    images = [rng.normal(size=(4, 16, 16)).astype(np.float32) ** (3 if i < 2 else 1) for i in range(20)]
+    cases = [Example(str(i), "common", image, np.zeros_like(image, np.uint8)) for i, image in enumerate(images)]
+    alone, ours = (rare.batches_of(arm, cases, 2, steps=5, seed=0).sampler for arm in (rare.UNLIKE, rare.UNLIKE_OURS))
+    assert alone.prior.tolist() == ours.prior.tolist()
+    assert alone.prior[:2].min() > 2 * alone.prior[2:].max()
+    assert (alone.settings.beta, ours.settings.ess) == (0.0, 0.8)
+
+
+def test_held_out_dice_is_that_of_the_training_without_a_case_and_its_subjects_others(monkeypatch):
+    import rare
+    from plain import Example
+
+    none, parts = np.zeros((1, 1), np.float32), []
+
+    def train(training, held_out, plan, batches, *, steps, seed):
+        parts.append(({case.name for case in training}, {case.name for case in held_out}))
+        assert batches.sampler.settings.beta == 0
+        return {"dice": {case.name: len(parts) + float(case.name[1]) / 10 for case in held_out}}
+
+    monkeypatch.setattr(rare, "train", train)
+    cases = [Example(f"p{i}-{phase}", "common", none, none) for i in range(6) for phase in ("ED", "ES")]
+    dice = rare.held_out_dice(cases, rare.KINDS["hearts"], steps=5, seed=1)
+    assert list(dice) == [case.name for case in cases]
+    (one, other), (two, another) = parts
+    assert one == another
+    assert two == other
+    assert one | two == set(dice)
+    assert {name[:2] for name in one}.isdisjoint({name[:2] for name in two}), "both phases of a patient in one half"
+    assert all(int(dice[name]) == 1 for name in other)

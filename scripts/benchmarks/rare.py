@@ -25,6 +25,8 @@ from page import COLOURS, Lines, Section, arguments, finish, save, table, verdic
 from plain import Example, Plan, train
 
 from hws_nnunet import Settings
+from hws_nnunet.commands.case_weights import weights_by_dice, weights_by_unlikeness
+from hws_nnunet.datasets.appearance import appearance
 from hws_nnunet.loop.batch_sampler import HardnessWeightedBatchSampler
 from hws_nnunet.report.stats.statistics import cvar
 
@@ -78,6 +80,11 @@ TITLES = {
 DEFAULT, STEPS, GROWS = "ours, ess 0.8", 2000, "brains"
 WEIGHT = 4.0
 """Of each rare training case, where people tell which these are and draw by weights alone."""
+BY_HELD_OUT, BY_HELD_OUT_OURS = "weights by held-out Dice", "ours, weights by held-out Dice"
+"""Arms that train half as long on either half of the cases first, and weigh each case by its Dice where it was held
+out, as ``hws-nnunet weights --validation`` does: alone, and with hardness on top. They take twice the steps."""
+UNLIKE, UNLIKE_OURS = "weights by unlikeness", "ours, weights by unlikeness"
+"""Arms that weigh each case by how unlike the others its image is: alone, and with hardness on top."""
 FIGURES = ("mean", "10th percentile", "worst tenth", "rare", "common")
 
 
@@ -85,18 +92,49 @@ def training(job: dict) -> dict:
     """Train one network: a job's kind of data, arm and seed."""
     kind, arm, steps, seed = KINDS[job["kind"]], job["arm"], job["steps"], job["seed"]
     cases, held_out = kind.split(Path(job["data"]), seed)
-    batches = batches_of(arm, cases, kind.plan.batch, steps=steps, seed=seed)
+    told = None
+    if arm in (BY_HELD_OUT, BY_HELD_OUT_OURS):
+        told = held_out_dice(cases, kind, steps=steps // 2, seed=seed)
+    batches = batches_of(arm, cases, kind.plan.batch, steps=steps, seed=seed, dice=told)
     return {
         "training": [[case.name, case.group] for case in cases],
+        **({} if told is None else {"dice_of_training": told}),
         "groups": {case.name: case.group for case in held_out},
         **train(cases, held_out, kind.plan, batches, steps=steps, seed=seed),
     }
 
 
-def batches_of(arm: str, cases: list[Example], batch: int, *, steps: int, seed: int) -> HardnessWeightedBatchSampler:
+def held_out_dice(cases: list[Example], kind: Kind, *, steps: int, seed: int) -> dict[str, float]:
+    """Return the Dice of each case by a network trained uniformly on the half without it and its subject's others."""
+    subjects = [case.name.rsplit("-", 1)[0] if kind.plan.slices else case.name for case in cases]  # two phases a heart
+    order = np.random.default_rng([seed, 2]).permutation(sorted(set(subjects)))
+    dice = {}
+    for half in (order[::2], order[1::2]):
+        out = [subject in set(half) for subject in subjects]
+        training = [case for case, held in zip(cases, out, strict=True) if not held]
+        others = [case for case, held in zip(cases, out, strict=True) if held]
+        batches = batches_of(UNIFORM, training, kind.plan.batch, steps=steps, seed=seed)
+        dice |= train(training, others, kind.plan, batches, steps=steps, seed=seed)["dice"]
+    return {case.name: dice[case.name] for case in cases}
+
+
+def batches_of(
+    arm: str, cases: list[Example], batch: int, *, steps: int, seed: int, dice: dict[str, float] | None = None
+) -> HardnessWeightedBatchSampler:
     """Return what draws an arm's batches; with ``beta: 0`` hardness counts for nothing, and is tracked all the same."""
-    settings = Settings(beta=0.0) if arm in (UNIFORM, WEIGHTS) else Settings(**ARMS[arm])
+    settings = (
+        Settings(beta=0.0)
+        if arm in (UNIFORM, WEIGHTS, BY_HELD_OUT, UNLIKE)
+        else Settings(**ARMS.get(arm, ARMS[DEFAULT]))
+    )
     weights = [WEIGHT if case.group == "rare" else 1.0 for case in cases] if arm == WEIGHTS else None
+    if dice is not None:
+        by_case = weights_by_dice(dice, beta=10.0, ess=0.5, cap=4.0)  # the command's defaults
+        weights = [by_case[case.name] for case in cases]
+    if arm in (UNLIKE, UNLIKE_OURS):
+        appearances = {case.name: appearance(case.image[None]) for case in cases}
+        by_case, _ = weights_by_unlikeness(appearances, ess=0.5, cap=4.0)
+        weights = [by_case[case.name] for case in cases]
     return HardnessWeightedBatchSampler(
         len(cases), batch, settings=settings, weights=weights, steps_per_epoch=steps, seed=seed
     )
