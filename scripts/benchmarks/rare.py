@@ -84,7 +84,9 @@ BY_HELD_OUT, BY_HELD_OUT_OURS = "weights by held-out Dice", "ours, weights by he
 """Arms that train half as long on either half of the cases first, and weigh each case by its Dice where it was held
 out, as ``hws-nnunet weights --validation`` does: alone, and with hardness on top. They take twice the steps."""
 UNLIKE, UNLIKE_OURS = "weights by unlikeness", "ours, weights by unlikeness"
-"""Arms that weigh each case by how unlike the others its image is: alone, and with hardness on top."""
+UNLIKE_SOFT_OURS = "ours, weights by unlikeness (ess 0.8)"
+"""Arms that weigh each case by how unlike the others its image is: alone, with hardness on top, and this by weights that
+are less uneven."""
 FIGURES = ("mean", "10th percentile", "worst tenth", "rare", "common")
 
 
@@ -131,9 +133,9 @@ def batches_of(
     if dice is not None:
         by_case = weights_by_dice(dice, beta=10.0, ess=0.5, cap=4.0)  # the command's defaults
         weights = [by_case[case.name] for case in cases]
-    if arm in (UNLIKE, UNLIKE_OURS):
+    if arm in (UNLIKE, UNLIKE_OURS, UNLIKE_SOFT_OURS):
         appearances = {case.name: appearance(case.image[None]) for case in cases}
-        by_case, _ = weights_by_unlikeness(appearances, ess=0.5, cap=4.0)
+        by_case, _ = weights_by_unlikeness(appearances, ess=0.8 if arm == UNLIKE_SOFT_OURS else 0.5, cap=4.0)
         weights = [by_case[case.name] for case in cases]
     return HardnessWeightedBatchSampler(
         len(cases), batch, settings=settings, weights=weights, steps_per_epoch=steps, seed=seed

@@ -45,7 +45,7 @@ BARS = {"small": (1.02, 1.04), "planned": (1.01, 1.02), "full size": (1.003, 1.0
 """Of a step's time, ours to stock: as it comes, and with ``draw_by: dice_ce``."""
 MEMORY_BAR = 2.0  # MiB
 ARMS = {"stock": None, "ours": {}, "ours, dice_ce": {"draw_by": "dice_ce"}}
-STEPS = {"cuda": {"small": 100, "planned": 40, "full size": 20}, "cpu": {"small": 10, "planned": 1, "full size": 1}}
+STEPS = {"cuda": {"small": 100, "planned": 40, "full size": 20}, "cpu": {"small": 3, "planned": 1, "full size": 1}}
 """Of a block."""
 
 
