@@ -85,8 +85,8 @@ BY_HELD_OUT, BY_HELD_OUT_OURS = "weights by held-out Dice", "ours, weights by he
 out, as ``hws-nnunet weights --validation`` does: alone, and with hardness on top. They take twice the steps."""
 UNLIKE, UNLIKE_OURS = "weights by unlikeness", "ours, weights by unlikeness"
 UNLIKE_SOFT_OURS = "ours, weights by unlikeness (ess 0.8)"
-"""Arms that weigh each case by how unlike the others its image is: alone, with hardness on top, and this by weights that
-are less uneven."""
+"""Arms that weigh each case by how unlike the others its image is: alone, with hardness on top, and the latter by
+weights that are less uneven."""
 FIGURES = ("mean", "10th percentile", "worst tenth", "rare", "common")
 
 
