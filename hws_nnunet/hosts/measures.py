@@ -13,7 +13,6 @@ with a small network.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
@@ -148,26 +147,6 @@ def read_sums(values: Tensor, *, of_regions: bool, voxels: int) -> Sums:
         return Sums(predicted, present, common, -entropy, present.sum(1))
     counted = ignoring[0][:, 0] if ignoring else np.full(len(present), float(voxels * present.shape[1]))
     return Sums(predicted, present, common, entropy, counted)
-
-
-def dice_by_structure(
-    logits: Tensor, target: Tensor, *, probabilities: Tensor | None = None, ignore_label: int | None = None
-) -> np.ndarray:
-    """Return 1 - soft Dice of each foreground class or region of each sample: 0 to 1, NaN where a sample lacks it.
-
-    Args:
-        logits: as in :func:`sums_by_structure`.
-        target: the same.
-        probabilities: the same.
-        ignore_label: the same.
-
-    Returns:
-        ``(B, K)``, K = C - 1 classes or C regions.
-    """
-    of_regions = check_shapes(logits, target)
-    values = sums_by_structure(logits, target, probabilities=probabilities, ignore_label=ignore_label)
-    dice = read_sums(values.cpu(), of_regions=of_regions, voxels=math.prod(logits.shape[2:])).dice()
-    return dice if of_regions else dice[:, 1:]
 
 
 class DiceAndEntropy(NamedTuple):

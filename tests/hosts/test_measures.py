@@ -6,13 +6,13 @@ import torch
 from torch import nn
 
 from hws_nnunet.hosts.measures import (
-    dice_by_structure,
     losses_alone,
     room_for_sums,
     sums_by_structure,
     watched_probabilities,
 )
 from scripts.benchmarks.operations import Operations
+from tests.hosts.dice import dice_by_structure
 
 SHAPES = [(9, 11), (6, 5, 7)]
 

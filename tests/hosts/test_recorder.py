@@ -3,8 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from hws_nnunet.hosts.measures import dice_by_structure, sums_by_structure
+from hws_nnunet.hosts.measures import sums_by_structure
 from hws_nnunet.hosts.recorder import LossRecorder
+from tests.hosts.dice import dice_by_structure
 
 
 class SquaredError(nn.Module):

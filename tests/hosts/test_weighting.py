@@ -11,10 +11,10 @@ from torch import nn
 from hws_nnunet import Settings
 from hws_nnunet.core import DrawnCases
 from hws_nnunet.hosts import record_writer, weighting
-from hws_nnunet.hosts.measures import dice_by_structure
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.record import figures
 from hws_nnunet.record.measures import MEASURES, by_measure
+from tests.hosts.dice import dice_by_structure
 from tests.hosts.test_recorder import Standard
 
 

@@ -15,8 +15,8 @@ from nnunet.training.network_training.nnUNet_variants import loss_function as va
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2
 from nnunet.utilities.nd_softmax import softmax_helper
 
-from hws_nnunet.hosts.measures import dice_by_structure
 from hws_nnunet.hosts.recorder import LossRecorder
+from tests.hosts.dice import dice_by_structure
 
 recorded = partial(LossRecorder, softmax=softmax_helper)
 

@@ -16,9 +16,10 @@ from nnunetv2.training.nnUNetTrainer.variants import loss as variants
 from nnunetv2.utilities.helpers import softmax_helper_dim1
 
 from hws_nnunet.hosts import recorder as module
-from hws_nnunet.hosts.measures import dice_by_structure, sums_by_structure
+from hws_nnunet.hosts.measures import sums_by_structure
 from hws_nnunet.hosts.recorder import LossRecorder
 from scripts.benchmarks.operations import Operations
+from tests.hosts.dice import dice_by_structure
 
 recorded = partial(LossRecorder, softmax=softmax_helper_dim1)
 
