@@ -18,6 +18,9 @@ from hws_nnunet.gallery.layout import RawData, read_raw_data
 from hws_nnunet.messages import some_of
 from hws_nnunet.processes import on_all_cores
 
+_LEAST = 0.25
+"""Least distance that weights follow, as a share of the median."""
+
 
 def held_out_dice(folds: Sequence[Path]) -> dict[str, float]:
     """Return the mean Dice of each case's structures, 0 to 1, in the validations of several folds, cases sorted.
@@ -109,7 +112,14 @@ def appearances(data: RawData, *, progress: bool = False) -> dict[str, np.ndarra
     images = [data.images(case) for case in cases]
     if missing := [str(file) for files in images for file in files if not file.is_file()]:
         raise FileNotFoundError(f"{len(missing)} image(s) are missing: {some_of(missing)}")
-    return dict(zip(cases, on_all_cores(_appearance, images, desc="reading", progress=progress), strict=True))
+    looks = on_all_cores(_appearance, images, desc="reading", progress=progress)
+    other = next((i for i, one in enumerate(looks) if len(one) != len(looks[0])), None)
+    if other is not None:
+        raise ValueError(
+            f"{data.folder}: {cases[other]} has another number of channels than {cases[0]} ({len(looks[other])} and "
+            f"{len(looks[0])} features): expected the same of all"
+        )
+    return dict(zip(cases, looks, strict=True))
 
 
 def _appearance(images: Sequence[Path]) -> np.ndarray:
@@ -127,7 +137,9 @@ def weights_by_unlikeness(
         cap: as in :func:`weights_by_dice`.
     """
     distances = unlikeness(np.array(list(looks.values())))
-    weights = _softly(dict(looks), np.log(np.maximum(distances, 1e-9)), 2.0, ess, cap)
+    # Copies of one image, more of them than there are neighbours, lie at no distance; they are drawn all the same.
+    lowest = _LEAST * np.median(distances[distances > 0]) if distances.any() else 1.0
+    weights = _softly(dict(looks), np.log(np.maximum(distances, lowest)), 2.0, ess, cap)
     return weights, dict(zip(looks, distances.tolist(), strict=True))
 
 

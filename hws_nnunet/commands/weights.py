@@ -78,12 +78,14 @@ def weights(
     from hws_nnunet.commands import case_weights
     from hws_nnunet.datasets.case_table import UNNAMED, read_groups
     from hws_nnunet.facts.versions import SUBGROUPS
+    from hws_nnunet.files import check_room
     from hws_nnunet.record.tables import number, write_table
 
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists: give another --out, or --overwrite to replace it")
     told: Mapping[str, object]
     figures: dict[str, Any]
+    check_room(out, folder=False)
     if sum(map(bool, (validation, balance, images))) != 1:
         raise ValueError("expected one of --validation FOLD (once for each fold), --balance TABLE and --images DATASET")
     if validation:
@@ -99,10 +101,10 @@ def weights(
         data = case_weights.data_set(images)
         looks = case_weights.appearances(data, progress=not as_json)
         weight_of, distances = case_weights.weights_by_unlikeness(looks, ess=ess, cap=cap)
-        told, column = distances, "distance"
+        told, groups_by, column = distances, column, "distance"
         figures = _by_rank(weight_of, distances, "distance")
         if (table := images / SUBGROUPS).is_file():
-            groups = read_groups(table)
+            groups = read_groups(table, column=groups_by)
             figures["groups"] = _by_group(weight_of, {case: groups.get(case, UNNAMED) for case in weight_of})
     rows = [
         (case, number(weight_of[case]), number(of) if isinstance(of := told[case], float) else of) for case in weight_of

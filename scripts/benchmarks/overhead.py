@@ -41,6 +41,7 @@ def measure(job: dict) -> dict:
     )
     trainer.num_epochs, trainer.num_iterations_per_epoch = job["epochs"], job["steps"]
     trainer.initialize()
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True  # as nnUNetv2_train sets them
     trainer.on_train_start()
     seconds, draws = [], []
     for _ in range(job["epochs"]):

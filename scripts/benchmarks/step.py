@@ -47,6 +47,8 @@ MEMORY_BAR = 2.0  # MiB
 ARMS = {"stock": None, "ours": {}, "ours, dice_ce": {"draw_by": "dice_ce"}}
 STEPS = {"cuda": {"small": 100, "planned": 40, "full size": 20}, "cpu": {"small": 3, "planned": 1, "full size": 1}}
 """Of a block."""
+QUICK = 2
+"""Blocks and steps of a rehearsal, whose rows are not kept."""
 
 
 def measure(job: dict) -> dict:
@@ -111,7 +113,7 @@ def measured(job: dict) -> dict:
             env[name] = folder
         env["nnUNet_compile"] = str(job["compiled"])
         if job["device"] == "cpu":
-            env["OMP_NUM_THREADS"] = "1"
+            env |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}  # v1 trains on a GPU wherever it sees one
         file = Path(folder, "step.json")
         command = [sys.executable, __file__, "--job", json.dumps(job), str(file)]
         done = subprocess.run(command, env=env, capture_output=True, text=True)
@@ -126,8 +128,8 @@ def run(args: Namespace) -> dict:
 
     name = torch.cuda.get_device_name() if args.device == "cuda" else f"{args.device}, one core"
     made_by = f"PyTorch {torch.__version__.split('+')[0]}"
-    old = (read_one(args.docs / "benchmarks", "step") or []) if args.docs.exists() else []
-    rows = {_key(row): row for row in old}
+    old = read_one(args.docs / "benchmarks", "step") or []
+    rows = {_key(row): row for row in old if args.quick or row["blocks"] > QUICK}
     compiled = (False, True) if args.device == "cuda" else (False,)
     jobs = [
         {
@@ -139,8 +141,8 @@ def run(args: Namespace) -> dict:
         for how in (compiled if nnunet == "v2" else (False,))
     ]
     for job in tqdm(jobs, unit="row"):
-        steps = 2 if args.quick else STEPS[args.device][job["network"]]
-        row = measured({**job, "steps": steps, "blocks": 2 if args.quick else args.blocks})
+        steps = QUICK if args.quick else STEPS[args.device][job["network"]]
+        row = measured({**job, "steps": steps, "blocks": QUICK if args.quick else args.blocks})
         rows[_key(row)] = row
         write_json(args.docs / "benchmarks" / "step.json", list(rows.values()))  # one that is ended keeps its rows
     return {"step": list(rows.values())}

@@ -141,6 +141,7 @@ def stepper_v2(network: Network, folder: Path, settings: dict | None, device: to
     trainer = cls({**plans, "continue_training": False}, "3d", 0, dataset, device=device)
     trainer.initialize()
     trainer.network.train()
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True  # as nnUNetv2_train sets them
     return Stepper(trainer, trainer.train_step, network.batch(device))
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -178,6 +179,32 @@ def test_images_that_are_missing_or_too_few_are_told(tmp_path):
     damaged = run(cli.app, ["weights", "--images", str(data), "--out", str(tmp_path / "w.csv")])
     assert "c05_0000.nii.gz" in str(damaged.exception)
     assert not (tmp_path / "w.csv").exists()
+
+
+def test_copies_of_one_image_are_drawn_all_the_same(tmp_path):
+    data = data_set(tmp_path / "data", 20)
+    for i in range(1, 7):
+        shutil.copy(data / "imagesTr" / "c00_0000.nii.gz", data / "imagesTr" / f"c{i:02}_0000.nii.gz")
+    weights = told("--images", data, "--out", tmp_path / "w.csv")["weights"]
+    assert weights["c00"] == pytest.approx(weights["c06"])
+    assert 0.02 < weights["c00"] < 0.2
+    assert read_weights(str(tmp_path / "w.csv"), sorted(weights), print)[0] > 0.02
+
+
+def test_groups_are_of_the_column_and_a_case_of_other_channels_is_named(tmp_path):
+    data = data_set(tmp_path / "data", 8)
+    (data / "subgroups.csv").write_text("case,subgroup,site\n" + "".join(f"c{i:02},g,s{i % 2}\n" for i in range(8)))
+    groups = told("--images", data, "--column", "site", "--out", tmp_path / "w.csv")["groups"]
+    assert sorted((row["group"], row["cases"]) for row in groups) == [("s0", 4), ("s1", 4)]
+    described = json.loads((data / "dataset.json").read_text())
+    files = {f"c{i:02}": [f"imagesTr/c{i:02}_0000.nii.gz"] * (2 if i == 5 else 1) for i in range(8)}
+    listed = {case: {"images": images, "label": f"labelsTr/{case}.nii.gz"} for case, images in files.items()}
+    (data / "dataset.json").write_text(json.dumps({**described, "dataset": listed}))
+    done = run(cli.app, ["weights", "--images", str(data), "--out", str(tmp_path / "v.csv")])
+    assert "c05 has another number of channels than c00 (28 and 14 features)" in str(done.exception)
+    done = run(cli.app, ["weights", "--images", str(data), "--out", str(tmp_path / "none" / "w.csv")])
+    assert isinstance(done.exception, FileNotFoundError)
+    assert "none" in str(done.exception)
 
 
 @pytest.mark.parametrize(
