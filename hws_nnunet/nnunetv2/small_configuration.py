@@ -64,6 +64,9 @@ def add_small_configuration(
             f"{plans_file} was written by another version of nnU-Net, and the installed one cannot tell the network "
             f"of its {base!r}: {type(error).__name__}: {error}; plan again: nnUNetv2_plan_experiment -d {number}"
         ) from error
+    needed = {"plans_name": plans, "spacing": planned, "median_image_size_in_voxels": planned}
+    if missing := [key for key, entries in needed.items() if key not in entries]:
+        raise ValueError(f"{plans_file} lacks {', '.join(missing)}: plan again: nnUNetv2_plan_experiment -d {number}")
     if name in configurations and not overwrite:
         raise ValueError(f"configuration {name!r} exists in {plans_file}")
     if not re.fullmatch(r"\w+", name):

@@ -68,6 +68,16 @@ def test_bad_input_changes_nothing(plans, options, message):
     assert plans.read_text() == before
 
 
+@pytest.mark.parametrize("key", ["plans_name", "spacing", "median_image_size_in_voxels"])
+def test_plans_that_lack_an_entry_are_refused_by_its_name(plans, key):
+    content = json.loads(plans.read_text())
+    (content if key == "plans_name" else content["configurations"]["3d_fullres"]).pop(key)
+    plans.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=f"lacks {key}: plan again: nnUNetv2_plan_experiment -d "):
+        add_small_configuration(plans, name="x")
+    assert json.loads(plans.read_text()) == content
+
+
 def test_no_plans(tmp_path):
     with pytest.raises(FileNotFoundError, match="run nnUNetv2_plan_experiment first"):
         add_small_configuration(tmp_path / "nnUNetPlans.json", name="x")
