@@ -15,7 +15,7 @@ from hws_nnunet.facts.spellings import is_missing
 from hws_nnunet.facts.versions import DATASET
 from hws_nnunet.gallery.images import read_channels
 from hws_nnunet.gallery.layout import RawData, read_raw_data
-from hws_nnunet.messages import some_of
+from hws_nnunet.messages import number, some_of
 from hws_nnunet.processes import on_all_cores
 
 _LEAST = 0.25
@@ -108,10 +108,10 @@ def appearances(data: RawData, *, progress: bool = False) -> dict[str, np.ndarra
     """
     cases = data.cases()
     if len(cases) < FEWEST:
-        raise ValueError(f"{data.folder}: {len(cases)} training case(s), expected {FEWEST} or more to compare")
+        raise ValueError(f"{data.folder}: {number(len(cases), 'training case')}, expected {FEWEST} or more to compare")
     images = [data.images(case) for case in cases]
     if missing := [str(file) for files in images for file in files if not file.is_file()]:
-        raise FileNotFoundError(f"{len(missing)} image(s) are missing: {some_of(missing)}")
+        raise FileNotFoundError(f"{number(len(missing), 'image')} missing: {some_of(missing)}")
     looks = on_all_cores(_appearance, images, desc="reading", progress=progress)
     other = next((i for i, one in enumerate(looks) if len(one) != len(looks[0])), None)
     if other is not None:

@@ -169,11 +169,11 @@ def test_images_that_look_unlike_the_others_weigh_more(tmp_path, channels):
 
 def test_images_that_are_missing_or_too_few_are_told(tmp_path):
     few = run(cli.app, ["weights", "--images", str(data_set(tmp_path / "few", 6)), "--out", str(tmp_path / "w.csv")])
-    assert "6 training case(s), expected 7 or more" in str(few.exception)
+    assert "6 training cases, expected 7 or more" in str(few.exception)
     data = data_set(tmp_path / "data", 8)
     (data / "imagesTr" / "c05_0000.nii.gz").unlink()
     gone = run(cli.app, ["weights", "--images", str(data), "--out", str(tmp_path / "w.csv")])
-    assert "1 image(s) are missing: " in str(gone.exception)
+    assert "1 image missing: " in str(gone.exception)
     assert "c05_0000.nii.gz" in str(gone.exception)
     (data / "imagesTr" / "c05_0000.nii.gz").write_bytes(b"no image")
     damaged = run(cli.app, ["weights", "--images", str(data), "--out", str(tmp_path / "w.csv")])
