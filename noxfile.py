@@ -25,7 +25,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 def see(session: nox.Session, name: str, host: str, *packages: str, full: bool = False) -> None:
     """Install this checkout and these packages, run modes and tests; what was seen before is removed first."""
     Path("docs", "compatibility", f"{name}.json").unlink(missing_ok=True)
-    session.install(*packages, "-e", f".[{host}]", "pytest>=8", "filelock>=3.12")
+    session.install(*packages, "-e", f".[nnunet{host}]", "pytest>=8", "filelock>=3.12")
     if name == "modes-v2":
         session.install("--upgrade", "nnunetv2")
     tests = f"tests/nnunet{host}"

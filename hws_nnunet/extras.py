@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 COMMANDS = ("matplotlib", "nibabel", "packaging", "scipy", "tqdm", "typer")
-"""Modules that all commands and trainers need; the extras v1, v2 and report bring them."""
+"""Modules that all commands and trainers need; the extras nnunetv1, nnunetv2 and report bring them."""
 
 REPORT = ("jinja2", "monai", "pandas", "plotly", "statsmodels")
 """Modules that the report needs beside these."""

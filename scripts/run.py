@@ -23,7 +23,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = "v1,v2,dev"
+EXTRAS = "nnunetv1,nnunetv2,dev"
 
 
 def python() -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.version import InvalidVersion, Version
 
 from hws_nnunet import extras
 
@@ -86,7 +87,8 @@ def test_a_command_without_its_extra_names_the_extra(bare, how):
     done = run_bare(bare, how)
     assert done.returncode == 1
     assert re.fullmatch(
-        r"error: the command hws-nnunet needs .*typer, which the extra v2 brings: pip install 'hws-nnunet\[v2\]'\n",
+        r"error: the command hws-nnunet needs .*typer, which the extra nnunetv2 brings: "
+        r"pip install 'hws-nnunet\[nnunetv2\]'\n",
         done.stderr,
     )
 
@@ -100,11 +102,18 @@ def test_a_part_without_its_extra_names_the_extra(bare):
 def test_what_is_asked_for_is_what_the_extras_bring(project):
     brought = {
         extra: {Requirement(text).name.lower() for text in project["optional-dependencies"][extra]}
-        for extra in ("commands", "v1", "v2", "report")
+        for extra in ("commands", "nnunetv1", "nnunetv2", "report")
     }
     assert set(extras.COMMANDS) == brought["commands"]
     assert set(extras.REPORT) == brought["report"] - {"hws-nnunet", "scipy"}
-    assert all("hws-nnunet[commands]" in project["optional-dependencies"][extra] for extra in ("v1", "v2", "report"))
+    of_commands = ("nnunetv1", "nnunetv2", "report")
+    assert all("hws-nnunet[commands]" in project["optional-dependencies"][extra] for extra in of_commands)
+
+
+def test_no_extra_is_called_like_a_version(project):
+    for extra in project["optional-dependencies"]:  # pip 24.1 to 25.3 ends in InvalidVersion where one is, as v2 was
+        with pytest.raises(InvalidVersion):
+            Version(extra)
 
 
 @pytest.mark.slow

@@ -3,6 +3,6 @@
 from hws_nnunet.extras import COMMANDS, check_installed
 
 try:
-    check_installed("the command hws-nnunet", COMMANDS, "v2")
+    check_installed("the command hws-nnunet", COMMANDS, "nnunetv2")
 except RuntimeError as error:
     raise SystemExit(f"error: {error}") from None

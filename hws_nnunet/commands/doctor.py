@@ -85,7 +85,7 @@ def examine(version: str | None = None) -> list[Check]:
     checks = [_python(), _torch()]
     if not hosts:
         missing = "neither v2 nor v1 is installed" if version is None else f"{version} is not installed"
-        checks.append(Check("nnU-Net", False, missing, f"pip install 'hws-nnunet[{version or 'v2'}]'"))
+        checks.append(Check("nnU-Net", False, missing, versions.HOSTS[version or "v2"].install))
     for host in asked if version is None else hosts:
         of_host = _host(host) if host in hosts else [_absent(host)]
         checks += of_host if host in used else [replace(check, required=False) for check in of_host]
@@ -137,9 +137,7 @@ def _torch() -> Check:
 def _host(host: versions.Host) -> list[Check]:
     """Return the checks of an nnU-Net that is installed: its version, and whether it finds the trainer."""
     name = f"nnU-Net {host.version}"
-    version = _guarded(
-        name, lambda: Check(name, True, str(host.check_version())), f"pip install 'hws-nnunet[{host.version}]'"
-    )
+    version = _guarded(name, lambda: Check(name, True, str(host.check_version())), host.install)
     if not version.ok:
         return [version]
     name = f"discovery {host.version}"

@@ -90,5 +90,5 @@ def installed_hosts() -> list[versions.Host]:
         RuntimeError: there is none.
     """
     if not (hosts := versions.installed()):
-        raise RuntimeError("no nnU-Net is installed: pip install 'hws-nnunet[v2]' (or [v1])")
+        raise RuntimeError(f"no nnU-Net is installed: {versions.V2.install} (or [nnunetv1])")
     return hosts

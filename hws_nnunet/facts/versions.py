@@ -59,6 +59,11 @@ class Host:
         """The variables that name folders: of raw data, preprocessed data, results."""
         return self.raw, self.preprocessed, self.results
 
+    @property
+    def install(self) -> str:
+        """Command that installs it, by the extra of this package."""
+        return f"pip install -U 'hws-nnunet[nnunet{self.version}]'"
+
     def data_set(self, raw_folder: Path, name: str) -> Path:
         """Return a raw data set's folder, below the folder that :attr:`raw` names."""
         return Path(raw_folder, *self.raw_parts, name)
@@ -81,15 +86,14 @@ class Host:
         Raises:
             RuntimeError: none is installed, or one that is too old.
         """
-        install = f"pip install -U 'hws-nnunet[{self.version}]'"
         try:
             installed = Version(importlib.metadata.version(self.package))
         except importlib.metadata.PackageNotFoundError:
-            raise RuntimeError(f"nnU-Net {self.version} is not installed: {install}") from None
+            raise RuntimeError(f"nnU-Net {self.version} is not installed: {self.install}") from None
         if installed < Version(self.oldest):
             raise RuntimeError(
                 f"{self.package} {installed} is installed, hardness weighted sampling needs {self.oldest} or newer: "
-                f"{install}"
+                f"{self.install}"
             )
         return installed
 

@@ -123,7 +123,7 @@ def test_the_version_asked_for_is_not_installed(sound, monkeypatch):
     monkeypatch.setattr(versions, "installed", lambda: [versions.V2])
     result = run(cli.app, ["doctor", "--nnunet", "v1"])
     assert failures(result) == ["nnU-Net: v1 is not installed"]
-    assert "pip install 'hws-nnunet[v1]'" in result.output
+    assert "pip install -U 'hws-nnunet[nnunetv1]'" in result.output
 
 
 def test_neither(sound, monkeypatch):
@@ -160,7 +160,7 @@ def test_every_failure_has_its_mend(sound, monkeypatch):
     ]
     assert to_do(result) == [
         "hws-nnunet register",
-        "pip install 'hws-nnunet[v2]'",
+        "pip install -U 'hws-nnunet[nnunetv2]'",
         "export nnUNet_raw=~/nnunet/raw; mkdir -p $nnUNet_raw",
         f"mkdir -p {sound / 'nowhere'}",
         "# settings: correct that file, or unset HWS_CONFIG",

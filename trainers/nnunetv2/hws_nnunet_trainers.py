@@ -28,7 +28,7 @@ def __getattr__(name):
     except Exception as error:
         raise ImportError(
             f"{name} needs hws-nnunet, which cannot be imported ({type(error).__name__}: {error}). "
-            f"Install it in this environment (pip install 'hws-nnunet[v2]'), or remove {__file__}"
+            f"Install it in this environment (pip install 'hws-nnunet[nnunetv2]'), or remove {__file__}"
         ) from error
     return getattr(trainers, name)
 
