@@ -119,7 +119,8 @@ def clean(text: str, keep: str | None, home: Path) -> str:
     else:
         noise = (_BAR, _NOISE, _QUIET)
         lines = [line for line in lines if not line or not any(pattern.search(line) for pattern in noise)]
-    return "\n".join(lines[-int(last) :] if last else lines).strip("\n")
+    text = "\n".join(lines).strip("\n")
+    return "\n".join(text.split("\n")[-int(last) :]) if last else text
 
 
 def fill(page: str, said: list[str]) -> str:
