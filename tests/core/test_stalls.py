@@ -141,3 +141,11 @@ def test_safeguards_hold_whatever_comes(seed):
     assert sampler.effective_sample_size() >= 0.5 * 20 - 1e-6
     assert sampler.probabilities().max() <= 4 / 20 + 1e-9
     assert sampler.probabilities()[wrong] == pytest.approx(1 / 20)
+
+
+def test_cases_without_any_loss_do_not_make_the_others_stall():
+    sampler = sampler_of(30, losses=[*[np.nan] * 19, *LOSSES])
+    rng = np.random.default_rng(0)
+    for _ in range(140):
+        sampler.update(range(30), [*[np.nan] * 19, *(LOSSES + rng.normal(0.0, 0.01, 11))])
+    assert sampler.stalled == ()

@@ -3,8 +3,8 @@
 What is rare gets easier when it is drawn, and some of its patches are easy; a wrong label is hard all over, and stays
 so. A case is *stalled* while three things hold:
 
-- it is far harder than the others: its hardness exceeds their median by five robust standard deviations (1.4826 times
-  the median absolute deviation);
+- it is far harder than the others: its hardness exceeds the median of all tracked ones by five robust standard
+  deviations (1.4826 times the median absolute deviation);
 - so did seven in eight of its single losses in the last window of visits, where windows end at 16, 32, 64, ... visits;
 - its mean loss changed from one window to the next by less than 5 % of its distance from the others' median. Learning
   curves are close to power laws of the number of examples seen, so that what still learns falls by about the same share
@@ -42,7 +42,7 @@ class StallLimit(Safeguard):
 
     def __init__(self, table: HardnessTable, settings: Settings):
         super().__init__(table, settings)
-        self._median, self._bound = 0.0, math.inf  # of all cases, from the level; beyond the bound is far harder
+        self._median, self._bound = 0.0, math.inf  # of the known ones, from the level; beyond the bound is far harder
         self._words = tuple(table.words[name] for name in ("answers", "window", "near", "before", "stuck", "offset"))
 
     @property
@@ -54,8 +54,10 @@ class StallLimit(Safeguard):
         """Return which cases are stalled, ``(n,)``."""
         if not self.settings.stall_limit:
             return np.zeros(len(offset), dtype=bool)
-        self._median = float(np.median(offset))
-        self._bound = self._median + _FAR * _NORMAL * float(np.median(np.abs(offset - self._median)))
+        known = offset[~np.isnan(self.table.offset)]
+        if len(known):  # what others took in place of a loss is no loss: many equal values would let the deviation vanish
+            self._median = float(np.median(known))
+            self._bound = self._median + _FAR * _NORMAL * float(np.median(np.abs(known - self._median)))
         return (self.table.stuck > 0) & (offset > self._bound)
 
     def learn_one(self, case: int, loss: float, level: float) -> bool:
