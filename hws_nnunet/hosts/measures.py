@@ -169,10 +169,11 @@ class DiceAndEntropy(NamedTuple):
         return cls(weight_dice, weight_entropy, float(smooth), bool(background))
 
     def of_samples(self, sums: Sums) -> np.ndarray:
-        """Return the loss of each sample alone, ``(B,)``; the cross entropy is 0 where no voxel counts."""
+        """Return the loss of each sample alone, ``(B,)``; NaN where no voxel counts, as in :func:`losses_alone`."""
         dice = (2.0 * sums.common + self.smooth) / np.maximum(sums.predicted + sums.present + self.smooth, 1e-8)
         dice = dice if self.background else dice[:, 1:]
-        entropy = sums.entropy.sum(1) / np.maximum(sums.counted, 1.0)  # a sum of no voxels is 0
+        with np.errstate(invalid="ignore"):
+            entropy = sums.entropy.sum(1) / sums.counted
         return self.weight_entropy * entropy - (self.weight_dice / dice.shape[1]) * dice.sum(1)
 
 

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 
 from hws_nnunet.hosts.measures import (
+    DiceAndEntropy,
     losses_alone,
+    read_sums,
     room_for_sums,
     sums_by_structure,
     watched_probabilities,
@@ -178,6 +180,16 @@ def test_losses_of_samples_alone():
     assert found == pytest.approx(expected.detach())
     deep = losses_alone(lambda outputs, targets: outputs[0].mean() + targets[1].mean(), [output] * 2, [target] * 2)
     assert deep == pytest.approx((output + target).flatten(1).mean(1).detach(), abs=1e-6)
+
+
+@pytest.mark.parametrize("of_regions", [False, True])
+def test_a_sample_of_which_no_voxel_counts_has_no_loss(of_regions):
+    logits = torch.randn(2, 2, 4, 4)
+    target = torch.randint(0, 2, (2, 3 if of_regions else 1, 4, 4))
+    target[1] = 1 if of_regions else 2  # all to be ignored
+    values = sums_by_structure(logits, target, ignore_label=None if of_regions else 2)
+    losses = DiceAndEntropy(1.0, 1.0, 1e-5, False).of_samples(read_sums(values, of_regions=of_regions, voxels=16))
+    assert np.isfinite(losses).tolist() == [True, False]
 
 
 def test_a_loss_that_gives_no_number_for_a_sample_is_refused_by_name():
