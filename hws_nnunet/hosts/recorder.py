@@ -149,7 +149,7 @@ class LossRecorder(nn.Module):
 
     def _to_host(self, sums: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
         if not sums.is_cuda:
-            return sums, None
+            return sums.cpu(), None
         if sums.shape not in self._pinned:
             self._pinned[sums.shape] = torch.empty(sums.shape, dtype=sums.dtype, pin_memory=True)
         room = self._pinned[sums.shape].copy_(sums, non_blocking=True)

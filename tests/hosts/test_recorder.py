@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from hws_nnunet.hosts import recorder as recorder_module
 from hws_nnunet.hosts.measures import sums_by_structure
 from hws_nnunet.hosts.recorder import LossRecorder
 from tests.hosts.dice import dice_by_structure
@@ -89,6 +90,23 @@ def test_values_arrive_from_a_cuda_device(batch):
     recorder = recorder_of()
     recorder(output, target)
     assert recorder.take().structures == pytest.approx(dice_by_structure(output, target), abs=1e-6)
+
+
+def test_values_arrive_from_devices_that_are_neither_cpu_nor_cuda(batch, monkeypatch):
+    class Elsewhere(torch.Tensor):
+        """As on mps, whose tensors give no arrays."""
+
+        def numpy(self):
+            raise TypeError("can't convert mps:0 device type tensor to numpy. Use Tensor.cpu()")
+
+        def cpu(self):
+            return self.as_subclass(torch.Tensor)
+
+    made = recorder_module.sums_by_structure
+    monkeypatch.setattr(recorder_module, "sums_by_structure", lambda *a, **o: made(*a, **o).as_subclass(Elsewhere))
+    recorder = recorder_of()
+    recorder(*batch)
+    assert recorder.take().structures == pytest.approx(dice_by_structure(*batch))
 
 
 def test_attributes_are_the_hosts(batch):
