@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from hws_nnunet.core.draws import Draws, ProcessGenerator
+from hws_nnunet.core.draws import DrawnCases, Draws, ProcessGenerator
 from hws_nnunet.hosts.contract import HostClass
 
 DRAWN = "hws_drawn"
@@ -19,6 +19,7 @@ class DrawingLoader(HostClass):
 
     host_class: type
     """The host's loader whose place ours takes."""
+    batch_size: int
     draws: Draws
 
     def _case_names(self) -> Iterable[str]:
@@ -44,6 +45,12 @@ class DrawingLoader(HostClass):
         self.draws = draws
         self._structures = {key: k for k, key in enumerate(structures)}
         self._rng = ProcessGenerator()
+
+    def _draw_cases(self) -> DrawnCases:
+        """Draw a batch's cases, in random order: drawn likely ones first, the host forces foreground on the last."""
+        rng = self._rng()
+        drawn = self.draws.draw_cases(self.batch_size, rng)
+        return drawn._replace(ids=rng.permutation(drawn.ids))
 
     def _draw_structure(self, case: int, locations: Mapping[Key, Sequence] | None) -> Key | None:
         """Draw one of the structures that the host could pick for a case; None where there is none.

@@ -38,7 +38,7 @@ class _HardnessWeighted(DrawingLoader):
     def generate_train_batch(self) -> dict:
         """Return the host's batch, with what was drawn under :data:`DRAWN`."""
         if self.draws.weighs_cases:
-            drawn = self.draws.draw_cases(self.batch_size, self._rng())
+            drawn = self._draw_cases()
         else:
             ids = np.random.choice(len(self.list_of_keys), (self.batch_size,), True, None)  # noqa: NPY002 - as the host
             drawn = DrawnCases(ids, self.draws.table.version)

@@ -48,7 +48,7 @@ class HardnessWeightedDataLoader(DrawingLoader, nnUNetDataLoader):
             names = super().get_indices()
             self._drawn = DrawnCases(np.array([self._ids[str(name)] for name in names]), self.draws.table.version)
             return names
-        self._drawn = self.draws.draw_cases(self.batch_size, self._rng())
+        self._drawn = self._draw_cases()
         return self._names[self._drawn.ids]
 
     def get_bbox(

@@ -42,6 +42,13 @@ def test_cases_follow_the_closed_form(size, structure_beta):
     assert naive.close(counts, naive.inclusion(naive.closed_form(losses, 2.0), size))
 
 
+def test_a_likely_case_is_as_often_among_the_last_of_a_batch_whose_patches_have_to_hold_foreground():
+    loader, sampler = loader_of(FakeCases(8), Settings(beta=3.0, **PLAIN), size=3)
+    teach(sampler, np.linspace(0, 1, 8))
+    slots = [np.flatnonzero(loader._drawn.ids == 7) for _ in range(4000) if len(loader.get_indices())]
+    assert naive.close(np.bincount(np.concatenate(slots)), [1 / 3] * 3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 100.0])
 @pytest.mark.parametrize(
