@@ -54,10 +54,10 @@ class StallLimit(Safeguard):
         """Return which cases are stalled, ``(n,)``."""
         if not self.settings.stall_limit:
             return np.zeros(len(offset), dtype=bool)
-        known = offset[~np.isnan(self.table.offset)]
-        if len(known):  # what others took in place of a loss is no loss: many equal values would let the deviation vanish
-            self._median = float(np.median(known))
-            self._bound = self._median + _FAR * _NORMAL * float(np.median(np.abs(known - self._median)))
+        tracked = offset[~np.isnan(self.table.offset)]
+        if len(tracked):  # the others took one value in the place of a loss: many of them would let the spread vanish
+            self._median = float(np.median(tracked))
+            self._bound = self._median + _FAR * _NORMAL * float(np.median(np.abs(tracked - self._median)))
         return (self.table.stuck > 0) & (offset > self._bound)
 
     def learn_one(self, case: int, loss: float, level: float) -> bool:
