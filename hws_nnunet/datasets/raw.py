@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,19 @@ from hws_nnunet.processes import on_all_cores
 ENDINGS = (".nii.gz", ".nii")
 
 
-def check_target(raw_folder: Path, *, dataset_id: int, name: str, overwrite: bool = False, host: Host = V2) -> Path:
-    """Return the folder that :func:`write_raw` would write, after its checks of it; arguments and errors are its."""
+def check_target(
+    raw_folder: Path,
+    *,
+    dataset_id: int,
+    name: str,
+    overwrite: bool = False,
+    host: Host = V2,
+    sources: Iterable[Path] = (),
+) -> Path:
+    """Return the folder that :func:`write_raw` would write, after its checks of it; arguments and errors are its.
+
+    ``sources`` are the folders or files that are read, which may not lie in what is replaced.
+    """
     folder_name = host.name_of(dataset_id, name)
     needed_folder(Path(raw_folder), host.raw)
     target = host.data_set(raw_folder, folder_name)
@@ -36,6 +48,10 @@ def check_target(raw_folder: Path, *, dataset_id: int, name: str, overwrite: boo
         raise FileExistsError(f"data set number {int(prefix[-3:])} is taken by {', '.join(others)} in {parent}")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; --overwrite replaces it")
+    if inside := [path for path in sources if path.resolve().is_relative_to(target.resolve())]:
+        raise FileExistsError(
+            f"{target} holds what is to be read, as {inside[0]}, and is not replaced: move it elsewhere"
+        )
     check_room(target, folder=True)
     return target
 
@@ -71,14 +87,15 @@ def write_raw(
     Raises:
         ValueError: a number or name that nnU-Net does not take.
         FileNotFoundError: ``raw_folder`` does not exist.
-        FileExistsError: the data set exists and ``overwrite`` is off, or another one has this number.
+        FileExistsError: the data set exists and ``overwrite`` is off or holds the collection's own files, or another
+            one has this number.
         OSError: it cannot be written.
         DatasetError: the files are not NIfTI files, v1 gets labels with a gap, or a label to be written anew is not
             within 0 to 255.
     """
-    target = check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite, host=host)
-    wrong = [str(f) for c in collection.cases for f in (*c.images, c.label) if f and not f.name.endswith(ENDINGS)]
-    if wrong:
+    sources = [file for case in collection.cases for file in (*case.images, case.label) if file]
+    target = check_target(raw_folder, dataset_id=dataset_id, name=name, overwrite=overwrite, host=host, sources=sources)
+    if wrong := [str(file) for file in sources if not file.name.endswith(ENDINGS)]:
         raise DatasetError(collection.source, [f"expected {' or '.join(ENDINGS)}: {f}" for f in wrong])
     if host is V1 and sorted(collection.labels.values()) != list(range(len(collection.labels))):
         listed = ", ".join(f"{value} {label}" for label, value in collection.labels.items())

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from hws_nnunet.datasets.cases import Collection, DatasetError
 from hws_nnunet.datasets.raw import place_images
-from hws_nnunet.files import atomic_folder
+from hws_nnunet.facts.versions import FILE_ENDING
+from hws_nnunet.files import atomic_folder, check_room
+from hws_nnunet.messages import some_of
 from hws_nnunet.processes import on_all_cores
 
 _NAMES = {
@@ -78,7 +80,7 @@ def write_scans(collection: Collection, folder: Path, *, overwrite: bool, link: 
     """Write the images of all cases into a folder, whole or not at all.
 
     Raises:
-        FileExistsError: it holds files and ``overwrite`` is off.
+        FileExistsError: it holds files and ``overwrite`` is off, or others than such scans.
         OSError: it cannot be written.
     """
     check_scans_target(folder, overwrite=overwrite)
@@ -88,6 +90,18 @@ def write_scans(collection: Collection, folder: Path, *, overwrite: bool, link: 
 
 
 def check_scans_target(folder: Path, *, overwrite: bool) -> None:
-    """Raise ``FileExistsError`` where the folder holds files, unless ``overwrite``."""
-    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+    """Raise unless the folder can be written: it holds nothing, or with ``overwrite`` nothing but such scans.
+
+    Raises:
+        FileExistsError: it holds files, of which the message names some that are no such scans.
+        OSError: it cannot be made, or is a file.
+    """
+    check_room(folder, folder=True)
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if others := [name for name in there if not re.fullmatch(rf".+_\d{{4}}{re.escape(FILE_ENDING)}", name)]:
+        raise FileExistsError(
+            f"{folder} holds more than scans for nnU-Net, as {some_of(others)}, and is not replaced: --out names "
+            "another folder"
+        )
+    if there and not overwrite:
         raise FileExistsError(f"{folder} holds files: --overwrite replaces all of them, --out names another folder")

@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from hws_nnunet.commands import main as cli
-from hws_nnunet.datasets import DatasetError, Reading, read_brats, read_fetal_brain
-from tests.datasets.trees import AFFINE, atlas_case, feta_scan, image, load, new_case, old_case, save
+from hws_nnunet.datasets import DatasetError, Reading, read_brats, read_fetal_brain, write_raw
+from hws_nnunet.facts.versions import HOSTS
+from tests.datasets.trees import AFFINE, atlas_case, contents, feta_scan, image, load, new_case, old_case, save
 
 run = CliRunner().invoke
 FAMILIES = {
@@ -70,6 +71,54 @@ def test_scans_have_the_channels_of_the_data_set_in_its_order(tmp_path, raw, ver
     assert "imagesTs holds files: --overwrite replaces all of them, --out names" in str(again.exception)
     elsewhere = prepare("brats", tmp_path / "scans", *options, "--out", str(tmp_path / "there"))
     assert len(list((tmp_path / "there").iterdir())) == 6, elsewhere.output
+
+
+def test_what_is_replaced_holds_scans_for_nnunet_alone(tmp_path, raw):
+    """The scans themselves, or a data set for training, are never what --overwrite does away with."""
+    new_case(tmp_path / "scans", "BraTS-GLI-00001-000")
+    folder = data_set(raw, "v2", ["T1"])
+    before = contents(tmp_path)
+    for place in (tmp_path / "scans", tmp_path / "scans" / "BraTS-GLI-00001-000", folder):
+        result = prepare("brats", tmp_path / "scans", "--images", "--overwrite", "--out", str(place))
+        assert f"{place} holds more than scans for nnU-Net, as " in str(result.exception)
+    result = prepare("brats", tmp_path / "scans", "--images", "--out", str(folder / "dataset.json"))
+    assert "dataset.json is a file, expected a folder" in str(result.exception)
+    assert "checking" not in result.output, "before the scans are read"
+    assert contents(tmp_path) == before
+    for _ in range(2):
+        result = prepare("brats", tmp_path / "scans", "--images", "--overwrite")
+        assert result.exit_code == 0, result.output
+    assert [path.name for path in (folder / "imagesTs").iterdir()] == ["BraTS-GLI-00001-000_0000.nii.gz"]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_data_set_does_not_take_the_place_of_what_it_is_made_from(tmp_path, raw, version):
+    folder = raw / ("Dataset007_X" if version == "v2" else "nnUNet_raw_data/Task007_X")
+    for i in range(6):
+        new_case(folder / "download", f"BraTS-GLI-0000{i}-000")
+    (tmp_path / "link").symlink_to(folder / "download")
+    before = contents(folder)
+    for source in (folder, tmp_path / "link"):
+        result = prepare("brats", source, "--name", "X", "--nnunet", version, "--overwrite", "--link")
+        assert f"{folder} holds what is to be read, as {source}" in str(result.exception)
+    options = {"dataset_id": 7, "name": "X", "overwrite": True, "host": HOSTS[version]}
+    with pytest.raises(FileExistsError, match="holds what is to be read"):
+        write_raw(read_brats([folder]), raw, **options)
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("kind", ["brats", "fetal"])
+def test_options_that_would_do_nothing_are_told(tmp_path, raw, kind):
+    make = new_case if kind == "brats" else feta_scan
+    make(tmp_path / "scans", "BraTS-GLI-00001-000" if kind == "brats" else "sub-001")
+    data_set(raw, "v2", ["T1"])
+    options = ("--merge", "--spread", "--hold-out", "site", "--image-grid")
+    result = prepare(kind, tmp_path / "scans", "--images", "--dry-run", *options)
+    assert "note: without effect beside --images: --merge, --spread, --hold-out, --image-grid\n" in result.output
+    assert "without effect" not in prepare(kind, tmp_path / "scans", "--images", "--dry-run").output
+    result = prepare(kind, tmp_path / "scans", "--out", str(tmp_path / "there"))
+    assert "--out is for --images" in str(result.exception)
+    assert "checking" not in result.output
 
 
 @pytest.mark.parametrize("layout", ["feta", "fetal"])

@@ -68,6 +68,8 @@ def brats(
     """
     from hws_nnunet.datasets import Reading, read_brats
 
+    training = {"scheme": scheme, "labels": labels, "merge": merge, "spread": spread, "hold_out": hold_out}
+    writing.check_options(images, out, **training, image_grid=image_grid)
     chosen, meaning = scheme.value if scheme else None, _meaning(labels, scheme)
     how = Reading(images, skip_incomplete, image_grid, progress=True)
     read = partial(read_brats, sources, scheme=chosen, meaning=meaning, merge=merge, how=how)
@@ -75,7 +77,7 @@ def brats(
         scans = writing.Scans(nnunet, raw, dataset_id, out, overwrite)
         writing.write_scans(read(), scans, link=link, dry_run=dry_run)
     else:
-        target = writing.Target(nnunet, raw, dataset_id, name, overwrite)
+        target = writing.Target(nnunet, raw, dataset_id, name, overwrite, sources)
         writing.write(replace(read(), spread=spread, hold_out=hold_out), target, link=link, dry_run=dry_run)
 
 

@@ -45,11 +45,13 @@ def fetal(
     """
     from hws_nnunet.datasets import Reading, read_fetal_brain
 
+    training = {"merge": merge, "spread": spread, "hold_out": hold_out, "image_grid": image_grid}
+    writing.check_options(images, out, **training)
     how = Reading(images, skip_incomplete, image_grid, progress=True)
     read = partial(read_fetal_brain, sources, merge=merge, how=how)
     if images:
         scans = writing.Scans(nnunet, raw, dataset_id, out, overwrite)
         writing.write_scans(read(), scans, link=link, dry_run=dry_run)
     else:
-        target = writing.Target(nnunet, raw, dataset_id, name, overwrite)
+        target = writing.Target(nnunet, raw, dataset_id, name, overwrite, sources)
         writing.write(replace(read(), spread=spread, hold_out=hold_out), target, link=link, dry_run=dry_run)

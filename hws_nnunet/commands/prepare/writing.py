@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,16 +46,42 @@ ImageGrid = Annotated[
 ]
 
 
+def check_options(images: bool, out: Path | None, **training: object) -> None:
+    """Say which options of training data do nothing with ``--images``; refuse ``--out``, which is of scans alone.
+
+    Args:
+        images: whether ``--images`` is given.
+        out: where scans are to go.
+        training: options by name, whose values are true where they are given.
+
+    Raises:
+        ValueError: ``out`` is given without ``images``.
+    """
+    if out is not None and not images:
+        raise ValueError("--out is for --images; a data set for training goes to the folder that --raw names")
+    without_effect = [f"--{name.replace('_', '-')}" for name, value in training.items() if value]
+    if images and without_effect:
+        print(f"note: without effect beside --images: {', '.join(without_effect)}", file=sys.stderr)
+
+
 class Target:
     """Where a data set goes; found to be free before the long reading."""
 
-    def __init__(self, nnunet: NnUNet, raw: Path | None, dataset_id: int, name: str, overwrite: bool):
+    def __init__(
+        self,
+        nnunet: NnUNet,
+        raw: Path | None,
+        dataset_id: int,
+        name: str,
+        overwrite: bool,
+        sources: Sequence[Path] = (),
+    ):
         from hws_nnunet.datasets import check_target
 
         self.host = host = HOSTS[nnunet.value]
         self.raw, self.overwrite = raw_folder(raw, nnunet), overwrite
         self.options: dict[str, Any] = {"dataset_id": dataset_id, "name": name, "overwrite": overwrite, "host": host}
-        self.folder = check_target(self.raw, **self.options)
+        self.folder = check_target(self.raw, **self.options, sources=sources)
 
     @property
     def splits(self) -> Path | None:
