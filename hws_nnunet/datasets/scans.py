@@ -80,7 +80,7 @@ def write_scans(collection: Collection, folder: Path, *, overwrite: bool, link: 
     """Write the images of all cases into a folder, whole or not at all.
 
     Raises:
-        FileExistsError: it holds files and ``overwrite`` is off, or others than such scans.
+        FileExistsError: it holds files and ``overwrite`` is off, or files other than scans for nnU-Net.
         OSError: it cannot be written.
     """
     check_scans_target(folder, overwrite=overwrite)
@@ -90,10 +90,10 @@ def write_scans(collection: Collection, folder: Path, *, overwrite: bool, link: 
 
 
 def check_scans_target(folder: Path, *, overwrite: bool) -> None:
-    """Raise unless the folder can be written: it holds nothing, or with ``overwrite`` nothing but such scans.
+    """Raise unless the folder can be written: it holds nothing, or with ``overwrite`` only scans for nnU-Net.
 
     Raises:
-        FileExistsError: it holds files, of which the message names some that are no such scans.
+        FileExistsError: it holds files; with ``overwrite``, files other than scans for nnU-Net.
         OSError: it cannot be made, or is a file.
     """
     check_room(folder, folder=True)
