@@ -6,7 +6,7 @@ import difflib
 import os
 import reprlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -98,12 +98,13 @@ class Settings(BaseModel):
         return self.structure_beta > 0
 
 
-def parse_settings(values: Mapping[str, object], source: str) -> Settings:
+def parse_settings(values: Mapping[str, object], source: str, *, beside: Collection[str] = ()) -> Settings:
     """Return checked settings, or raise with all faults at once; warn of settings without effect.
 
     Args:
         values: names and values; what is not given keeps its default.
         source: where they came from, for messages.
+        beside: which of ``case_weights`` and ``groups`` are there otherwise.
 
     Raises:
         SettingsError: unknown names (with the nearest valid one), wrong types, values out of range, combinations that
@@ -130,7 +131,7 @@ def parse_settings(values: Mapping[str, object], source: str) -> Settings:
                 faults += [_explain(detail) for detail in rest.errors()]
     if faults:
         raise SettingsError(source, faults)
-    _warn_without_effect(settings, source)
+    _warn_without_effect(settings, source, beside)
     return settings
 
 
@@ -181,8 +182,8 @@ def find_settings(
     return read_settings(attribute), f"{attribute} ({source})"
 
 
-def _warn_without_effect(settings: Settings, source: str) -> None:
-    for line in _without_effect(settings):
+def _warn_without_effect(settings: Settings, source: str, beside: Collection[str] = ()) -> None:
+    for line in _without_effect(settings, {*beside, *(name for name in _FILES if getattr(settings, name) is not None)}):
         warnings.warn(f"settings from {source}: {line}", SettingsWarning, stacklevel=4)
 
 
@@ -205,7 +206,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _without_effect(settings: Settings) -> list[str]:
+def _without_effect(settings: Settings, tables: Collection[str]) -> list[str]:
     set_here = settings.model_fields_set
     lines = []
     if settings.beta == 0:
@@ -218,7 +219,7 @@ def _without_effect(settings: Settings) -> list[str]:
             "group_column",
             "group_pooling",
         )
-        names += () if settings.case_weights is not None else ("with_replacement",)
+        names += () if "case_weights" in tables else ("with_replacement",)
         if idle := [name for name in names if name in set_here]:
             lines.append(f"{', '.join(idle)} without effect at beta 0; a beta above 0 weighs cases by hardness")
     else:
@@ -227,6 +228,10 @@ def _without_effect(settings: Settings) -> list[str]:
                 lines.append(
                     f"beta {settings.beta:g} is without effect at {name} {uniform}; beta 0 is uniform sampling"
                 )
-        if settings.groups is None and settings.group_column != "subgroup":
-            lines.append("group_column is without effect as long as no groups are given")
+        if "groups" not in tables:
+            lines += [
+                f"{name} is without effect as long as no groups are given"
+                for name, default in (("group_column", "subgroup"), ("group_pooling", None))
+                if getattr(settings, name) != default
+            ]
     return lines

@@ -159,6 +159,8 @@ def test_files_that_settings_name_are_sought_from_the_settings_folder_on(tmp_pat
 def test_groups_and_weights_without_effect_are_told():
     with pytest.warns(SettingsWarning, match="group_column is without effect as long as no groups are given"):
         parse_settings({"group_column": "site"}, "here")
+    with pytest.warns(SettingsWarning, match="group_pooling is without effect as long as no groups are given"):
+        parse_settings({"group_pooling": 1.0}, "here")
     with pytest.warns(SettingsWarning, match="groups without effect at beta 0"):
         parse_settings({"beta": 0.0, "groups": "groups.csv"}, "here")
     with warnings.catch_warnings():

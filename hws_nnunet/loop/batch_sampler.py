@@ -90,7 +90,8 @@ class HardnessWeightedBatchSampler(BatchSampler):  # by its type alone, which ig
         _check_whole(size=size, batch_size=batch_size)
         steps_per_epoch = -(-size // batch_size) if steps_per_epoch is None else steps_per_epoch
         _check_whole(steps_per_epoch=steps_per_epoch)
-        settings = _settings(settings, options)
+        tables = {"case_weights": weights, "groups": groups}
+        settings = _settings(settings, options, [name for name, values in tables.items() if values is not None])
         self.batch_size, self.steps_per_epoch = int(batch_size), int(steps_per_epoch)
         seed = int(torch.randint(2**62, ())) if seed is None else seed
         self._ranks = Ranks(batch_size, 1)
@@ -187,11 +188,12 @@ def _check_whole(**sizes: object) -> None:
             raise ValueError(f"{name} has to be a whole number, at least 1, given: {value!r}")
 
 
-def _settings(settings: Settings | None, options: dict[str, object]) -> Settings:
+def _settings(settings: Settings | None, options: dict[str, object], beside: Sequence[str]) -> Settings:
     """Return the settings that are given, as a whole or by name, or raise a ``ValueError``."""
     if settings is not None and options:
         raise ValueError(f"settings are given as a whole, and {', '.join(options)} by name: give one of both")
-    settings = parse_settings(options, "HardnessWeightedBatchSampler") if settings is None else settings
+    if settings is None:
+        settings = parse_settings(options, "HardnessWeightedBatchSampler", beside=beside)
     if wrong := sorted(_WITHOUT_MEANING.keys() & settings.model_fields_set):
         told = "; ".join(f"{name} has no meaning outside of nnU-Net: {_WITHOUT_MEANING[name]}" for name in wrong)
         raise ValueError(told)

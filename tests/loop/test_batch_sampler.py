@@ -228,6 +228,7 @@ def test_pytorchs_seed_is_enough():
     assert drawn() == drawn()
 
 
+@pytest.mark.filterwarnings("error")  # of settings without effect: with weights and groups these have one
 def test_weights_and_groups_of_samples():
     weights = np.arange(1, 21)
     sampler = HardnessWeightedBatchSampler(20, 4, seed=0, beta=0.0, with_replacement=True, weights=weights)
