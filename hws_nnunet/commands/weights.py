@@ -99,12 +99,12 @@ def weights(
         figures = {"groups": _by_group(weight_of, groups)}
     elif images is not None:
         data = case_weights.data_set(images)
+        groups = read_groups(table, column=column) if (table := images / SUBGROUPS).is_file() else {}
         looks = case_weights.appearances(data, progress=not as_json)
         weight_of, distances = case_weights.weights_by_unlikeness(looks, ess=ess, cap=cap)
-        told, groups_by, column = distances, column, "distance"
+        told, column = distances, "distance"
         figures = _by_rank(weight_of, distances, "distance")
-        if (table := images / SUBGROUPS).is_file():
-            groups = read_groups(table, column=groups_by)
+        if groups:
             figures["groups"] = _by_group(weight_of, {case: groups.get(case, UNNAMED) for case in weight_of})
     rows = [
         (case, number(weight_of[case]), number(of) if isinstance(of := told[case], float) else of) for case in weight_of

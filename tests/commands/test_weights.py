@@ -191,12 +191,16 @@ def test_copies_of_one_image_are_drawn_all_the_same(tmp_path):
     assert read_weights(str(tmp_path / "w.csv"), sorted(weights), print)[0] > 0.02
 
 
-def test_groups_are_of_the_column_and_a_case_of_other_channels_is_named(tmp_path):
+def test_groups_are_of_the_column_and_a_case_of_other_channels_is_named(tmp_path, monkeypatch):
     data = data_set(tmp_path / "data", 8)
     (data / "subgroups.csv").write_text("case,subgroup,site\n" + "".join(f"c{i:02},g,s{i % 2}\n" for i in range(8)))
     groups = told("--images", data, "--column", "site", "--out", tmp_path / "w.csv")["groups"]
     assert sorted((row["group"], row["cases"]) for row in groups) == [("s0", 4), ("s1", 4)]
     described = json.loads((data / "dataset.json").read_text())
+    with monkeypatch.context() as before_the_long_work:
+        before_the_long_work.setattr("hws_nnunet.commands.case_weights.appearances", None)
+        done = run(cli.app, ["weights", "--images", str(data), "--column", "scanner", "--out", str(tmp_path / "v.csv")])
+        assert "expected a column scanner in the first line, found: case" in str(done.exception)
     files = {f"c{i:02}": [f"imagesTr/c{i:02}_0000.nii.gz"] * (2 if i == 5 else 1) for i in range(8)}
     listed = {case: {"images": images, "label": f"labelsTr/{case}.nii.gz"} for case, images in files.items()}
     (data / "dataset.json").write_text(json.dumps({**described, "dataset": listed}))
