@@ -27,7 +27,7 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 200, 200
 class SettingsError(ProblemsError):
     """Settings that cannot be used; the message lists every fault, and where they came from."""
 
-    heading = "settings from {source}: {count} fault(s)"
+    heading, noun = "settings from {source}: {count}", "fault"
 
 
 class SettingsWarning(UserWarning):

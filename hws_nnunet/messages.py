@@ -33,13 +33,14 @@ class ProblemsError(ValueError):
         problems: at least one; a :class:`More` among them counts as those for which it stands.
     """
 
-    heading: ClassVar[str] = "{source}: {count} problem(s)"
+    heading: ClassVar[str] = "{source}: {count}"
+    noun: ClassVar[str] = "problem"
 
     def __init__(self, source: str | Path, problems: Sequence[str]):
         self.source, self.problems = source, list(problems)
         count = sum(problem.number if isinstance(problem, More) else 1 for problem in self.problems)
         lines = "".join(f"\n  - {problem}" for problem in self.problems)
-        super().__init__(self.heading.format(source=source, count=count) + lines)
+        super().__init__(self.heading.format(source=source, count=number(count, self.noun)) + lines)
 
     def __reduce__(self) -> tuple:
         return type(self), (self.source, self.problems)  # so that workers can raise it

@@ -51,7 +51,7 @@ def test_all_faults_are_reported_at_once():
     with pytest.raises(SettingsError) as error:
         parse_settings(values, "my.yaml")
     text = str(error.value)
-    assert text.startswith("settings from my.yaml: 7 fault(s)")
+    assert text.startswith("settings from my.yaml: 7 faults")
     for part in (
         "unknown setting 'betta'; did you mean 'beta'?",
         "unknown setting 'structure'; did you mean 'structure_beta'?",

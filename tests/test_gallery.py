@@ -328,7 +328,7 @@ def test_another_channel_and_window(tmp_path):
         (folder / "dataset.json").write_text(json.dumps(described | {"channel_names": dict(enumerate(channels))}))
         assert read_raw_data(folder).shown_channel() == shown, channels
     (folder / "dataset.json").write_text(json.dumps(described))
-    with pytest.raises(ValueError, match=r"number 2 given.*has 2 channel\(s\), number 0 \(T2w\), 1 \(T1w\)"):
+    with pytest.raises(ValueError, match=r"number 2 given.*has 2 channels, number 0 \(T2w\), 1 \(T1w\)"):
         make_gallery(fold, raw, channel=2, overwrite=True)
 
 
@@ -403,7 +403,7 @@ def test_only_galleries_are_replaced(tmp_path):
         (
             {"channel": 5},
             ValueError,
-            r"number 5 given, counted from 0; .* has 1 channel\(s\), number 0 \(T2w\)",
+            r"number 5 given, counted from 0; .* has 1 channel, number 0 \(T2w\)",
         ),
         ({"predictions": Path(__file__)}, NotADirectoryError, "folder of predictions is a file, expected a folder: "),
         ({"out": Path(__file__) / "out"}, NotADirectoryError, "out cannot be written: .*test_gallery.py is a file"),
@@ -456,7 +456,7 @@ def test_the_command(tmp_path, monkeypatch):
     assert "nnUNet_raw is not set" in str(missing.exception)
     monkeypatch.setenv("nnUNet_raw", str(raw))
     done = run(cli.app, ["gallery", str(fold), "--top", "1", "--window=-1,3", "--out", str(tmp_path / "out")])
-    assert f"drew 1 case(s); open {tmp_path / 'out' / 'index.html'}" in done.output
+    assert f"drew 1 case; open {tmp_path / 'out' / 'index.html'}" in done.output
     wrong = run(cli.app, ["gallery", str(fold), "--window", "3"])
     assert "--window expects two numbers with a comma between them, given: '3'" in str(wrong.exception)
     assert "hws-nnunet gallery $nnUNet_results" in run(cli.app, ["gallery", "--help"]).output

@@ -15,7 +15,7 @@ from hws_nnunet.messages import More, ProblemsError, first_of, some_of, without_
 def test_problems_are_counted_and_listed():
     error = ProblemsError("table.csv", ["no case", *first_of(f"line {i}" for i in range(13))])
     lines = str(error).splitlines()
-    assert lines[0] == "table.csv: 14 problem(s)"
+    assert lines[0] == "table.csv: 14 problems"
     assert lines[1:3] == ["  - no case", "  - line 0"]
     assert lines[-1] == "  - ... and 3 more"
     assert len(lines) == 13
@@ -27,7 +27,7 @@ def test_ten_need_no_more():
 
 
 def test_a_line_of_somebody_elses_counts_once_whatever_it_says():
-    assert "2 problem(s)" in str(ProblemsError("here", ["... and 7 more", "b"]))
+    assert "2 problems" in str(ProblemsError("here", ["... and 7 more", "b"]))
 
 
 @pytest.mark.parametrize("kind", [ProblemsError, DatasetError, CaseTableError, SettingsError])
@@ -58,7 +58,7 @@ with without_traceback():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    told = "my.yaml: 2 problem(s)\n  - a\n  - b" if "my.yaml" in raised else "no groups.csv"
+    told = "my.yaml: 2 problems\n  - a\n  - b" if "my.yaml" in raised else "no groups.csv"
     assert done.stderr == f"error: {told}\n"
     other = code.replace(f"    raise {raised}", "    1 / 0")
     done = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True, check=False)

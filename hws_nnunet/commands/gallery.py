@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hws_nnunet.commands.options import Fold, NnUNet, Raw, raw_folder
+from hws_nnunet.messages import number
 
 
 def gallery(
@@ -60,7 +61,7 @@ def gallery(
         overwrite=overwrite,
         progress=True,
     )
-    print(f"drew {len(list(page.parent.glob('*.png')))} case(s); open {page}")
+    print(f"drew {number(len(list(page.parent.glob('*.png'))), 'case')}; open {page}")
 
 
 def _window(text: str) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from hws_nnunet.core import columns
 from hws_nnunet.core.columns import OLDEST_FORMAT, current_format
 from hws_nnunet.core.table import HardnessTable
-from hws_nnunet.messages import some_of
+from hws_nnunet.messages import number, some_of
 
 
 def save_table(table: HardnessTable) -> dict[str, Any]:
@@ -70,8 +70,8 @@ def load_table(table: HardnessTable, saved: HardnessTable) -> None:
     names = list(map(str, table.names))
     here, there = _matches(names, saved.names)
     structures_here, structures_there = _matches(table.structures, saved.structures)
-    _warn_of_changes("case", names, saved.names, "start unseen")
-    _warn_of_changes("structure", table.structures, saved.structures, "start unknown")
+    _warn_of_changes("case", names, saved.names, "unseen so far")
+    _warn_of_changes("structure", table.structures, saved.structures, "unknown so far")
     with table.writing():
         for column in columns.COLUMNS:
             array, values = getattr(table, column.name), getattr(saved, column.name)
@@ -127,9 +127,11 @@ def _merged_order(n: int, saved: np.ndarray, here: np.ndarray, there: np.ndarray
 def _warn_of_changes(what: str, now: Sequence[str], saved: Sequence[str], consequence: str) -> None:
     here, there = set(now), set(saved)
     if gone := sorted(there - here):
-        warnings.warn(f"{len(gone)} {what}(s) of the saved state are not here any more: {some_of(gone)}", stacklevel=4)
+        warnings.warn(f"{number(len(gone), what)} gone since the state was saved: {some_of(gone)}", stacklevel=4)
     if new := [name for name in now if name not in there]:
-        warnings.warn(f"{len(new)} {what}(s) are new, and {consequence}: {some_of(new)}", stacklevel=4)
+        warnings.warn(
+            f"{number(len(new), what)} new since the state was saved, {consequence}: {some_of(new)}", stacklevel=4
+        )
 
 
 def _matches(here: Sequence[str], there: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

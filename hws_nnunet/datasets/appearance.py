@@ -13,6 +13,8 @@ import numpy as np
 from scipy.fft import rfft2
 from scipy.spatial.distance import cdist
 
+from hws_nnunet.messages import number
+
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 BANDS = (0.02, 0.08, 0.16, 0.25, 0.35, 0.5)
 """Bounds of spatial frequencies, in cycles a voxel, of which the power is told: blur, noise, texture."""
@@ -68,7 +70,9 @@ def unlikeness(appearances: np.ndarray) -> np.ndarray:
     features = np.asarray(appearances, dtype=np.float64)
     n = len(features)
     if n < FEWEST:
-        raise ValueError(f"{n} image(s): expected {FEWEST} or more, of which each is compared with its neighbours")
+        raise ValueError(
+            f"{number(n, 'image')}: expected {FEWEST} or more, of which each is compared with its neighbours"
+        )
     features = (features - features.mean(0)) / np.maximum(features.std(0), 1e-9)
     at_least, share = NEIGHBOURS
     nearest = max(at_least, int(share * n))

@@ -12,7 +12,7 @@ from hws_nnunet.messages import ProblemsError
 class DatasetError(ProblemsError):
     """A data set that cannot be used; its message lists every problem found."""
 
-    heading = "{source}: {count} problem(s), nothing was written:"
+    heading = "{source}: {count}, nothing was written:"
 
 
 @dataclass(frozen=True)

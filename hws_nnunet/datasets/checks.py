@@ -231,7 +231,9 @@ def existing_folder(source: Path) -> Path:
 def empty_folders(source: Path) -> list[str]:
     """Return a warning where folders below ``source`` are empty, as after an archive was unpacked in part."""
     folders = sorted(path.name for path in source.rglob("*") if path.is_dir() and not any(path.iterdir()))
-    return [f"{source}: {len(folders)} empty folder(s), was all unpacked? {some_of(folders)}"] if folders else []
+    return (
+        [f"{source}: {number(len(folders), 'empty folder')}, was all unpacked? {some_of(folders)}"] if folders else []
+    )
 
 
 def all_files(source: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from hws_nnunet.datasets.cases import Case, Collection
 from hws_nnunet.facts.spellings import is_missing
 from hws_nnunet.files import atomic_write
-from hws_nnunet.messages import some_of
+from hws_nnunet.messages import number, some_of
 
 FOLDS = 5
 SEED = 12345
@@ -72,7 +72,7 @@ def held_out_folds(cases: Sequence[Case], column: str) -> list[dict[str, list[st
     if column not in columns:
         raise ValueError(f"--hold-out expects a column of subgroups.csv ({', '.join(columns)}), given: {column!r}")
     if without := [case.name for case in training if is_missing(case.subgroup.get(column, ""))]:
-        raise ValueError(f"--hold-out {column}: {len(without)} case(s) have no {column}: {some_of(without)}")
+        raise ValueError(f"--hold-out {column}: {number(len(without), 'case')} without {column}: {some_of(without)}")
     for subject, scans in _by_subject(training).items():
         if len(values := sorted({case.subgroup[column] for case in scans})) > 1:
             raise ValueError(f"--hold-out {column}: scans of subject {subject} differ in it: {', '.join(values)}")
@@ -130,7 +130,7 @@ def too_few(cases: Sequence[Case], folds: Sequence[dict]) -> str:
         )
     if subjects == 1 < len(training):
         return f"all {len(training)} scans are of one subject, which no folds can hold out: {all_cases}"
-    return f"{subjects} case(s) for training, but nnU-Net makes five folds, which fails below five: {all_cases}"
+    return f"{number(subjects, 'case')} for training, but nnU-Net makes five folds, which fails below five: {all_cases}"
 
 
 def not_five(folds: Sequence[dict], column: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from hws_nnunet.datasets.checks import label_values
 from hws_nnunet.datasets.geometry import voxel_sizes
 from hws_nnunet.datasets.images import ImageFileError, open_image, read_voxels
+from hws_nnunet.messages import number
 
 NIFTI = (".nii.gz", ".nii")
 FLAT = (".png", ".bmp", ".tif", ".tiff")
@@ -177,7 +178,7 @@ def _read_channel(images: Sequence[Path], channel: int) -> np.ndarray:
         if channel < before + voxels.shape[2]:
             return voxels[..., channel - before, None]
         before += voxels.shape[2]
-    raise ValueError(f"{images[0]} has {before} channel(s), number {channel} was asked for, from 0 on")
+    raise ValueError(f"{images[0]} has {number(before, 'channel')}, number {channel} was asked for, from 0 on")
 
 
 def _read_labels(file: Path) -> np.ndarray:

@@ -16,6 +16,7 @@ from hws_nnunet.gallery.layout import RawData, find_layout, read_raw_data
 from hws_nnunet.gallery.page import Entry, write_page
 from hws_nnunet.gallery.picture import Style, draw_case
 from hws_nnunet.gallery.slices import RULE, choose_place, wrong_voxels
+from hws_nnunet.messages import number
 from hws_nnunet.record.figures import short
 from hws_nnunet.record.links import GALLERIES, REPORT, report_link
 from hws_nnunet.record.links import PAGE as REPORT_PAGE
@@ -70,8 +71,8 @@ def make_gallery(
     if not 0 <= channel < len(data.channels):
         there = ", ".join(f"{i} ({name})" for i, name in enumerate(data.channels))
         raise ValueError(
-            f"channel number {channel} given, counted from 0; {data.folder} has {len(data.channels)} channel(s), "
-            f"number {there}"
+            f"channel number {channel} given, counted from 0; {data.folder} has "
+            f"{number(len(data.channels), 'channel')}, number {there}"
         )
     if worst:
         chosen, of = worst_in_validation(layout, data, top=top)

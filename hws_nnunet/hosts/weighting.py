@@ -24,7 +24,7 @@ from hws_nnunet.hosts.record_writer import RecordWriter
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.loop.ranks import Ranks
 from hws_nnunet.loop.tensors import with_tensors
-from hws_nnunet.messages import some_of
+from hws_nnunet.messages import number, some_of
 from hws_nnunet.record.history import EpochSummary, Record, summarise
 from hws_nnunet.record.measures import other_measure
 
@@ -130,8 +130,8 @@ class Weighting:
         recorded = loss.take()
         if len(recorded.structures) != len(drawn.ids):
             raise RuntimeError(
-                f"the training step called its loss on {len(recorded.structures)} sample(s), and the batch holds "
-                f"{len(drawn.ids)}: hardness weighted sampling needs one call with the whole batch, a trainer "
+                f"the training step called its loss on {number(len(recorded.structures), 'sample')}, and the batch "
+                f"holds {len(drawn.ids)}: hardness weighted sampling needs one call with the whole batch, a trainer "
                 "that splits batches does not work with it"
             )
         self._lags.append(self.sampler.table.version - drawn.version)
@@ -205,5 +205,5 @@ class Weighting:
 def _each_once(names: Sequence[str], log: Log) -> list[str]:
     once = list(dict.fromkeys(str(name) for name in names))
     if twice := len(names) - len(once):
-        log(f"WARNING: the split lists {twice} case(s) more than once; draws by hardness count each case once")
+        log(f"WARNING: the split lists {number(twice, 'case')} more than once; draws by hardness count each case once")
     return once

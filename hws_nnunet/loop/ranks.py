@@ -126,6 +126,6 @@ class Ranks:
         digests = self._gather(torch.frombuffer(bytearray(table.digest()[:8]), dtype=torch.int64))
         if differ := [rank for rank, other in enumerate(digests) if not torch.equal(other, digests[0])]:
             raise RuntimeError(
-                f"the tables of rank(s) {', '.join(map(str, differ))} differ from rank 0's: the ranks did not take in "
-                "the same losses, or did not begin with the same data set, settings and checkpoint"
+                f"rank 0's table differs from that of {', '.join(f'rank {rank}' for rank in differ)}: the ranks "
+                "did not take in the same losses, or did not begin with the same data set, settings and checkpoint"
             )

@@ -72,7 +72,7 @@ def add_small_configuration(
     if not re.fullmatch(r"\w+", name):
         raise ValueError(f"a configuration's name may hold letters, digits and '_', given: {name!r}")
     if len(features) < 3:  # nnU-Net's deep supervision leaves out the coarsest output: with one output nothing is left
-        raise ValueError(f"{len(features)} stage(s) given (features {list(features)}), expected at least 3")
+        raise ValueError(f"features {list(features)} given, expected those of at least 3 stages")
     dimensions = len(planned["patch_size"])
     step = 2 ** (len(features) - 1)
     if len(patch_size) != dimensions or any(size <= 0 or size % step for size in patch_size):

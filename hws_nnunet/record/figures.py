@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from hws_nnunet.messages import number
 from hws_nnunet.record.history import Record
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def _plot_visits(
         "mean", (0.99, visits.mean()), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
     )
     unseen = int((visits == 0).sum())
-    title = "Visits so far" + (f"; {unseen} case(s) not seen yet" if unseen else "")
+    title = "Visits so far" + (f"; {number(unseen, 'case')} not seen yet" if unseen else "")
     axes.set(title=title, xlabel="hardness", ylabel="visits", ylim=(0, max(1.1 * visits.max(), 1)))
 
 

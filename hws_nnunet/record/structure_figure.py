@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from hws_nnunet.files import atomic_write
+from hws_nnunet.messages import number
 from hws_nnunet.record.figures import INK, short
 from hws_nnunet.record.tables import hardest_first
 
@@ -80,7 +81,7 @@ def _plot(names: Sequence[str], hardness: np.ndarray, structures: Sequence[str],
     if not finite[shown].all() or not counts.all():
         unknown = Patch(facecolor=_UNKNOWN, edgecolor=_HATCH, hatch="////", label="no patch has shown it yet")
         figure.legend(handles=[unknown], loc="outside lower center", frameon=False, fontsize=9)
-    which = f"the hardest {len(shown)} of {len(names)} cases" if len(shown) < len(names) else f"{len(names)} case(s)"
+    which = f"the hardest {len(shown)} of {len(names)} cases" if len(shown) < len(names) else number(len(names), "case")
     figure.suptitle(f"Hardness of structures, {which}\n(beside a name: the case's own)", fontsize=12, color=INK)
     return figure
 

@@ -97,7 +97,7 @@ def run_all(function: Callable[[dict], dict], jobs: Iterable[dict], folder: Path
         finally:
             pool.shutdown(cancel_futures=True)
     if failed:
-        raise RuntimeError(f"{len(failed)} run(s) failed:\n" + "\n".join(failed))
+        raise RuntimeError(f"failed runs: {len(failed)}\n" + "\n".join(failed))
     return [_read(job, folder) for job in jobs]
 
 

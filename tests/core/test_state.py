@@ -62,8 +62,8 @@ def test_cases_are_matched_by_name():
     with pytest.warns(UserWarning, match="case") as caught:
         new.load_state_dict(old.state_dict())
     assert [str(w.message) for w in caught] == [
-        "1 case(s) of the saved state are not here any more: b",
-        "1 case(s) are new, and start unseen: d",
+        "1 case gone since the state was saved: b",
+        "1 case new since the state was saved, unseen so far: d",
     ]
     assert new.table.hardness[1:] == pytest.approx([0.3, 0.1])
     assert new.table.visits.tolist() == [0, *[old.table.visits[0]] * 2]
@@ -101,7 +101,7 @@ def test_a_resume_with_new_cases_never_loses_its_balance(kept, new):
     losses = np.random.default_rng(0).normal(1.0, 0.1, kept + new)
     old = sampler_of(kept, losses=losses[:kept])
     sampler = HardnessWeightedSampler([f"case{i}" for i in range(kept + new)])
-    with pytest.warns(UserWarning, match="are new"):
+    with pytest.warns(UserWarning, match="new since"):
         sampler.load_state_dict(old.state_dict())
     rng, waiting = np.random.default_rng(1), []
     for _ in range(20 * (kept + new)):
@@ -116,7 +116,7 @@ def test_a_resume_with_new_cases_never_loses_its_balance(kept, new):
 def test_a_new_case_without_a_value_leaves_the_top():
     sampler = sampler_of(3, losses=[0.0, 0.5, 1.0], ess=0.0, beta=3.0)
     more = HardnessWeightedSampler([f"case{i}" for i in range(4)], Settings(ess=0.0, beta=3.0))
-    with pytest.warns(UserWarning, match="are new"):
+    with pytest.warns(UserWarning, match="new since"):
         more.load_state_dict(sampler.state_dict())
     assert more.probabilities()[3] == pytest.approx(more.probabilities()[2])
     more.update([3], [math.nan])
@@ -140,8 +140,8 @@ def test_structures_are_matched_by_name():
     with pytest.warns(UserWarning, match="structure") as caught:
         new.load_state_dict(old.state_dict())
     assert [str(w.message) for w in caught] == [
-        "1 structure(s) of the saved state are not here any more: x",
-        "1 structure(s) are new, and start unknown: z",
+        "1 structure gone since the state was saved: x",
+        "1 structure new since the state was saved, unknown so far: z",
     ]
     assert new.table.structure_hardness[:, 1].tolist() == [0.2, 0.4]
     assert np.isnan(new.table.structure_hardness[:, 0]).all()

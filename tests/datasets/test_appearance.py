@@ -60,5 +60,5 @@ def test_images_that_are_all_alike_are_at_no_distance():
 
 
 def test_too_few_images_are_refused():
-    with pytest.raises(ValueError, match="6 image\\(s\\): expected 7 or more"):
+    with pytest.raises(ValueError, match="6 images: expected 7 or more"):
         unlikeness(np.zeros((FEWEST - 1, 14)))

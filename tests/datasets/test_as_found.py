@@ -138,7 +138,7 @@ def test_fetal_scans_of_one_channel_whatever_its_name(tmp_path, raw, layout):
 def test_scans_of_a_data_set_that_is_not_there_or_has_other_channels(tmp_path, raw):
     new_case(tmp_path / "scans", "BraTS-GLI-00001-000")
     result = prepare("brats", tmp_path / "scans", "--images")
-    assert f"{raw} has no folder(s) Dataset007_...: prepare the training data first" in str(result.exception)
+    assert f"{raw} has no folder Dataset007_...: prepare the training data first" in str(result.exception)
     folder = data_set(raw, "v2", ["T1", "CT"])
     result = prepare("brats", tmp_path / "scans", "--images")
     assert "Dataset007_X has the channels T1, CT; these scans have T1, T1ce, T2, FLAIR" in str(result.exception)

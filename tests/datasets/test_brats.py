@@ -243,7 +243,7 @@ def test_hidden_files_and_links_to_folders(root, tmp_path):
     (root / "BraTS2021_00002").mkdir()
     found = read_brats([root])
     assert len(found.cases) == 1
-    assert found.warnings == (f"{root}: 1 empty folder(s), was all unpacked? BraTS2021_00002",)
+    assert found.warnings == (f"{root}: 1 empty folder, was all unpacked? BraTS2021_00002",)
 
 
 def several_scans(root):

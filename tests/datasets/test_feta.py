@@ -88,7 +88,7 @@ def test_every_problem_at_once(source, raw):
     text = str(result.exception)
     assert isinstance(result.exception, DatasetError)
     for part in (
-        "10 problem(s), nothing was written",
+        "10 problems, nothing was written",
         "sub-001_rec-mial: missing sub-001_rec-mial_T2w.nii.gz in ",
         "sub-041_rec-irtk: sub-041_rec-irtk_T2w.nii.gz and sub-041_rec-irtk_dseg.nii.gz are not on one grid: "
         "affines differ by up to 2 mm",
@@ -155,7 +155,7 @@ def test_both_layouts_become_one_only_if_asked(source, raw, tmp_path, monkeypatc
     assert result.exit_code == 0, result.output
     assert "8 corpus_callosum -> 3 white_matter" in result.output
     assert "4 cases of 4 subjects: " in result.output
-    assert "note: 4 case(s) for training, but nnU-Net makes five folds" in result.output
+    assert "note: 4 cases for training, but nnU-Net makes five folds" in result.output
     target = raw / "Dataset007_FetalBrain"
     verify(target, monkeypatch)
     expected = np.array([0, 3, 4, 5, 1, 2, 6, 7, 3])[load(atlas / "GA21_operated/parcellation.nii.gz")]

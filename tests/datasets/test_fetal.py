@@ -91,7 +91,7 @@ def test_every_problem_at_once_and_nothing_written(source, raw):
     text = str(result.exception)
     assert isinstance(result.exception, DatasetError)
     for part in (
-        "11 problem(s), nothing was written",
+        "11 problems, nothing was written",
         "control: missing parcellation.nii.gz",
         "shifted: srr.nii.gz and parcellation.nii.gz are not on one grid: affines differ by up to 0.5 mm",
         "shifted: parcellation.nii.gz has no foreground",

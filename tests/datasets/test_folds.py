@@ -40,10 +40,10 @@ def test_as_many_folds_as_subjects_where_they_are_few():
         ([case(name) for name in "abcde"], ""),
         (
             [case(name) for name in "abcd"],
-            "4 case(s) for training, but nnU-Net makes five folds, which fails below five",
+            "4 cases for training, but nnU-Net makes five folds, which fails below five",
         ),
-        ([*(case(name) for name in "abcd"), case("e", test=True)], "4 case(s) for training"),
-        ([case("a")], "1 case(s) for training"),
+        ([*(case(name) for name in "abcd"), case("e", test=True)], "4 cases for training"),
+        ([case("a")], "1 case for training"),
         ([case(name, "one") for name in "abcdef"], "all 6 scans are of one subject"),
         (
             [case("a", "one"), case("b", "one"), case("c", "two")],
@@ -80,7 +80,7 @@ def test_a_whole_group_is_held_out():
     ("cases", "column", "told"),
     [
         ([case("a"), case("b")], "site", r"expects a column of subgroups.csv \(subgroup\), given: 'site'"),
-        ([case("a"), case("b", group="")], "subgroup", "1 case.s. have no subgroup: b"),
+        ([case("a"), case("b", group="")], "subgroup", "1 case without subgroup: b"),
         ([case("a", "one"), case("b", "one", "x")], "subgroup", "scans of subject one differ in it: common, x"),
         ([case("a"), case("b")], "subgroup", "all cases have the same one, common"),
     ],
@@ -107,7 +107,7 @@ def test_two_kinds_of_folds_at_once_are_refused():
 
 
 def test_what_is_not_known_is_no_fold():
-    with pytest.raises(ValueError, match=r"2 case\(s\) have no subgroup: c, d"):
+    with pytest.raises(ValueError, match=r"2 cases without subgroup: c, d"):
         held_out_folds(
             [case("a"), case("b", group="rare"), case("c", group="unknown"), case("d", group="n/a")], "subgroup"
         )

@@ -91,28 +91,28 @@ CHANGES = (
     Change(
         "a case is added to the split",
         lambda place: place.edit("splits_final.json", _added),
-        ("1 case(s) are new, and start unseen: case",),
+        ("1 case new since the state was saved, unseen so far: case",),
         True,
         "It goes on; a warning names the case, which starts unseen.",
     ),
     Change(
         "a case is removed from the split",
         lambda place: place.edit("splits_final.json", _removed),
-        ("1 case(s) of the saved state are not here any more: case",),
+        ("1 case gone since the state was saved: case",),
         True,
         "It goes on; a warning names the case.",
     ),
     Change(
         "a case is renamed",
         lambda place: place.rename(_first(place), "renamed"),
-        ("1 case(s) of the saved state are not here any more: case", "1 case(s) are new, and start unseen: renamed"),
+        ("1 case gone since the state was saved: case", "1 case new since the state was saved, unseen so far: renamed"),
         True,
         "It goes on; warnings name both; the case starts unseen.",
     ),
     Change(
         "the checkpoint is of another fold",
         lambda place: shutil.copytree(place.fold, place.other_fold),
-        ("fold: 0 -> 1", "are new, and start unseen"),
+        ("fold: 0 -> 1", "new since the state was saved, unseen so far"),
         True,
         "It goes on; the log tells the folds, warnings name the cases that differ.",
         fold=1,
@@ -136,7 +136,7 @@ CHANGES = (
         lambda place: place.edit(
             "dataset.json", lambda told: told.update(labels={"background": 0, "outer": 1, "core": 2})
         ),
-        ("structure(s) of the saved state are not here any more: inner", "are new, and start unknown: core"),
+        ("gone since the state was saved: inner", "new since the state was saved, unknown so far: core"),
         True,
         "It goes on; warnings name both; its hardness starts unknown.",
     ),

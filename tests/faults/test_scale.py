@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from hws_nnunet import HardnessWeightedSampler
+from hws_nnunet import HardnessWeightedSampler, messages
 from tests.faults.rows import Counted
 from tests.valid import fault_of
 
@@ -153,9 +153,9 @@ def test_prepare(told, tmp_path):
     told(
         counted.row(
             f"`hws-nnunet prepare brats --link` of {subjects:,} subjects, {shown}, five files each",
-            f"{all_cores / subjects:.2f} s a subject on {cores} core(s), {one / ALONE:.2f} s on one (of {ALONE}); "
-            f"to read and unpack its files alone takes one core {reading:.2f} s. Memory of all its processes in the "
-            f"last three quarters: {np.median(late):.0f} MB (median), {max(late):.0f} MB (largest). Bars say how far "
-            "it is.",
+            f"{all_cores / subjects:.2f} s a subject on {messages.number(cores, 'core')}, {one / ALONE:.2f} s on one "
+            f"(of {ALONE}); to read and unpack its files alone takes one core {reading:.2f} s. Memory of all its "
+            f"processes in the last three quarters: {np.median(late):.0f} MB (median), {max(late):.0f} MB (largest). "
+            "Bars say how far it is.",
         )
     )

@@ -88,7 +88,7 @@ def test_a_record_that_cannot_be_written_is_a_warning(made, monkeypatch, tmp_pat
 def test_a_case_listed_twice_counts_once(capsys):
     found = weighting.Weighting(["a", "b", "a"], Settings(), print)
     assert found.sampler.table.names == ("a", "b")
-    assert "lists 1 case(s) more than once" in capsys.readouterr().out
+    assert "lists 1 case more than once" in capsys.readouterr().out
 
 
 def test_neutral_settings_use_up_no_random_number():

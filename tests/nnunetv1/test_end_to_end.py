@@ -88,5 +88,5 @@ def test_bad_settings_end_the_command_before_it_trains(workspace):
     file.write_text("betta: 3\ness: -1")
     done = workspace.run(*train_command(fold="2"), check=False, HWS_CONFIG=str(file))
     assert done.returncode != 0
-    assert f"settings from {file}: 2 fault(s)" in done.stdout
+    assert f"settings from {file}: 2 faults" in done.stdout
     assert not workspace.fold(1, TRAINER, fold="fold_2").exists(), "nothing is written"

@@ -150,7 +150,7 @@ def test_settings_are_read_for_training_alone(workspace, monkeypatch, one_thread
     init = list(trainer.init_args)
     init[2] = f"{trainer.output_folder_base}_never_made"
     training = HardnessWeightedTrainer(*init)
-    with pytest.raises(SettingsError, match=r"settings from settings/not_here.yaml: 1 fault\(s\)\n  - cannot be read"):
+    with pytest.raises(SettingsError, match=r"settings from settings/not_here.yaml: 1 fault\n  - cannot be read"):
         training.initialize(True)
     assert not Path(init[2]).exists()
 

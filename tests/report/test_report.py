@@ -244,7 +244,7 @@ def test_notes_on_what_does_not_fit(tmp_path):
     found = analyse([one, two], {"g": one.cases[:2], "h": one.cases[2:]})
     text = "\n".join(found.notes)
     assert "two: the source does not tell the sizes of all structures" in text
-    assert "2 case(s) of one are not in two, and left out where the two are compared: 'case004', 'case005'" in text
+    assert "two lacks 2 cases of one, left out where the two are compared: 'case004', 'case005'" in text
     assert "two has no normalised surface Dice, so that it is not compared" in text
     assert "from different sources (MONAI; another)" in text
     assert "fewer than five cases, whose figures say little: g (2), h (4)" in text
@@ -259,7 +259,7 @@ def test_cases_of_no_subgroup_are_none(tmp_path):
     assert "(none)" not in statistics + gaps
     assert {row["worst"] for row in csv.DictReader(gaps.splitlines())} == {"b"}
     text = (page / "report.md").read_text().replace("\\", "")
-    assert "2 case(s) of no subgroup count among all cases alone: 'case002', 'case003'" in text
+    assert "2 cases without a subgroup, counted among all cases alone: 'case002', 'case003'" in text
 
 
 def test_gaps_between_three_subgroups_in_both_directions_and_ties():

@@ -243,7 +243,7 @@ def test_a_surface_dice_of_what_is_not_there(tmp_path):
     text = "case,label,Dice,NSD,n_ref,n_pred\na,1,0,,9,0\nb,1,0.5,0.5,9,9\nc,1,1,1,0,0\n"
     found = read_results("x", table(tmp_path / "t.csv", text))
     np.testing.assert_array_equal(found.nsd[:, 0], [0, 0.5, NAN])
-    assert any("1 structure(s) of Dice 0 have no NSD" in note for note in found.notes)
+    assert any("no NSD in the source for 1 structure of Dice 0" in note for note in found.notes)
 
 
 def test_dice_of_1_where_both_are_empty_is_left_out(tmp_path):
@@ -251,7 +251,7 @@ def test_dice_of_1_where_both_are_empty_is_left_out(tmp_path):
     text = "case,label,Dice,n_ref,n_pred\n" + rows.replace("|", "\n") + "\n"
     found = read_results("x", table(tmp_path / "t.csv", text))
     assert np.nanmean(found.dice, axis=0).tolist() == pytest.approx([0.3, (0.95 + 0.9 + 0.8) / 3])
-    assert any("1 structure(s) that reference and prediction lack" in note for note in found.notes)
+    assert any("a Dice in the source for 1 structure that reference" in note for note in found.notes)
 
 
 def test_what_is_absent_in_a_table_of_seg_metrics_with_decimal_commas(tmp_path):
@@ -276,13 +276,13 @@ def test_a_dice_of_1_of_which_nothing_tells_whether_there_is_a_structure(tmp_pat
     path = table(tmp_path / "t.csv", "case,label,Dice\na,1,1\nb,1,0.5\n")
     for absent, told in ((None, True), ("never", False), ("one", False)):
         notes = read_results("x", path, absent=absent).notes
-        assert any("1 structure(s) of Dice 1 are taken for found without a fault" in note for note in notes) is told
+        assert any("1 structure of Dice 1, taken for found without a fault" in note for note in notes) is told
 
 
 def test_distances_of_what_brats_missed_count_and_are_told(tmp_path):
     found = read_results("x", table(tmp_path / "t.csv", "case,label,Dice,HD95\na,1,0,373.13\nb,1,0.5,3\n"))
     assert found.hd95[:, 0].tolist() == [373.13, 3]
-    assert any("1 structure(s) of Dice 0 have an HD95 of 373 mm" in note for note in found.notes)
+    assert any("an HD95 of 373 mm, as BraTS writes it, for 1 structure of Dice 0" in note for note in found.notes)
 
 
 def test_nothing_that_has_a_dice(tmp_path):
@@ -295,7 +295,9 @@ def test_missed_structures_without_a_distance_do_not_make_the_mean_better(tmp_pa
     path = table(tmp_path / "t.csv", f"case,label,Dice,HD95,n_ref,n_pred\na,1,0.9,4,9,9\nb,1,0,{mark},9,0\n")
     found = read_results("x", path)
     assert found.hd95 is None
-    assert any("1 structure(s) of Dice 0 have no HD95" in note and "not reported" in note for note in found.notes)
+    assert any(
+        "no HD95 in the source for 1 structure of Dice 0" in note and "not reported" in note for note in found.notes
+    )
     assert read_results("x", path, missed_hd95=300).hd95.tolist() == [[4], [300]]
     for wrong in (0, -1, np.inf):
         with pytest.raises(ValueError, match="has to be above 0 mm"):

@@ -100,9 +100,9 @@ class Scans:
         parent, prefix = self.host.data_set(raw_folder(raw, nnunet), ""), f"{self.host.prefix}{dataset_id:03d}_"
         there = sorted(path for path in parent.glob(f"{prefix}*") if not path.name.endswith((".partial", ".old")))
         if len(there) != 1:
-            count = len(there) or "no"
+            count = number(len(there), "folder") if there else "no folder"
             raise FileNotFoundError(
-                f"{parent} has {count} folder(s) {prefix}...: prepare the training data first, or name theirs by "
+                f"{parent} has {count} {prefix}...: prepare the training data first, or name theirs by "
                 "--dataset-id; their dataset.json tells the order of the channels"
             )
         self.dataset, self.channels = there[0].name, scans.channels_of(there[0])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from hws_nnunet.messages import number as counted
 from hws_nnunet.report.page import plots
 from hws_nnunet.report.page.answers import Answer, answers, disagreeing, piece_name, pieces
 from hws_nnunet.report.page.rules import rules
@@ -110,7 +111,7 @@ def _answers(analysis: Analysis) -> Section:
             "with 95 % intervals; left of 0 is worse",
             "the first table of each comparison",
         )
-    text = (f"{len(analysis.notes)} note(s) on the input stand under Result sets.",) if analysis.notes else ()
+    text = (f"Result sets has {counted(len(analysis.notes), 'note')} on the input.",) if analysis.notes else ()
     return Section("Answers", answers=tuple(answers(analysis)), pictures=(picture,), text=text)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from hws_nnunet.messages import first_of
+from hws_nnunet.messages import first_of, number
 from hws_nnunet.report.read.results import LESIONS, SIZES
 
 ABSENT = ("one", "never", "nan")
@@ -87,25 +87,31 @@ def settle(rows: pd.DataFrame, convention: Convention) -> Settled:
     notes = ["sizes are numbers of lesions"] if counted else []
     empty = (frame["reference_size"] == 0) & (frame["predicted_size"] == 0)
     if count := int((absent & frame["dice"].notna()).sum()):
-        notes.append(f"{count} structure(s) that reference and prediction lack have a Dice in the source: left out")
+        notes.append(
+            f"a Dice in the source for {number(count, 'structure')} that reference and prediction lack: left out"
+        )
     if count := int((frame["dice"].isna() & ~empty).sum()):
-        notes.append(f"{count} structure(s) without a Dice are taken for absent in reference and prediction: left out")
+        notes.append(
+            f"no Dice for {number(count, 'structure')}, taken for absent in reference and prediction: left out"
+        )
     sizes = frame[list(SIZES)]
     sure = convention.tells or convention.absent
     if count := 0 if sure else int(((frame["dice"] == 1) & ~absent & ~(sizes > 0).any(axis=1)).sum()):
         notes.append(
-            f"{count} structure(s) of Dice 1 are taken for found without a fault: --absent one where reference and "
-            "prediction lack them, --absent never to confirm"
+            f"{number(count, 'structure')} of Dice 1, taken for found without a fault: --absent one where reference "
+            "and prediction lack them, --absent never to confirm"
         )
     apart = (frame["dice"] == 0) & ~absent
     hd95, said = _distances(frame["hd95"], absent, apart, convention)
     nsd = frame["nsd"].mask(absent | np.isinf(frame["nsd"]))
     if (lost := apart & nsd.isna()).any() and nsd.notna().any():
         nsd = nsd.mask(lost, 0.0)
-        said.append(f"{int(lost.sum())} structure(s) of Dice 0 have no NSD in the source: 0 is taken")
+        said.append(f"no NSD in the source for {number(int(lost.sum()), 'structure')} of Dice 0: 0 is taken")
     for title, values in (("HD95", hd95), ("NSD", nsd)):
         if values.notna().any() and (count := int((values.isna() & ~absent).sum())):
-            said.append(f"{count} structure(s) have a Dice and no {title} in the source: left out of its figures")
+            said.append(
+                f"no {title} in the source for {number(count, 'structure')} with a Dice: left out of its figures"
+            )
     frame = frame.assign(hd95=hd95, nsd=nsd)
     for key in ("dice", "lesion_dice", "lesion_f1"):
         frame[key] = frame[key].mask(absent)
@@ -195,10 +201,14 @@ def _distances(
     unknown = apart & (~np.isfinite(hd95) | (hd95 == 0))
     hd95 = hd95.mask(absent | unknown)
     taken = int((apart & hd95.between(*_BRATS)).sum())
-    notes = [f"{taken} structure(s) of Dice 0 have an HD95 of 373 mm, as BraTS writes it: it counts"] if taken else []
+    notes = (
+        [f"an HD95 of 373 mm, as BraTS writes it, for {number(taken, 'structure')} of Dice 0: it counts"]
+        if taken
+        else []
+    )
     if not unknown.any() or hd95.isna().all():
         return hd95, notes
-    said = f"{int(unknown.sum())} structure(s) of Dice 0 have no HD95 in the source"
+    said = f"no HD95 in the source for {number(int(unknown.sum()), 'structure')} of Dice 0"
     if convention.missed_hd95 is not None:
         return hd95.mask(unknown, convention.missed_hd95), [*notes, f"{said}: {convention.missed_hd95:g} mm are taken"]
     said += ", so that its mean would be better for a method that misses more: HD95 is not reported"

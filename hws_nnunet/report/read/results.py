@@ -18,7 +18,7 @@ _MOST_NAMED = 10
 class ResultError(ProblemsError):
     """Results that cannot be used; the message counts all problems and lists those found."""
 
-    heading = "{source}: {count} problem(s), nothing was written:"
+    heading = "{source}: {count}, nothing was written:"
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hws_nnunet.datasets.geometry import geometry, same_grid
 from hws_nnunet.datasets.images import open_image
 from hws_nnunet.facts.dataset import LabelTable
 from hws_nnunet.facts.spellings import case_name
-from hws_nnunet.messages import some_of
+from hws_nnunet.messages import number, some_of
 from hws_nnunet.report.read.conventions import Convention
 from hws_nnunet.report.read.readers import gather
 from hws_nnunet.report.read.results import SIZES, ResultError, ResultSet, short_list
@@ -84,7 +84,7 @@ def find_pairs(name: str, folder: Path, references: Path, *, progress: bool = Fa
     if problems:
         raise ResultError(folder, problems)
     odd_files = some_of(oddities, most=3, separator="; ")
-    notes = [f"{name}: the geometry of {len(oddities)} file(s) disagrees: {odd_files}"] if oddities else []
+    notes = [f"{name}: the geometry of {number(len(oddities), 'file')} disagrees: {odd_files}"] if oddities else []
     lost = tuple(case for case in reference_of if case not in predicted)
     return Pairs(name, folder, files, lost, spacings, tuple(notes))
 
@@ -141,7 +141,7 @@ def evaluate(pairs: Pairs, labels: LabelTable, *, tolerance: float = 1.0, progre
     tool = f"MONAI {importlib.metadata.version('monai')}, tolerance {tolerance:g} mm"
     notes = list(pairs.notes)
     if lost := pairs.without_prediction:
-        text = f"{len(lost)} reference(s) have no prediction, and count for nothing: {short_list(lost)}"
+        text = f"no prediction for {number(len(lost), 'reference')}, counted for nothing: {short_list(lost)}"
         notes.append(f"{pairs.name}: {text}")
     frame, names = pd.DataFrame(rows), tuple(labels.regions)
     sizes = frame.groupby("label")[list(SIZES)].sum()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from hws_nnunet.messages import number
 from hws_nnunet.report.read.results import AVERAGE, LESIONS, METRICS, Metric, ResultSet, short_list, with_any
 from hws_nnunet.report.stats.comparison import Paired, compare
 from hws_nnunet.report.stats.statistics import describe
@@ -97,7 +98,9 @@ def analyse(
         notes.append(f"subgroups of fewer than five cases, whose figures say little: {', '.join(few)}")
     cases = sorted({case for one in sets for case in one.cases})
     if groups and (without := [case for case in cases if case not in group_of]):
-        notes.append(f"{len(without)} case(s) of no subgroup count among all cases alone: {short_list(without)}")
+        notes.append(
+            f"{number(len(without), 'case')} without a subgroup, counted among all cases alone: {short_list(without)}"
+        )
     gaps = _gaps(statistics)
     return Analysis(tuple(sets), groups, group_of, threshold, tuple(notes), values, statistics, gaps, whole, parts)
 
@@ -188,7 +191,7 @@ def _notes(baseline: ResultSet, others: Sequence[ResultSet]) -> list[str]:
         for one, two in ((baseline, other), (other, baseline)):
             if alone := sorted(set(one.cases) - set(two.cases)):
                 notes.append(
-                    f"{len(alone)} case(s) of {one.name} are not in {two.name}, and left out where the two are "
+                    f"{two.name} lacks {number(len(alone), 'case')} of {one.name}, left out where the two are "
                     f"compared: {short_list(alone)}"
                 )
         for metric in (m for m in METRICS if (m in baseline.metrics) != (m in other.metrics)):
