@@ -26,7 +26,7 @@ def main() -> None:
     runs = json.loads((DOCS / "benchmarks" / "rare.json").read_text(encoding="utf-8"))
     dice = {(run["arm"], run["seed"]): run for run in runs if run["kind"] == "brains" and run["steps"] == 2000}
     seeds = sorted(seed for arm, seed in dice if arm == "uniform")
-    figure, axis = plt.subplots(figsize=(8, 3.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
     for place, name in enumerate(FIGURES):
         pairs = np.array([[dice[arm, seed][name] for arm in ARMS] for seed in seeds])
         axis.plot([place - 0.18, place + 0.18], pairs.T, color="#c8c8c8", linewidth=1, zorder=1)

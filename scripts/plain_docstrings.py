@@ -13,5 +13,6 @@ class PlainDocstrings(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: object) -> None:
         """Called with each object as it is loaded."""
         if obj.docstring:
-            text = re.sub(r":(?:class|meth|mod|attr|data|func):`(?:~[\w.]*\.)?([^`]+)`", r"`\1`", obj.docstring.value)
+            role = r":(?:class|meth|mod|attr|data|func):`(?:~[\w.]*\.)?([^`<]+?)(?: <[^`]+>)?`"
+            text = re.sub(role, r"`\1`", obj.docstring.value)
             obj.docstring.value = re.sub(r"(?m)^\s*::\n", "\n", text)

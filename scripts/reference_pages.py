@@ -64,7 +64,8 @@ def commands() -> str:
 
 def _as_code(block: re.Match) -> str:
     lines = [line.removeprefix("  ") for line in block[0].splitlines() if line.strip()]
-    return "\n```bash\n" + "\n".join(lines) + "\n```\n"
+    language = "text" if lines[0][0].isdigit() else "bash"  # a table of label values is no command
+    return f"\n```{language}\n" + "\n".join(lines) + "\n```\n"
 
 
 for path, content in (("reference/settings.md", settings()), ("reference/commands.md", commands())):

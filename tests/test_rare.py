@@ -87,7 +87,7 @@ def test_the_table_tells_differences_in_the_same_seeds_and_what_was_reached(tmp_
     runs += [{**run, "steps": 500} for run in runs]
     bars, lines = rare.section(runs, tmp_path / "none.png")
     assert bars == [
-        "- hippocampus as it is, 2,000 steps, mean: +0.0 points (bar: -0.1), 2 seeds: reached",
+        "- hippocampus as it is, 2,000 steps, mean: 0.0 points (bar: -0.1), 2 seeds: reached",
         "- hippocampus as it is, 2,000 steps, worst tenth: +0.3 points (bar: +0.8), 2 seeds: NOT reached",
     ]
     assert f"| {rare.DEFAULT} | 2 | 0.0 (0.5) | 0.0 (0.0) | +0.3 (0.1) |" in "\n".join(lines)

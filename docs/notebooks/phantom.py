@@ -27,7 +27,7 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## The data
 #
-# An image and its labels, seven structures; the rare kind has another anatomy and contrast.
+# An image and its labels, six structures; the rare kind has another anatomy and contrast.
 
 
 # %%
@@ -76,7 +76,7 @@ print(f"effective sample size now: {sampler.sampler.effective_sample_size():.1f}
 # %% [markdown]
 # After 150 steps the sampler does not trust the differences between losses yet, and draws are about uniform: that
 # is its safeguard against noise.
-# The [tutorial](../tutorials/fetal.md) trains for longer.
+# The [tutorial](../tutorials/fetal.html) trains for longer.
 #
 # ## Report
 #

@@ -43,8 +43,8 @@ def doctor(
 ) -> None:
     """Check the installation, and list the commands that are still to be given, in order.
 
-    Ends with exit code 0 only if all that is required holds. Where both versions of nnU-Net are installed, nothing is
-    required of one none of whose own folders is set, or of v1 where none of either is.
+    Ends with exit code 0 only if all that is required holds. Where both versions of nnU-Net are installed, the one
+    whose folders are not set is not required; if neither's are set, v1 is not.
 
     \b
     Examples:

@@ -42,7 +42,7 @@ def gallery(
 
     \b
     Examples:
-      hws-nnunet gallery $nnUNet_results/Dataset501_Fetal/.../fold_0
+      hws-nnunet gallery $nnUNet_results/Dataset501_FetalBrain/.../fold_0
       hws-nnunet gallery .../fold_0 --worst --top 5 --out worst
       hws-nnunet gallery .../fold_0 --window=-160,240   # CT, soft tissue
     """

@@ -131,7 +131,7 @@ V1 = Host(
     trains_regions=False,
     weights="state_dict",
     prepare="nnUNet_plan_and_preprocess -t {} --verify_dataset_integrity",
-    train=f"nnUNet_train 3d_fullres {TRAINER} Task501_Fetal 0",
+    train=f"nnUNet_train 3d_fullres {TRAINER} Task501_FetalBrain 0",
     validate="nnUNet_train ... -val",
     predict=f"nnUNet_predict -i {{}} -o predictions -t {{}} -m 3d_fullres -f 0 -tr {TRAINER}",
 )

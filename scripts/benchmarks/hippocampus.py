@@ -28,7 +28,7 @@ import numpy as np
 from experiments import GROUPS_OURS, STATIC, TOPK, TOPK_OURS, UNIFORM, WEIGHTS, WEIGHTS_OURS, settings_of
 from hippocampus_data import CASES, CONFIGURATION, DATASET, FEWER, MAX_SEEDS, NAME, QUICK_CASES, Changed, prepare
 from nnunet_runs import Experiment
-from page import COLOURS, Lines, Section, bar_line, read_one, save, table, verdict
+from page import COLOURS, Lines, Section, bar_line, points, read_one, save, table, verdict
 from segmentation import Results, segmentation
 
 from hws_nnunet import Settings
@@ -111,7 +111,7 @@ def section(measured: dict, figure: Path, *, condition: str) -> tuple[Lines, Lin
         line = bar_line(f"{name}, {title}, {seeds} seed{'s' * (seeds > 1)}", difference, bar)
         for arm, words in OTHERS.items():
             if arm in results.rows and (title == "rare group" or arm == SOFTER):
-                line += f"; {words}: {100 * results.compare(arm, title, 0.95)[1][0]:+.1f}"
+                line += f"; {words}: {points(100 * results.compare(arm, title, 0.95)[1][0])}"
         bars.append(line)
     found_among = hardest_tenth(measured)
     for arm in ("ours", WITH_CE) if condition == "labels" else ():
@@ -182,12 +182,12 @@ def growth(by_kind: dict[str, dict[int, dict]], figure: Path) -> tuple[Lines, Li
     for column, (kind, of) in enumerate(by_kind.items()):
         results = [Results(result) for result in of.values()]
         seeds = sorted(set.intersection(*(set(each.dice[arm]) for each in results for arm in (UNIFORM, "ours"))))
-        points = {title: [_means(each, title, seeds) for each in results] for title in GROWN}
+        means = {title: [_means(each, title, seeds) for each in results] for title in GROWN}
         for place, number in enumerate(of):
-            pairs = [points[title][place] for title in GROWN]
-            cells = [f"{one.mean():.1f}, {ours.mean():.1f}, {(ours - one).mean():+.1f}" for one, ours in pairs]
+            pairs = [means[title][place] for title in GROWN]
+            cells = [f"{one.mean():.1f}, {ours.mean():.1f}, {points((ours - one).mean())}" for one, ours in pairs]
             rows.append((f"{number:,} {kind}", len(seeds), *cells))
-        _draw(axes[:, column], list(of), points, kind)
+        _draw(axes[:, column], list(of), means, kind)
     axes[0, 0].set_ylabel("Dice, %")
     axes[1, 0].set_ylabel("ours less uniform, points")
     axes[0, -1].legend()

@@ -138,6 +138,11 @@ def verdict(reached: bool) -> str:
     return "reached" if reached else "NOT reached"
 
 
+def points(value: float) -> str:
+    """Return a difference in points, zero without a sign."""
+    return f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
+
+
 def bar_line(name: str, difference: tuple[float, float, float], bar: float) -> str:
     """Return a line that says whether a difference, with its interval, reached what was to be reached.
 
@@ -145,7 +150,7 @@ def bar_line(name: str, difference: tuple[float, float, float], bar: float) -> s
     """
     middle, low, _ = difference
     return (
-        f"- {name}: {100 * middle:+.1f} points, interval from {100 * low:+.1f} (bar: {round(100 * bar, 1):+g}): "
+        f"- {name}: {points(100 * middle)} points, interval from {points(100 * low)} (bar: {round(100 * bar, 1):+g}): "
         f"{verdict(middle >= bar and (low > 0 or bar <= 0))}"
     )
 

@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import rare_data
 from experiments import ARMS, UNIFORM, WEIGHTS, run_all
-from page import COLOURS, Lines, Section, arguments, finish, save, table, verdict
+from page import COLOURS, Lines, Section, arguments, finish, points, save, table, verdict
 from plain import Example, Plan, train
 
 from hws_nnunet import Settings
@@ -191,7 +191,7 @@ def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
                 if arm == DEFAULT and steps == STEPS:
                     for name, bar in KINDS[kind].bars.items():
                         value = np.mean(differences[name])
-                        told = f"{value:+.1f} points (bar: {bar:+g}), {len(pairs)} seeds: {verdict(value >= bar)}"
+                        told = f"{points(value)} points (bar: {bar:+g}), {len(pairs)} seeds: {verdict(value >= bar)}"
                         bars.append(f"- {title}, {steps:,} steps, {name}: {told}")
     told = (
         "Dice of held-out cases in points; under uniform sampling, the differences to it in the same seeds: mean and "
@@ -234,20 +234,18 @@ def _plot(runs: list[dict], path: Path) -> None:
             axis.plot(x + np.linspace(-0.15, 0.15, len(values)), values, "o", color=COLOURS[0], alpha=0.45, ms=5)
             error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0
             axis.errorbar(x, values.mean(), error, fmt="_", color="black", ms=18, mew=2, capsize=4)
-            axis.annotate(_points(values.mean()), (x + 0.22, values.mean()), va="center", fontsize=9)
+            at = (x, max(values.max(), values.mean() + error))
+            axis.annotate(points(values.mean()), at, (0, 6), textcoords="offset points", ha="center", fontsize=9)
         axis.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names])
-        axis.set_xlim(-0.5, len(names) - 0.2)
+        axis.set_xlim(-0.5, len(names) - 0.5)
         axis.set_title(f"{TITLES[panel]} ({len(values)} seeds)", fontsize=10)
     for axis in axes.flat[len(panels) :]:
         axis.set_axis_off()
     for row in axes:
         row[0].set_ylabel("points of Dice over uniform sampling")
+        low, high = row[0].get_ylim()
+        row[0].set_ylim(low, high + 0.1 * (high - low))  # for the figures above the points
     save(figure, path)
-
-
-def _points(value: float) -> str:
-    """Return a difference in points, zero without a sign."""
-    return f"{value:+.1f}" if abs(value) >= 0.05 else "0.0"
 
 
 def _mean(runs: object, figure: str) -> str:
@@ -257,7 +255,7 @@ def _mean(runs: object, figure: str) -> str:
 
 def _difference(values: list[float]) -> str:
     error = f" ({np.std(values, ddof=1) / len(values) ** 0.5:.1f})" if len(values) > 1 else ""
-    return f"{_points(np.mean(values))}{error}"
+    return f"{points(np.mean(values))}{error}"
 
 
 SECTIONS = (Section("rare", "Hard is not rare: five kinds of data", "rare.py", section),)

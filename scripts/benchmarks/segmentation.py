@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from experiments import SPOILED, STATIC, UNIFORM, paired_interval
-from page import COLOURS, Lines, bar_line, save, table
+from page import COLOURS, Lines, bar_line, points, save, table
 
 SHOWN_CURVES = (UNIFORM, "ours", "paper", "static oversampling")
 
@@ -115,7 +115,7 @@ def _bars(results: Results, name: str, bar: float, level: float) -> Lines:
             bars.append(bar_line(what, results.compare(arm, title, level)[1], least))
             if least == bar and STATIC in results.rows:
                 told = 100 * results.compare(STATIC, title, level)[1][0]
-                bars[-1] += f"; oversampling by hand, told which cases are rare: {told:+.1f}"
+                bars[-1] += f"; oversampling by hand, told which cases are rare: {points(told)}"
     return bars
 
 
@@ -149,7 +149,7 @@ def _cell(value: float, difference: tuple | None, *, sides: bool = True) -> str:
         return f"{100 * value:.1f}"
     middle, low, high = (100 * figure for figure in difference)
     # Of a smallest value the bootstrap knows one side only.
-    return f"{100 * value:.1f} ({middle:+.1f}" + (f"; {low:+.1f} to {high:+.1f})" if sides else ")")
+    return f"{100 * value:.1f} ({points(middle)}" + (f"; {points(low)} to {points(high)})" if sides else ")")
 
 
 def _figure(results: Results, path: Path) -> None:

@@ -190,7 +190,9 @@ def section(found: list[dict], _: Path) -> tuple[Lines, Lines]:
         f"stock's, and what ours adds. Measured with {' and '.join(sorted({row['made_by'] for row in found}))}."
     )
     header = ("nnU-Net", "network", "patch", "compiled", "on", "sampling", "stock, ms", "ours / stock", "range")
-    return bars, [told, "", *table((*header, "kernels", "GPU, ms", "memory, MiB"), rows)]
+    columns = zip((*header, "kernels", "GPU, ms", "memory, MiB"), *rows, strict=True)
+    header, *rows = zip(*(column for column in columns if any(column[1:])), strict=True)  # none that says nothing
+    return bars, [told, "", *table(header, rows)]
 
 
 MORE = ("gpu_ms", "peak_MiB")

@@ -32,8 +32,8 @@ TITLES = {
 HEAD = """# Faults
 
 What goes wrong in a week on a cluster, done on purpose; `python -m pytest -m faults` writes this page (`-k` chooses
-among them; some need root, to mount a small disk). A try *survived* where what the last column tells came of it, and
-nothing was lost; *lost* are all others.
+among them; some need root, to mount a small disk). A try *survived* if it ended as the last column says and nothing
+was lost; all others are *lost*.
 
 """
 LONG_AND_SHORT = pytest.mark.parametrize(

@@ -147,6 +147,6 @@ def _of_all_modes(seen):
     reasons = {}
     for test, reason in tests["skipped"].items():
         name = test.split("[")[-1].rstrip("]")
-        reasons.setdefault(reason.removeprefix(name).lstrip(": "), []).append(f"`{name}`")
+        reasons.setdefault(reason.removeprefix(name).strip(": ").replace("__", r"\_\_"), []).append(f"`{name}`")
     told += [f"{count(tests)}. Each trains three steps, and saves and loads a checkpoint. Not trained:", ""]
     return [*told, *(f"- {', '.join(names)}: {reason}" for reason, names in sorted(reasons.items())), ""]
