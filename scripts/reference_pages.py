@@ -20,7 +20,7 @@ A file of what you change, named in `HWS_CONFIG`, sets them for a training; a tr
 of `HardnessWeightedBatchSampler` know the same names.
 What each does at its ends: [Method](../method.md#settings-at-their-ends).
 
-<div class="stacked" markdown>
+<div class="stacked settings" markdown>
 
 | setting | type | range | default | meaning |
 |---|---|---|---|---|

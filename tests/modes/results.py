@@ -139,7 +139,8 @@ def _of_all_modes(seen):
     for name, row in seen["modes"].items():
         commands = "<br>".join(f"`{command}`" for command in row["commands"])
         lines.append((name, commands, ", ".join(row["seen"]) if row["problem"] is None else f"**{row['problem']}**"))
-    told = [f"## nnU-Net {seen['host']}: modes", "", *table(("mode", "command", "seen"), lines), ""]
+    rows = ['<div class="stacked" markdown>', "", *table(("mode", "command", "seen"), lines), "", "</div>", ""]
+    told = [f"## nnU-Net {seen['host']}: modes", "", *rows]
     told += [f"## nnU-Net {seen['host']}: the mixin on its own trainers", ""]
     tests = seen["tests"].get(TRAINERS)
     if tests is None:
