@@ -41,12 +41,10 @@ def per_sample(criterion: Callable, output: Batch, target: Batch) -> Tensor:
     samples, others = samples_in("output", output), samples_in("target", target)
     if samples != others:
         raise ValueError(f"output has {samples} samples, target {others}")
-    losses = _at_once(criterion, output, target)
-    alone = {}
-    if losses is None:
-        alone = {i: _alone(criterion, output, target, i) for i in range(samples)}
-        losses = torch.stack(list(alone.values()))
-    losses = losses.as_subclass(Tensor)
+    if (at_once := _at_once(criterion, output, target)) is not None:
+        return at_once.as_subclass(Tensor)
+    alone = [loss_alone(criterion, sample_of(output, i), sample_of(target, i)) for i in range(samples)]
+    losses = torch.stack(alone).as_subclass(Tensor)
     empty = uncounted(criterion, output, target, losses)
     if not empty:
         return losses
@@ -57,19 +55,12 @@ def per_sample(criterion: Callable, output: Batch, target: Batch) -> Tensor:
             "samples are left out, and are never found hard",
             stacklevel=2,
         )
-    kept = [
-        nothing(output, i) if i in empty else alone[i] if i in alone else _alone(criterion, output, target, i)
-        for i in range(samples)
-    ]
+    kept = [nothing(output, i) if i in empty else loss for i, loss in enumerate(alone)]
     return torch.stack([value.as_subclass(Tensor) for value in kept]).as_subclass(SampleLosses)
 
 
-def _alone(criterion: Callable, output: Batch, target: Batch, index: int) -> Tensor:
-    return loss_alone(criterion, sample_of(output, index), sample_of(target, index))
-
-
 def _at_once(criterion: Any, output: Batch, target: Batch) -> Tensor | None:
-    """Return the losses of all samples by one call, None where they might be other ones than those of each alone."""
+    """Return the losses of all samples by one call, None where they might be other ones, or say nothing of a sample."""
     if not (isinstance(output, Tensor) and isinstance(target, Tensor) and _is_plain_mean(criterion, output, target)):
         return None
     vars(criterion)["reduction"] = "none"
@@ -81,15 +72,19 @@ def _at_once(criterion: Any, output: Batch, target: Batch) -> Tensor | None:
 
 
 def _is_plain_mean(criterion: Any, output: Tensor, target: Tensor) -> bool:
-    """Whether a criterion's mean is that of all elements, each made from one of output and target alone."""
+    """Whether a criterion's mean is that of all elements, each made from one of output and target, and of weight."""
     kind = type(criterion)
     if kind not in _OF_CLASSES + _OF_VALUES or vars(criterion)["reduction"] != "mean" or output.ndim < 1:
         return False
     scale = getattr(criterion, "pos_weight", None)
-    if getattr(criterion, "weight", None) is not None or (scale is not None and scale.ndim >= output.ndim):
+    if getattr(criterion, "weight", None) is not None:
         return False
-    if kind in _OF_VALUES or (kind is nn.CrossEntropyLoss and target.is_floating_point()):
-        return output.shape == target.shape and (kind in _OF_VALUES or output.ndim > 1)
+    if scale is not None and (scale.ndim >= output.ndim or bool((scale == 0).any())):
+        return False
+    if kind in _OF_VALUES:
+        return output.shape == target.shape
+    if kind is nn.CrossEntropyLoss and target.is_floating_point():
+        return output.ndim > 1 and output.shape == target.shape and bool(target.flatten(1).any(1).all())
     ignored = criterion.ignore_index
     of_classes = output.ndim > 1 and target.shape == (len(output), *output.shape[2:])
     return of_classes and not bool((target == ignored).any())

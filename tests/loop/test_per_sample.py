@@ -105,6 +105,27 @@ def test_a_sample_with_nothing_to_count_counts_for_nothing(criterion, label):
     assert np.isnan(sampler.sampler.table.hardness).nonzero()[0].tolist() == [ids[1]]
 
 
+def test_pytorchs_criteria_are_called_once_however_small_the_losses_are():
+    """One a sample, and four more to see whether a loss of 0 is a constant, would take a training's time in the end."""
+    output, target = classes((64, 5))
+    criterion, calls = nn.CrossEntropyLoss(), []
+    criterion.register_forward_hook(lambda *given: calls.append(1))
+    losses = per_sample(criterion, output + 100.0 * nn.functional.one_hot(target, 5), target)
+    assert losses.tolist() == [0.0] * 64
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("criterion", "nothing"),
+    [(nn.BCEWithLogitsLoss(pos_weight=torch.zeros(3, 1)), 1.0), (nn.CrossEntropyLoss(), 0.0)],
+    ids=["positives of weight 0", "classes of probability 0"],
+)
+def test_pytorchs_criteria_of_a_sample_with_nothing_to_count(criterion, nothing):
+    output, target = values()
+    target[2] = nothing
+    assert per_sample(criterion, output, target).isnan().tolist() == [False, False, True, False]
+
+
 def test_a_batch_with_nothing_to_count():
     output, target = classes()
     losses = per_sample(nn.CrossEntropyLoss(ignore_index=1), output, torch.ones_like(target))
