@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hws_nnunet import HardnessWeightedBatchSampler
+from hws_nnunet.core.draws import draw_looking_at_all
 from hws_nnunet.core.shares import batch_shares
 from tests.core import naive
 
@@ -34,5 +35,16 @@ def test_small_cases_against_all_orders():
     for size in (1, 2, 3, 5):
         assert batch_shares(p, size) == pytest.approx(naive.inclusion(p, size), abs=0.01)
     assert batch_shares(p, 6) == pytest.approx(np.full(6, 1 / 6))
+    skewed = np.array([0.9111, 1e-6, 0.0889, 2e-6])
+    for size in (2, 3):
+        assert batch_shares(skewed, size) == pytest.approx(naive.inclusion(skewed / skewed.sum(), size), abs=0.01)
     assert batch_shares(np.array([0.0, 2.0, 2.0]), 2).tolist() == [0.0, 0.5, 0.5]
     assert batch_shares(np.array([1e-300, 1.0, 1.0]), 2) == pytest.approx([0.0, 0.5, 0.5])
+
+
+def test_where_the_likely_cases_are_too_few_for_a_batch_the_others_come_as_in_draws():
+    p, rng = np.array([0.0, 0.75, 0.25, 0.0, 0.0]), np.random.default_rng(0)
+    for size in (2, 3, 5, 8):
+        batches = [draw_looking_at_all(p, size, rng, replacement=False) for _ in range(4000)]
+        drawn = np.bincount(np.concatenate(batches), minlength=5) / (4000 * size)
+        assert batch_shares(p, size) == pytest.approx(drawn, abs=0.01)
