@@ -70,9 +70,9 @@ def read_brats(
 
     Returns:
         The collection: channels T1, T1ce, T2 and FLAIR, labels and regions of the scheme. Subgroups are the grade where
-        the data say it, by folder or table (``unknown`` where they say it of others alone), else the kind of tumour of
-        2023 and later, else ``all``; the site follows where names say it. Segmentations without a tumour, and odd
-        volumes of labels, are told as warnings.
+        the data say it, by folder or table, or the kind of tumour of 2023 and later; ``all`` where they say it of no
+        case, ``unknown`` where they say it of others alone; the site follows where names say it. Segmentations without
+        a tumour, and odd volumes of labels, are told as warnings.
 
     Raises:
         DatasetError: with every problem found: no case, a missing or repeated file, a name used twice, an unreadable
@@ -98,8 +98,7 @@ def read_brats(
         problems += faults
     if problems or not checks.cases:
         raise DatasetError(shown, problems)
-    old = {case.name: case for case in with_unknown_groups([case for case in checks.cases if kinds[case.name] == OLD])}
-    cases = sorted((old.get(case.name, case) for case in checks.cases), key=lambda case: case.name)
+    cases = sorted(with_unknown_groups(checks.cases), key=lambda case: case.name)
     collection = Collection(
         Path(sources[0]), tuple(cases), CHANNELS, {}, warnings=(*scan_files.warnings, *checks.warnings)
     )

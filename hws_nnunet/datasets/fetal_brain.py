@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hws_nnunet.datasets import feta, fetal
-from hws_nnunet.datasets.cases import AS_FOUND, Collection, DatasetError, Reading
+from hws_nnunet.datasets.cases import AS_FOUND, Collection, DatasetError, Reading, with_unknown_groups
 from hws_nnunet.datasets.checks import existing_folder, repeated_names
 
 # The nearest labels: FeTA has no corpus callosum of its own, and the two kinds of inner CSF are not quite alike.
@@ -56,7 +56,7 @@ def read_fetal_brain(sources: Sequence[Path], *, merge: bool = False, how: Readi
         collections = [_with_source(collection) for collection in collections]
     return replace(
         collections[0],
-        cases=tuple(case for collection in collections for case in collection.cases),
+        cases=tuple(with_unknown_groups([case for collection in collections for case in collection.cases])),
         warnings=tuple(warning for collection in collections for warning in collection.warnings),
         summary=tuple(line for collection in collections for line in collection.summary),
     )

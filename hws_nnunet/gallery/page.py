@@ -11,9 +11,12 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2a3a; background: #fff; margin: 2em auto; max-width: 1240px;
        padding: 0 1em; overflow-wrap: anywhere; }
 h1 { font-size: 1.5em; margin-bottom: 0; } h2 { font-size: 1.15em; margin: 2.2em 0 .2em; }
-table { border-collapse: collapse; display: block; overflow: auto; overflow-wrap: normal; }
+table { border-collapse: collapse; display: block; overflow: auto; white-space: nowrap; }
 td, th { padding: .25em .9em .25em 0; text-align: left; border-bottom: 1px solid #d5dbe3; vertical-align: top; }
 td.number, th.number { text-align: right; } p { margin: .3em 0 .6em; } .what { color: #51607a; }
+@media (max-width: 700px) {
+  table::before { color: #51607a; content: "scroll sideways for more columns →"; font-size: .85em; }
+}
 a:has(> img) { display: block; overflow: auto; }
 img { border: 1px solid #d5dbe3; height: auto; max-width: max(100%, 48em); }
 """

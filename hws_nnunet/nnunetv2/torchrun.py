@@ -96,7 +96,10 @@ def check_batch_size(samples: int, configuration: str) -> None:
             f"each batch: start at most {samples}, train one fold on each GPU, or give the plans a configuration with "
             '"batch_size": N (docs/howto/gpus.md)'
         )
-        raise SystemExit(1 if dist.get_rank() else text)
+        if dist.get_rank() == 0:
+            print(text, file=sys.stderr, flush=True)
+        dist.barrier()  # torchrun ends the first process as soon as another one has ended
+        raise SystemExit(1)
 
 
 @contextmanager

@@ -388,7 +388,7 @@ def test_years_are_merged_if_asked_and_a_tumour_with_two_names_is_one_subject(ro
     assert "  2018 to 2021: 1 necrotic_core -> 1, 2 edema -> 2, 4 enhancing_tumor -> 3" in result.output
     assert "  2023: 1 necrotic_core -> 1, 2 edema -> 2, 3 enhancing_tumor -> 3" in result.output
     assert "1 tumour with several names, kept in one fold: BraTS2021_00001 = BraTS-GLI-00007-000" in result.output
-    assert "4 cases of 3 subjects: 1 GLI, 1 SSA, 2 all" in result.output
+    assert "4 cases of 3 subjects: 1 GLI, 1 SSA, 2 unknown" in result.output
     target = raw / FOLDERS["v2"]
     assert np.array_equal(
         load(target / "labelsTr/BraTS2021_00001.nii.gz"), load(target / "labelsTr/BraTS-GLI-00007-000.nii.gz")

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -9,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hws_nnunet.commands import main as cli
-from hws_nnunet.datasets import DatasetError, read_fetal, write_raw
+from hws_nnunet.datasets import DatasetError, read_fetal, read_fetal_brain, write_raw
 
 ATLAS = Path(os.environ.get("HWS_ATLAS", Path(__file__).parents[3] / "shared/data/fetal_spina_bifida_atlas"))
 NAMES = ("srr.nii.gz", "mask.nii.gz", "parcellation.nii.gz")
@@ -70,6 +71,13 @@ def test_writes_what_nnunet_expects(source, raw, link):
     ]
     assert {path: path.read_bytes() for path in source.rglob("*") if path.is_file()} == before
     assert [path.name for path in raw.iterdir()] == ["Dataset007_Fetal"]
+
+
+def test_a_group_that_only_others_have_is_unknown(source, tmp_path):
+    groups = [case.subgroup["subgroup"] for case in read_fetal_brain([source]).cases]
+    assert groups == ["unknown", "notoperated", "operated"]
+    shutil.copytree(source / "control", tmp_path / "alone" / "control")
+    assert read_fetal_brain([tmp_path / "alone"]).cases[0].subgroup["subgroup"] == "all"
 
 
 def test_every_problem_at_once_and_nothing_written(source, raw):

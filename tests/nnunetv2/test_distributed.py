@@ -139,20 +139,22 @@ def test_mistakes_are_told(workspace):
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_fewer_samples_than_processes_are_told_once_before_the_training(monkeypatch, rank):
+def test_fewer_samples_than_processes_are_told_once_before_the_training(monkeypatch, rank, capsys):
+    """And before any process ends: torchrun would end the one that tells it."""
     from hws_nnunet.nnunetv2 import torchrun
 
     trainer = SimpleNamespace(configuration_manager=SimpleNamespace(batch_size=2), configuration_name="3d_fullres")
     monkeypatch.setattr(torchrun.run_training, "get_trainer_from_args", lambda: trainer)
     monkeypatch.setattr(torchrun.dist, "get_world_size", lambda: 4)
     monkeypatch.setattr(torchrun.dist, "get_rank", lambda: rank)
+    said = []
+    monkeypatch.setattr(torchrun.dist, "barrier", lambda: said.append(capsys.readouterr().err))
     with pytest.raises(SystemExit) as ended, torchrun.trainers_on(torch.device("cpu")):
         torchrun.run_training.get_trainer_from_args()
-    if rank:
-        assert ended.value.code == 1
-    else:
-        assert str(ended.value).startswith("the plans of 3d_fullres have batches of 2, too few for 4 processes")
-        assert "start at most 2, train one fold on each GPU, or give the plans" in str(ended.value)
+    assert ended.value.code == 1
+    (told,) = said
+    assert told.startswith("" if rank else "the plans of 3d_fullres have batches of 2, too few for 4 processes")
+    assert ("start at most 2, train one fold on each GPU, or give the plans" in told) == (rank == 0)
 
 
 @pytest.mark.parametrize(

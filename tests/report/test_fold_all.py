@@ -91,6 +91,6 @@ def test_json_for_scripts(tmp_path):
     assert rows["2"]["mean"] == 0.9
     assert rows["2"]["sd"] is None
     assert rows["2"]["left_out"] == 1
-    assert found["answers"][0]["points"]["Failed most:"]
+    assert found["answers"][0]["points"]["Worst served:"]
     page = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
     assert "foreground_mean: x 0.525 and 0.650" in page

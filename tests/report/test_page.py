@@ -77,7 +77,7 @@ def shown(rows, column):
 def test_answers_and_their_picture_are_on_the_first_screen(opened):
     page, complaints = opened
     answer = page.locator(".answers article").first
-    assert "Failed most: rare" in answer.inner_text()
+    assert "Worst served: rare" in answer.inner_text()
     assert answer.bounding_box()["y"] + answer.bounding_box()["height"] < 900
     assert page.locator(".plot").first.bounding_box()["y"] < 700
     assert complaints == []
@@ -168,3 +168,37 @@ def test_narrow_dark_and_printed(opened):
     assert page.locator("section:not(.cases) details:not([open])").count() == 0
     assert page.locator(".plot[data-drawn]").count() == page.locator(".plot").count()
     assert complaints == []
+
+
+@pytest.fixture
+def phone(browser):
+    context = browser.new_context(viewport={"width": 420, "height": 900}, is_mobile=True, has_touch=True)
+    yield context.new_page()
+    context.close()
+
+
+def test_nothing_lies_over_a_legend_on_a_phone(phone, report):
+    phone.goto(report.as_uri())
+    phone.locator(".plot .legend").first.wait_for()
+    assert phone.locator(".modebar:visible").count() == 0
+
+
+def test_the_gallery_on_a_phone(phone, tmp_path):
+    """The page is as wide as the screen; names stay in one line, and what is wider scrolls by itself."""
+    from PIL import Image
+
+    Image.new("RGB", (1452, 1021), "red").save(tmp_path / "01.png")
+    columns = ("hardness", "hardest structure", "drawn", "visits", "last epoch seen", "mean Dice", "subgroup")
+    values = ("0.2211", "whole_tumor 0.228", "1.0x", "343", "6", "0.772", "SSA, subject BraTS-SSA-01002")
+    entry = Entry("BraTS-SSA-01002-000", values, ("Slices through the middle.",), "01.png")
+    what = "Dataset523_BraTS2023, HardnessWeightedTrainer__nnUNetPlans__3d_fullres, fold_0"
+    page = write_page("Hardest", what, columns, [entry], ["How."], link="")
+    (tmp_path / "index.html").write_text(page, encoding="utf-8")
+    phone.goto((tmp_path / "index.html").as_uri())
+    assert phone.evaluate("document.documentElement.scrollWidth") == 420
+    rows = "[...document.querySelectorAll('tr')].map((row) => row.getBoundingClientRect().height)"
+    assert max(phone.evaluate(rows)) < 40, "one line each"
+    for part in ("table", "a:has(> img)"):
+        wider = phone.locator(part).first.evaluate("(element) => element.scrollWidth - element.clientWidth")
+        assert wider > 100, part
+    assert phone.evaluate("getComputedStyle(document.querySelector('table'), '::before').content").startswith('"scroll')

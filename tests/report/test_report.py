@@ -374,9 +374,9 @@ def test_answers():
     (answer,) = answers(found)
     text = {lead: words.replace("\N{NO-BREAK SPACE}", " ") for lead, words in answer.points}
     assert answer.title == "new against old"
-    assert text["Failed most:"].startswith("rare, mean Dice ")
-    assert "its worst structure is 2, " in text["Failed most:"]
-    assert "in 1 of 10 (old) and 5 of 10 (new) cases" in text["Failed most:"]
+    assert text["Worst served:"].startswith("rare, mean Dice ")
+    assert "the worst structure is 2, " in text["Worst served:"]
+    assert "in 1 of 10 (old) and 5 of 10 (new) cases" in text["Worst served:"]
     assert "Gains: 2 of 6 structures by subgroup, most 2 in common +6.0 points [+6.0, +6.0]; 1 in" in text["Helped?"]
     assert text["Cost:"].startswith("2 in rare -")
     assert (
@@ -387,6 +387,7 @@ def test_answers():
     assert alone.points[0][1].startswith("all cases, as no subgroups were given, mean Dice ")
     (alone,) = answers(analyse(sets[:1], {"GLI": names}))
     assert alone.points[0][1].startswith("all cases, which are of one subgroup, GLI, mean Dice ")
+    assert "(old)" not in alone.points[0][1], "the only set is not named again with each figure"
 
 
 def test_more_failures_are_told_though_the_mean_rises():

@@ -26,7 +26,7 @@ def answers(analysis: Analysis) -> list[Answer]:
     """Return a paragraph on each comparison's Dice; on the set itself, where there is one alone."""
     baseline, *others = analysis.sets
     if not others:
-        return [Answer(baseline.name, (("Failed most:", _failed_most(analysis, [baseline])),))]
+        return [Answer(baseline.name, (("Worst served:", _worst_served(analysis, [baseline])),))]
     return [_answer(analysis, other) for other in others]
 
 
@@ -65,7 +65,7 @@ def _answer(analysis: Analysis, other: ResultSet) -> Answer:
         named = groups if len(groups) <= _MOST + 1 else [groups[0], groups[-1]]
         helped += f"By subgroup: {'; '.join(f'{row.subgroup} {_points(row)}' for row in named)}. "
     points = [
-        ("Failed most:", _failed_most(analysis, [baseline, other])),
+        ("Worst served:", _worst_served(analysis, [baseline, other])),
         ("Helped?", f"{helped}Gains: {_list(gaining[::-1], fine[::-1], 'gain')}"),
         ("Cost:", f"{_list(losing, fine, 'loss')} {_failures(analysis, baseline, other, rises=mean.difference > 0)}"),
         ("Cannot be concluded:", _open(analysis, fine, overall)),
@@ -73,7 +73,7 @@ def _answer(analysis: Analysis, other: ResultSet) -> Answer:
     return Answer(f"{other.name} against {baseline.name}", tuple(points))
 
 
-def _failed_most(analysis: Analysis, sets: list[ResultSet]) -> str:
+def _worst_served(analysis: Analysis, sets: list[ResultSet]) -> str:
     """Tell the subgroup of the lowest mean Dice, and its structure of the lowest, under the last of some sets."""
     names = [one.name for one in sets]
     last = where(analysis.statistics, metric="dice", set=names[-1]).dropna(subset="mean")
@@ -86,13 +86,14 @@ def _failed_most(analysis: Analysis, sets: list[ResultSet]) -> str:
     label = labels.loc[labels["mean"].idxmin(), "label"]
     dice_rows = [row for row in analysis.find(metric="dice", subgroup=group) if row["set"] in names]
     whole, part = ([row for row in dice_rows if row["label"] == of] for of in (AVERAGE, label))
-    means = (" and ".join(f"{row['mean']:.3f} ({row['set']})" for row in rows) for rows in (whole, part))
+    set_of = {name: f" ({name})" if len(names) > 1 else "" for name in names}
+    means = (" and ".join(f"{row['mean']:.3f}{set_of[row['set']]}" for row in rows) for rows in (whole, part))
     who = str(group)
     if group == ALL_CASES:
         one_alone = f"which are of one subgroup, {next(iter(analysis.groups), '')}"
         who = f"all cases, {one_alone if analysis.groups else 'as no subgroups were given'}"
-    text = f"{who}, mean Dice {next(means)}; its worst structure is {label}, {next(means)}"
-    failed = " and ".join(f"{row['failed']} of {row['cases']} ({row['set']})" for row in part)
+    text = f"{who}, mean Dice {next(means)}; the worst structure is {label}, {next(means)}"
+    failed = " and ".join(f"{row['failed']} of {row['cases']}{set_of[row['set']]}" for row in part)
     return f"{text}, failed (below {analysis.threshold:g}, or missed) in {failed} cases."
 
 

@@ -29,7 +29,12 @@ function draw(element) {
     hoverlabel: { bgcolor: colour("--head"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
     xaxis: { ...axis, ...layout.xaxis },
     yaxis: { ...axis, ...layout.yaxis },
-  }, { responsive: true, displaylogo: false, scrollZoom: false });
+  }, {
+    responsive: true,
+    displaylogo: false,
+    scrollZoom: false,
+    displayModeBar: matchMedia("(hover: hover)").matches && "hover", // else it would stay, over the legend
+  });
   if (!element.dataset.drawn) {
     element.dataset.drawn = "yes";
     element.on("plotly_click", ({ points }) => points[0].customdata !== undefined && pick(points[0].customdata));
