@@ -86,7 +86,7 @@ def _worst_served(analysis: Analysis, sets: list[ResultSet]) -> str:
     label = labels.loc[labels["mean"].idxmin(), "label"]
     dice_rows = [row for row in analysis.find(metric="dice", subgroup=group) if row["set"] in names]
     whole, part = ([row for row in dice_rows if row["label"] == of] for of in (AVERAGE, label))
-    set_of = {name: f" ({name})" if len(names) > 1 else "" for name in names}
+    set_of: dict[object, str] = {name: f" ({name})" if len(names) > 1 else "" for name in names}
     means = (" and ".join(f"{row['mean']:.3f}{set_of[row['set']]}" for row in rows) for rows in (whole, part))
     who = str(group)
     if group == ALL_CASES:
