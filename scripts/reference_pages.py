@@ -64,7 +64,7 @@ def commands() -> str:
 
 def _as_code(block: re.Match) -> str:
     lines = [line.removeprefix("  ") for line in block[0].splitlines() if line.strip()]
-    language = "text" if lines[0][0].isdigit() else "bash"  # a table of label values is no command
+    language = "{ .text .wrap }" if lines[0][0].isdigit() else "bash"  # a table of label values is no command
     return f"\n```{language}\n" + "\n".join(lines) + "\n```\n"
 
 

@@ -24,8 +24,8 @@ class HardnessWeightedSampler(Readings):
     """Draws cases with probability by hardness (softmax of beta times the tracked loss, with safeguards).
 
     The training process calls :meth:`update`. Draws are made by :attr:`draws`, which workers get a copy of: it shares
-    the table. ``docs/method.md`` has the formulas; the settings' names and ranges are
-    :class:`~hws_nnunet.config.Settings`'.
+    the table. ``docs/method.md`` has the formulas; the settings' names and ranges are in
+    :class:`~hws_nnunet.config.Settings`.
 
     Between two computations of all weights, a new loss changes its own case's weight at once, exactly as the closed
     form has it at the beta in force. What is normalised over all cases waits until it has moved: the effective sample

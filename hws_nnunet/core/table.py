@@ -136,7 +136,7 @@ class HardnessTable:
         return self._lock
 
     def read(self, compute: Callable[[], T]) -> T:
-        """Return ``compute()`` of one version: :meth:`~hws_nnunet.core.sequence_lock.SequenceLock.read`."""
+        """Return ``compute()`` of one version of the table; see ``SequenceLock.read``."""
         return self._lock.read(compute)
 
     def digest(self) -> bytes:
