@@ -155,7 +155,8 @@ def _odd_labels(
             if kinds[case.name] == kind and case.subgroup["subgroup"] != "LGG"
         ]
         if odd := odd_volumes(kind, scheme, label_shares(results)):
-            warnings.append(odd)
+            alone = ", which holds for all cases: prepare these alone" if len(schemes) > 1 else ""
+            warnings.append(odd + alone)
     return warnings
 
 

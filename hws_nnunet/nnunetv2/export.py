@@ -9,9 +9,11 @@ import torch
 
 from hws_nnunet.facts.versions import DATASET, STATE, V2
 from hws_nnunet.files import atomic_folder, check_room, needed_folder
+from hws_nnunet.messages import some_of
 from hws_nnunet.nnunetv2.host import find_trainer
 
 _NEEDED = ("plans.json", DATASET)
+_CHECKPOINTS = "fold_*/checkpoint_*.pth"
 _WELCOME = ("dataset_fingerprint.json", "postprocessing.pkl", "postprocessing.json")
 
 
@@ -23,27 +25,25 @@ def export_model(model_folder: Path, out: Path, *, overwrite: bool = False) -> l
     Args:
         model_folder: ``nnUNet_results/DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION``; is not changed.
         out: the folder to make.
-        overwrite: replace ``out``.
+        overwrite: replace an earlier export at ``out``.
 
     Returns:
         The checkpoints written.
 
     Raises:
         FileNotFoundError: no model folder, or one without plans or checkpoints.
-        FileExistsError: ``out`` exists.
+        FileExistsError: ``out`` exists, and ``overwrite`` is off or it is not an export.
         ValueError: a checkpoint is none, or its trainer builds on none of nnU-Net's own.
     """
     V2.check_version()
     model_folder, out = Path(model_folder), Path(out)
     needed_folder(model_folder, "the model folder")
     missing = [name for name in _NEEDED if not (model_folder / name).is_file()]
-    checkpoints = sorted(model_folder.glob("fold_*/checkpoint_*.pth"))
+    checkpoints = sorted(model_folder.glob(_CHECKPOINTS))
     if missing or not checkpoints:
-        lacks = ", ".join([*missing, *([] if checkpoints else ["fold_*/checkpoint_*.pth"])])
+        lacks = ", ".join([*missing, *([] if checkpoints else [_CHECKPOINTS])])
         raise FileNotFoundError(f"{model_folder} is not a trained nnU-Net v2 model: it has no {lacks}")
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists; --overwrite replaces it")
-    check_room(out, folder=True)
+    _check_target(out, model_folder, overwrite=overwrite)
     with atomic_folder(out) as partial:
         for name in (*_NEEDED, *_WELCOME):
             if (model_folder / name).is_file():
@@ -64,6 +64,19 @@ def export_model(model_folder: Path, out: Path, *, overwrite: bool = False) -> l
             target.parent.mkdir(exist_ok=True)
             torch.save(checkpoint, target)
     return [out / file.relative_to(model_folder) for file in checkpoints]
+
+
+def _check_target(out: Path, model_folder: Path, *, overwrite: bool) -> None:
+    check_room(out, folder=True)
+    if not out.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{out} exists; --overwrite replaces it")
+    exported = {out / name for name in (*_NEEDED, *_WELCOME)} | set(out.glob(_CHECKPOINTS))
+    foreign = [file for file in sorted(out.rglob("*")) if not file.is_dir() and file not in exported]
+    if foreign or out.samefile(model_folder):
+        held = some_of(file.relative_to(out) for file in foreign) or "the model itself"
+        raise FileExistsError(f"{out} is not an export, as it holds {held}: --overwrite replaces exports only")
 
 
 def stock_name(trainer_name: str) -> str:

@@ -446,6 +446,15 @@ def test_a_small_share_is_not_told_as_none(root):
     assert "1 in 1 (below 1%), 2 in 1 (90%), 3 in 1 (10%)" in read_brats([root]).summary[1]
 
 
+def test_labels_are_told_for_the_odd_kind_alone(root):
+    for case, counts in (("BraTS-SSA-00001-000", {1: 10, 2: 5, 3: 85}), ("BraTS-GLI-00001-000", {1: 5, 2: 85, 3: 10})):
+        new_case(root, case)
+        save(voxels(counts), root / case / f"{case}-seg.nii.gz")
+    (warning,) = read_brats([root]).warnings
+    assert warning.startswith("BraTS-SSA cases: 85% ")
+    assert warning.endswith("3=edema, which holds for all cases: prepare these alone")
+
+
 def test_volumes_of_low_grades_and_children_are_not_judged(root):
     old_case(root / "LGG", "Brats18_2013_2_1")
     save(voxels({1: 90, 2: 10}), root / "LGG/Brats18_2013_2_1/Brats18_2013_2_1_seg.nii.gz")
