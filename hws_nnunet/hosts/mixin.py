@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from hws_nnunet.hosts.contract import Adapter, check_adapter
 from hws_nnunet.hosts.loaders import DrawingLoader
 from hws_nnunet.hosts.recorder import LossRecorder
 from hws_nnunet.hosts.weighting import Weighting, settings_in_force
-from hws_nnunet.messages import without_traceback
+from hws_nnunet.messages import some_of, without_traceback
 
 
 class WeightingMixin(Adapter):
@@ -81,6 +81,22 @@ class WeightingMixin(Adapter):
             )
         if self._saved_state is not None:
             self._take_saved_state()
+
+    def _tell_left_out(self, preprocessed: Iterable[str], *parts: Iterable[str], file: str) -> None:
+        """Tell the log which preprocessed cases are in neither part of the fold: the host says nothing of them.
+
+        Args:
+            preprocessed: all cases' names.
+            parts: names of the fold's training and validation cases.
+            file: with the folds.
+        """
+        names = sorted(preprocessed)
+        if left := sorted(set(names).difference(*parts)):
+            self.print_to_log_file(
+                f"NOTE: neither part of the fold holds {len(left)} of {len(names)} preprocessed cases: "
+                f"{some_of(left)}. nnU-Net keeps its {file} when cases are added; without the file it makes new folds, "
+                "of all cases"
+            )
 
     def _take_saved_state(self) -> None:
         try:

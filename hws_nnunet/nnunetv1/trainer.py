@@ -84,6 +84,7 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
         def make(original: type, data: dict, *args: object, **kwargs: object) -> object:
             if data is not self.dataset_tr or original not in LOADERS or self.weighting is not None:
                 return original(data, *args, **kwargs)
+            self._tell_left_out(self.dataset, self.dataset_tr, self.dataset_val, file=V1.splits_file)
             loader = LOADERS[original](data, *args, **kwargs)
             self._weigh(loader.list_of_keys)
             return self._attach(loader)

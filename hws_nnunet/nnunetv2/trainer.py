@@ -62,6 +62,8 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
     def get_tr_and_val_datasets(self) -> tuple:
         """Return the host's data sets; the sampler's cases are the training one's."""
         training, validation = super().get_tr_and_val_datasets()
+        preprocessed = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
+        self._tell_left_out(preprocessed, training.identifiers, validation.identifiers, file=V2.splits_file)
         self._weigh(training.identifiers)
         self._training_data = training
         return training, validation

@@ -170,6 +170,24 @@ def test_a_trainer_with_another_loader_is_refused(workspace, monkeypatch, one_th
     assert module.DataLoader3D is OtherLoader, "what is replaced is put back"
 
 
+def test_cases_that_were_added_after_the_folds_are_told(workspace, monkeypatch, one_thread, capsys):
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    split, left = trainer.do_split, []
+
+    def split_without_one():
+        split()
+        left.append(trainer.dataset_val.popitem()[0])
+
+    monkeypatch.setattr(trainer, "do_split", split_without_one)
+    trainer.initialize()
+    told = capsys.readouterr().out
+    assert (
+        f"holds 1 of {len(trainer.dataset)} preprocessed cases: {left[0]}. nnU-Net keeps its splits_final.pkl" in told
+    )
+
+
 def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, one_thread, tmp_path):
     from nnunet.training.network_training import nnUNetTrainer as module
 

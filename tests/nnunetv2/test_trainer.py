@@ -234,6 +234,24 @@ def test_a_case_listed_twice_counts_once(workspace, monkeypatch, capsys):
     assert trainer.sampler.table.weighted
 
 
+def test_cases_that_were_added_after_the_folds_are_told(workspace, monkeypatch, capsys):
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize()
+    training, validation = trainer.do_split()
+    trainer.get_tr_and_val_datasets()
+    assert "preprocessed cases" not in capsys.readouterr().out
+    trainer.do_split = lambda: (training[1:], validation[1:])
+    trainer.get_tr_and_val_datasets()
+    told = capsys.readouterr().out
+    assert (
+        f"2 of {len(training + validation)} preprocessed cases: {', '.join(sorted([training[0], validation[0]]))}."
+        in told
+    )
+    assert "splits_final.json" in told
+
+
 def test_host_names_are_put_back_and_checkpoints_whole(workspace, monkeypatch, tmp_path):
     from nnunetv2.training.nnUNetTrainer import nnUNetTrainer as module
 
