@@ -19,6 +19,7 @@ PAGES = [
 AVOIDED = {
     r"(?<!there )\b(?:is|are|was|were) no (?!longer\b|more\b)\w+": "say what it is, or: is not (rule 3)",
     r"\bmend(?:s|ed|ing)?\b": "remedy, correct (rule 4)",
+    r"(?<! )\(e?s\)": "one or several: messages.number counts them",
     r"\btold nothing\b": "no group labels (rule 4)",
     r"\bfirst sweep\b": "warm-up pass (rule 4)",
     r"\bare out\b|\bbatch(?:es)? that (?:is|are) out\b": "in flight (rule 4)",
@@ -44,7 +45,7 @@ def strings(tree):
 
 
 def test_the_patterns_see_what_they_are_for():
-    assert len(breaches("It is no table, told nothing; the first sweep mends what batches are out of.")) == 5
+    assert len(breaches("It is no table(s), told nothing; the first sweep mends what batches are out of.")) == 6
     assert not breaches('It is no longer "is no table"; `mend` is quoted.')
 
 
@@ -57,7 +58,6 @@ def test_pages(page):
 def test_docstrings_and_messages(module):
     tree = ast.parse(module.read_text(encoding="utf-8"))
     wrong = [f"line {line}, {breach}" for line, text in strings(tree) for breach in breaches(text)]
-    wrong += [f"line {line}: {text!r}: messages.number counts" for line, text in strings(tree) if "(s)" in text]
     assert not wrong
 
 
