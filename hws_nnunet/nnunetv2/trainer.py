@@ -36,7 +36,8 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
 
     _weights = V2.weights
     _softmax = staticmethod(softmax_helper_dim1)
-    _training_data: object = None
+    _training_data: Any = None
+    _weighed_data: Any = None
 
     def initialize(self) -> None:
         """Initialise as the host does."""
@@ -60,11 +61,10 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
         return not self.disable_checkpointing and self.local_rank == 0
 
     def get_tr_and_val_datasets(self) -> tuple:
-        """Return the host's data sets; the sampler's cases are the training one's."""
+        """Return the host's data sets; a loader of the training one will draw by hardness."""
         training, validation = super().get_tr_and_val_datasets()
         preprocessed = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
         self._tell_left_out(preprocessed, training.identifiers, validation.identifiers, file=V2.splits_file)
-        self._weigh(training.identifiers)
         self._training_data = training
         return training, validation
 
@@ -77,9 +77,12 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
         self._check_loader(training, validation, host_class)
         return training, validation
 
-    def _make_loader(self, original: type, data: object, *args: object, **kwargs: object) -> object:
+    def _make_loader(self, original: type, data: Any, *args: object, **kwargs: object) -> object:
         if data is not self._training_data or original is not HardnessWeightedDataLoader.host_class:
             return original(data, *args, **kwargs)
+        if data is not self._weighed_data:
+            self._weigh(data.identifiers)
+            self._weighed_data = data
         return self._attach(HardnessWeightedDataLoader(data, *args, **kwargs))
 
     def on_train_start(self) -> None:

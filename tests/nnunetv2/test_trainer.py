@@ -218,6 +218,21 @@ def test_a_trainer_that_wraps_get_dataloaders_in_a_forgotten_module(workspace, m
     assert "hws_drawn" in next(training)
 
 
+def test_data_sets_and_loaders_that_are_made_again_leave_what_was_learnt(workspace, monkeypatch):
+    from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize()
+    training, _ = trainer.get_dataloaders()
+    trainer.train_step(next(training))
+    trainer.get_tr_and_val_datasets()  # a trainer of one's own may look at them
+    trainer.train_step(next(training))
+    assert training.data_loader.draws.table.version == 2, "losses reach the table that is drawn from"
+    training, _ = trainer.get_dataloaders()
+    trainer.train_step(next(training))
+    assert training.data_loader.draws.table.version == trainer.sampler.table.version == 3
+
+
 def test_a_case_listed_twice_counts_once(workspace, monkeypatch, capsys):
     from hws_nnunet.nnunetv2.trainer import HardnessWeightedTrainer
 
