@@ -50,6 +50,8 @@ class Adapter(_Trainer):
     """Key of the network's weights in the host's checkpoints."""
     _softmax: Callable
     """With which the host's losses make probabilities of classes."""
+    _wrapper: type[nn.Module] | None = None
+    """The host's class that sums a loss, its ``loss``, over resolutions."""
     _ignore_label: int | None = None
     """Of the host's class numbers."""
 

@@ -117,6 +117,7 @@ class WeightingMixin(Adapter):
         if not isinstance(self.loss, LossRecorder):
             self.loss = LossRecorder(
                 self.loss,
+                wrapper=self._wrapper,
                 softmax=self._softmax,
                 ignore_label=self._ignore_label,
                 alone=self.settings.draw_by == "dice_ce",

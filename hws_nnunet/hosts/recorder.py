@@ -69,6 +69,7 @@ class LossRecorder(nn.Module):
 
     Args:
         host_loss: any loss of ``(output, target)``; both may be lists by resolution, the full one first.
+        wrapper: the host's class that sums a loss, its ``loss``, over resolutions; None for none.
         softmax: the function with which the host's losses make probabilities of classes; what it gave is not computed
             again. For regions that is ``torch.sigmoid``.
         ignore_label: of the host's class numbers.
@@ -80,6 +81,7 @@ class LossRecorder(nn.Module):
         self,
         host_loss: nn.Module,
         *,
+        wrapper: type[nn.Module] | None = None,
         softmax: Callable | None = None,
         ignore_label: int | None = None,
         alone: bool = False,
@@ -87,7 +89,10 @@ class LossRecorder(nn.Module):
     ):
         super().__init__()
         self._softmax, self._ignore_label, self._alone, self._log = softmax, ignore_label, alone, log
-        self._full = (getattr(host_loss, "loss", host_loss),)  # within the wrapper for several resolutions; no part
+        # Whatever else has a loss may add to it, or change it.
+        is_sum = wrapper is not None and isinstance(host_loss, wrapper) and type(host_loss).forward is wrapper.forward
+        full: Any = host_loss.loss if is_sum else host_loss
+        self._is_sum, self._full = is_sum, (full,)  # in a tuple, as it is no part
         self._standard, self._compared = DiceAndEntropy.of(self._full[0]) is not None, False
         if not (self._standard or alone):
             log(
@@ -124,7 +129,7 @@ class LossRecorder(nn.Module):
         if self._alone and not (self._standard and self._compared):
             host_losses = losses_alone(self.host_loss, output, target)
         if self._standard and not self._compared:
-            expected = losses_alone(self._full[0], logits, reference)
+            expected = losses_alone(self._full[0], *((logits, reference) if self._is_sum else (output, target)))
         if reference.ndim == logits.ndim - 1:  # class numbers without a channel, as PyTorch's own losses take them
             reference = reference[:, None]
         of_regions = check_shapes(logits, reference)

@@ -12,6 +12,7 @@ from hws_nnunet.facts.versions import V1
 
 V1.check_version()  # before anything that older versions lack is imported
 
+from nnunet.training.loss_functions.deep_supervision import MultipleOutputLoss2  # noqa: E402
 from nnunet.training.network_training.nnUNetTrainerV2 import nnUNetTrainerV2  # noqa: E402
 from nnunet.training.network_training.nnUNetTrainerV2_CascadeFullRes import (  # noqa: E402
     nnUNetTrainerV2CascadeFullRes,
@@ -41,6 +42,7 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
     """
 
     _weights = V1.weights
+    _wrapper = MultipleOutputLoss2
     _softmax = staticmethod(softmax_helper)
 
     def __new__(cls, *args: object, **kwargs: object) -> HardnessWeightingMixin:

@@ -9,6 +9,7 @@ from hws_nnunet.facts.versions import V2
 
 V2.check_version()  # before anything that older versions lack is imported
 
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper  # noqa: E402
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer  # noqa: E402
 from nnunetv2.training.nnUNetTrainer.variants.training_length.nnUNetTrainer_Xepochs import (  # noqa: E402
     nnUNetTrainer_5epochs,
@@ -35,6 +36,7 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
     """
 
     _weights = V2.weights
+    _wrapper = DeepSupervisionWrapper
     _softmax = staticmethod(softmax_helper_dim1)
     _training_data: Any = None
     _weighed_data: Any = None

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from hws_nnunet.hosts import recorder as recorder_module
-from hws_nnunet.hosts.measures import sums_by_structure
+from hws_nnunet.hosts.measures import losses_alone, sums_by_structure
 from hws_nnunet.hosts.recorder import LossRecorder
 from tests.hosts.dice import dice_by_structure
 
@@ -158,6 +158,40 @@ def test_the_loss_of_sums_is_compared_with_the_hosts_in_the_first_step(other, al
         told = "it is called for each sample" if alone else "the loss of each sample (dice_ce) is not recorded"
         assert lines[0].startswith("Standard is not soft Dice and cross entropy alone: it gives [")
         assert lines[0].endswith(told)
+
+
+class Sum(nn.Module):
+    """Over resolutions, as nnU-Net's wrapper."""
+
+    def __init__(self, loss):
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, outputs, targets):
+        return sum(self.loss(*pair) for pair in zip(outputs, targets, strict=True))
+
+
+class SumAndMore(Sum):
+    def forward(self, outputs, targets):
+        return super().forward(outputs, targets) + outputs[0].square().mean()
+
+
+class More(Sum):
+    def forward(self, output, target):
+        return self.loss(output, target) + output.square().mean()
+
+
+@pytest.mark.parametrize(("kind", "deep"), [(Sum, True), (SumAndMore, True), (More, False)])
+def test_what_a_trainer_adds_to_a_standard_loss_is_part_of_its_loss(kind, deep):
+    torch.manual_seed(0)
+    host = kind(Standard())
+    recorder = LossRecorder(host, wrapper=Sum, alone=True)
+    for _ in range(2):
+        output, target = torch.randn(2, 3, 6, 6, requires_grad=True), torch.randint(3, (2, 1, 6, 6))
+        arguments = ([output, output[..., ::2]], [target, target[..., ::2]]) if deep else (output, target)
+        recorder(*arguments)
+        whole = losses_alone(Standard() if kind is Sum else host, *((output, target) if kind is Sum else arguments))
+        assert recorder.take().dice_ce == pytest.approx(whole.numpy(), abs=1e-5)
 
 
 def test_after_the_first_step_the_hosts_loss_is_called_once():

@@ -18,7 +18,7 @@ from nnunet.utilities.nd_softmax import softmax_helper
 from hws_nnunet.hosts.recorder import LossRecorder
 from tests.hosts.dice import dice_by_structure
 
-recorded = partial(LossRecorder, softmax=softmax_helper)
+recorded = partial(LossRecorder, wrapper=MultipleOutputLoss2, softmax=softmax_helper)
 
 CLASSES = 4
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 pytest.importorskip("nnunetv2", reason="nnU-Net v2 is not installed")
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.training.nnUNetTrainer.variants import loss as variants
 from nnunetv2.utilities.helpers import softmax_helper_dim1
@@ -21,7 +22,7 @@ from hws_nnunet.hosts.recorder import LossRecorder
 from scripts.benchmarks.operations import Operations
 from tests.hosts.dice import dice_by_structure
 
-recorded = partial(LossRecorder, softmax=softmax_helper_dim1)
+recorded = partial(LossRecorder, wrapper=DeepSupervisionWrapper, softmax=softmax_helper_dim1)
 
 CLASSES = 4  # or regions
 
