@@ -24,6 +24,7 @@ from hws_nnunet.hosts.measures import (
 from hws_nnunet.loop.alone import Resolutions
 
 _TOLERANCE, _HALF = 2e-4, 5e-3  # of a loss from sums against the host's own; where its sigmoid has half precision
+_OFTEN = 250  # steps after which they are compared again: a trainer may add a term by and by
 
 
 class SampleValues(NamedTuple):
@@ -50,7 +51,7 @@ class _Step(NamedTuple):
     host_losses: Tensor | None
     """What the host's loss gives for each sample, at all resolutions."""
     expected: Tensor | None
-    """And at the full one; of the first step, to compare what the sums give."""
+    """And at the full one; of some steps, to compare what the sums give."""
     tolerance: float
     arrived: torch.cuda.Event | None
 
@@ -63,9 +64,9 @@ class LossRecorder(nn.Module):
     attributes: they are read and set through this.
 
     Where the host's loss is soft Dice and cross entropy, as nnU-Net's standard ones are, the loss of each sample alone
-    comes of the same sums as its Dice: that of the full resolution. Once, in the first step, it is compared with what
-    the host's loss gives for each sample; where they differ, and for any other loss, it is known on request only: the
-    whole loss is called for each sample.
+    comes of the same sums as its Dice: that of the full resolution. In the first step, and in one of 250, it is
+    compared with what the host's loss gives for each sample; once they differ, and for any other loss, it is known on
+    request only: the whole loss is called for each sample.
 
     Args:
         host_loss: any loss of ``(output, target)``; both may be lists by resolution, the full one first.
@@ -101,6 +102,7 @@ class LossRecorder(nn.Module):
             )
         self._compiled = torch.compile(sums_by_structure, dynamic=False) if is_compiled(host_loss) else None
         self._waiting: list[_Step] = []  # at most one; a list, since modules take long to set an attribute
+        self._steps = [0]
         self._pinned: dict[torch.Size, Tensor] = {}
         self.host_loss = host_loss  # from here on, its attributes come before new ones of this
 
@@ -126,9 +128,11 @@ class LossRecorder(nn.Module):
             return self.host_loss(output, target)
         logits, reference = _full_resolution(output), _full_resolution(target)
         host_losses = expected = None
-        if self._alone and not (self._standard and self._compared):
+        self._steps[0] += 1
+        compare = self._standard and (not self._compared or self._steps[0] % _OFTEN == 0)
+        if self._alone and (compare or not self._standard):
             host_losses = losses_alone(self.host_loss, output, target)
-        if self._standard and not self._compared:
+        if compare:
             expected = losses_alone(self._full[0], *((logits, reference) if self._is_sum else (output, target)))
         if reference.ndim == logits.ndim - 1:  # class numbers without a channel, as PyTorch's own losses take them
             reference = reference[:, None]
@@ -196,7 +200,7 @@ class LossRecorder(nn.Module):
             )
             self._log(
                 f"{type(self._full[0]).__name__} is not soft Dice and cross entropy alone: it gives "
-                f"{expected.round(4)} for the first samples, these would be {losses.round(4)}; {told}"
+                f"{expected.round(4)} for a step's samples, these would be {losses.round(4)}; {told}"
             )
         if step.host_losses is None:
             return np.full(len(sums.present), np.nan)

@@ -160,6 +160,21 @@ def test_the_loss_of_sums_is_compared_with_the_hosts_in_the_first_step(other, al
         assert lines[0].endswith(told)
 
 
+def test_a_term_that_a_trainer_adds_by_and_by_is_found(monkeypatch):
+    monkeypatch.setattr(recorder_module, "_OFTEN", 5)
+    torch.manual_seed(0)
+    host, lines, found = Standard(), [], []
+    recorder = LossRecorder(host, alone=True, log=lines.append)
+    for step in range(8):
+        host.other = 0.1 * (step > 2)
+        output, target = torch.randn(2, 3, 5, 5, requires_grad=True), torch.randint(3, (2, 1, 5, 5))
+        recorder(output, target)
+        expected = losses_alone(host, output, target).numpy()
+        found.append(np.allclose(recorder.take().dice_ce, expected, atol=1e-5))
+    assert found == [True] * 3 + [False] + [True] * 4
+    assert len(lines) == 1
+
+
 class Sum(nn.Module):
     """Over resolutions, as nnU-Net's wrapper."""
 
