@@ -10,7 +10,7 @@ One case in twenty belongs to a rare group. Epochs, batches, lag and the scatter
 - within: groups mean nothing, all cases differ with a standard deviation of 0.10.
 
 Told are the tilt (mean true hardness of what is drawn, in standard deviations over the mean of all cases) and how many
-times as often as uniformly the rare group is drawn, both over the first ten epochs after the first sweep and over the
+times as often as uniformly the rare group is drawn, both over the first ten epochs after the warm-up pass and over the
 rest; and the pooling in force at the end.
 """
 
@@ -105,8 +105,8 @@ def section(runs: list[dict], figure: Path) -> tuple[Lines, Lines]:
         "Simulated trainings as under Scale; one case in twenty is of a rare group. Between: its cases are harder by "
         "0.10, all else is alike; both: cases of one group differ, too (standard deviation 0.05); within: groups mean "
         "nothing, cases differ (0.10). Tilt: mean true hardness of what is drawn, in standard deviations; times: how "
-        "many times as often as uniformly the rare group is drawn; each over the first ten epochs after the first "
-        f"sweep, then over the rest. Means of {max(map(len, runs_of.values()))} trainings."
+        "many times as often as uniformly the rare group is drawn; each over the first ten epochs after the "
+        f"warm-up pass, then over the rest. Means of {max(map(len, runs_of.values()))} trainings."
     )
     header = ("kind", "cases", "hardness is", "tilt, first", "tilt, then", "times, first", "times, then")
     return [], [told, "", *table((*header, "pooling at the end"), rows)]

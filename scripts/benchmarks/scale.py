@@ -6,7 +6,7 @@ Cases have a true hardness, normal with a standard deviation between cases of 0 
 0.10; the loss of a visit scatters around it with 0.15, as losses of single patches do. In some trainings all losses
 fall together, by 0.5 in all, with a time constant of 10 or 30 epochs.
 
-- ESS in force: share of the cases that draws amount to, mean over the epochs after the first sweep.
+- ESS in force: share of the cases that draws amount to, mean over the epochs after the warm-up pass.
 - Over time: the same of what the epochs' distributions come to on average.
 - Visits: their coefficient of variation over that of as many uniform draws (Poisson), smallest and largest.
 - Tilt: mean true hardness of what is drawn, in standard deviations over the mean of all cases.

@@ -22,7 +22,7 @@ def weighted_epochs(
     rng: np.random.Generator,
     epochs: int,
 ) -> Iterator[np.ndarray]:
-    """Train; yield the probabilities of all cases after each epoch that began after the first sweep.
+    """Train; yield the probabilities of all cases after each epoch that began after the warm-up pass.
 
     Args:
         sampler: draws and is updated.

@@ -65,7 +65,7 @@ def test_readers(long, told):
         for reader in readers:
             reader.start()
         updates, faults = 0, Counted()
-        cases = CASES if weighted else CASES - 1  # in the first sweep one case stays unseen
+        cases = CASES if weighted else CASES - 1  # in the warm-up pass one case stays unseen
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             losses = rng.normal(0.5, 0.2, BATCH)
@@ -82,7 +82,7 @@ def test_readers(long, told):
             counted.first_wrong = counted.first_wrong or wrong
         for reader in readers:
             reader.join()
-        when = "after the first sweep" if weighted else "in the first sweep"
+        when = "after the warm-up pass" if weighted else "in the warm-up pass"
         fault = f"{len(readers)} readers draw for {seconds:.0f} s {when}, beside {updates:,} writes"
         rows.append(counted.row(fault, "No draw outside the cases, no case twice in a batch, no invalid probability."))
         rows.append(faults.row(f"the table looked at between those writes, {when}", "It is valid."))
@@ -112,9 +112,9 @@ def test_workers_die(long, told):
             os.kill(reader.pid, signal.SIGKILL)
             reader.join()
             counted.add([fault for fault in (fault_of(sampler), _go_on(sampler, rng)) if fault])
-        when = "after the first sweep" if weighted else "in the first sweep"
+        when = "after the warm-up pass" if weighted else "in the warm-up pass"
         outcome = "The table is valid, another process draws on" + (
-            "." if weighted else ", and the sweep sees every case, the lost draws' too."
+            "." if weighted else ", and the pass reaches every case, those of lost draws too."
         )
         rows.append(counted.row(f"a process that draws without a pause is killed, {when}", outcome))
     told(*rows)
