@@ -109,7 +109,7 @@ def test_an_image_that_tells_no_orientation_stays_as_it_is(affine):
 def figure(tmp_path, monkeypatch):
     """Returns what draws a case and returns its figure."""
 
-    def draw(affine, shape=(12, 16, 10), prediction=True, names=None, many=0):
+    def draw(affine, shape=(12, 16, 10), prediction=True, names=None, many=0, subtitle=""):
         labels = np.zeros(shape, np.uint8)
         labels[2:6, 3:9, slice(1, 8) if shape[2] > 1 else 0] = 3
         if many:
@@ -125,10 +125,24 @@ def figure(tmp_path, monkeypatch):
         voxel = tuple(int(v) for v in np.median(np.argwhere(case.image), axis=0))
         style = picture.Style(names or {3: "_$x$"})
         wrong = wrong_voxels(case.reference, case.prediction) if prediction else None
-        picture.draw_case(case, voxel, Path("unused"), style=style, title="$t$", subtitle="", wrong=wrong)
+        picture.draw_case(case, voxel, Path("unused"), style=style, title="$t$", subtitle=subtitle, wrong=wrong)
         return kept[0], case
 
     return draw
+
+
+@pytest.mark.parametrize("many", [0, 10, 100])
+def test_what_is_known_of_a_case_takes_two_lines_at_most_and_touches_no_panel(figure, many):
+    known = ", ".join(["hardness 0.7297", *(f"column{i} sub-{i:03d}" for i in range(many)), "reconstruction mial"])
+    drawn, _ = figure(np.eye(4), subtitle=known)
+    (text,) = (text for text in drawn.texts if "hardness" in text.get_text())
+    lines = text.get_text().split("\n")
+    assert len(lines) == (2 if many else 1)
+    assert " ".join(lines) == known or (many == 100 and "…" in lines[1] and lines[1].endswith("reconstruction mial"))
+    renderer = drawn.canvas.get_renderer()
+    box = text.get_window_extent(renderer)
+    assert box.x1 < drawn.bbox.width
+    assert box.y0 > max(axes.title.get_window_extent(renderer).y1 for axes in drawn.axes[:3])
 
 
 def test_panels_have_the_right_proportions_and_letters(figure):

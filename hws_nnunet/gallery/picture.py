@@ -143,11 +143,12 @@ def _draw(
             left += wide + _GAP
         figure.text(0.12 / width, (bottom + (row_height - _GAP) / 2) / height, kind, rotation=90, va="center")
     _draw_legend(figure, left / width, (height - _TOP) / height, case, voxel, planes, style, wrong)
-    for text, below, letters, font in (
-        (title, 0.16, 7, {"fontsize": 14, "weight": "bold"}),
-        (subtitle, 0.45, 11, {"fontsize": 10}),
+    most = int(7 * (width - _LEFT)), int(11 * (width - _LEFT))  # letters that fit, by the size of each text
+    first, *rest = wrap(subtitle, most[1], break_on_hyphens=False) or [""]
+    for text, below, font in (
+        (short(title, most[0]), 0.16, {"fontsize": 14, "weight": "bold"}),
+        (f"{first}\n{short(' '.join(rest), most[1])}".strip(), 0.45, {"fontsize": 10}),
     ):
-        text = short(text, int(letters * (width - _LEFT)))  # that many letters an inch fit
         figure.text(_LEFT / width, 1 - below / height, text, va="top", parse_math=False, **font)
     figure.savefig(file, dpi=_DPI, format="png")
 
