@@ -60,7 +60,12 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
         if self.was_initialized or not training:
             super().initialize(training, force_load_plans)
             return
-        self.settings  # noqa: B018 - a fault in them ends the training before the host makes a folder or unpacks
+        # A fault in the settings ends the training before the host makes a folder or unpacks.
+        if self.settings.weighs_structures and getattr(self, "regions", None):
+            self.print_to_log_file(
+                "WARNING: structure_beta is without effect: nnU-Net v1 centres patches on labels, and "
+                f"{type(self).__name__} trains regions"
+            )
         super().initialize(training, force_load_plans)
         self._check_loader(self.tr_gen, self.val_gen, " and ".join(loader.__name__ for loader in LOADERS))
         self._record_losses()

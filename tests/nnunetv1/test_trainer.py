@@ -2,6 +2,7 @@ import json
 import sys
 from collections import OrderedDict
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -153,6 +154,18 @@ def test_settings_are_read_for_training_alone(workspace, monkeypatch, one_thread
     with pytest.raises(SettingsError, match=r"settings from settings/not_here.yaml: 1 fault\n  - cannot be read"):
         training.initialize(True)
     assert not Path(init[2]).exists()
+
+
+def test_structures_of_regions_are_not_drawn_which_is_told(workspace, monkeypatch, one_thread, capsys):
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
+
+    class Regions(HardnessWeightedTrainer):
+        hws_settings: ClassVar = {"structure_beta": 3.0}
+        regions: ClassVar = {"whole": (1, 2)}
+
+    trainer_of(workspace, monkeypatch, Regions).initialize(True)
+    told = "WARNING: structure_beta is without effect: nnU-Net v1 centres patches on labels, and Regions trains regions"
+    assert told in capsys.readouterr().out
 
 
 def test_a_trainer_with_another_loader_is_refused(workspace, monkeypatch, one_thread):
