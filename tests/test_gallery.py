@@ -438,7 +438,7 @@ def test_folders_that_cannot_be(tmp_path):
     ):
         make_gallery(fold, raw)
     (fold / "hardness.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no hardness\.csv in"):
+    with pytest.raises(FileNotFoundError, match=r"no hardness\.csv, which the first epoch writes, in"):
         make_gallery(fold, raw)
     (raw / "Dataset007_Made/dataset.json").write_text('{"labels": []}')
     with pytest.raises(ValueError, match=r"is not a dataset\.json of nnU-Net: KeyError"):

@@ -39,7 +39,8 @@ def read_cases(folder: Path) -> list[dict[str, str]]:
     """
     path = Path(folder) / CASES_FILE
     if not path.is_file():
-        problem = f"{folder} is a file" if Path(folder).is_file() else f"no {CASES_FILE} in {folder}"
+        lacks = f"no {CASES_FILE}, which the first epoch writes, in {folder}"
+        problem = lacks if Path(folder).is_dir() else f"{folder} is not a folder"
         raise FileNotFoundError(f"{problem}: expected {A_FOLD}")
     try:
         with open(path, newline="", encoding="utf-8") as file:

@@ -331,8 +331,12 @@ def test_the_command_prints_the_hardest(tmp_path):
     assert first[: head.index("drawn") + len("drawn")].endswith(f" {drawn:.1f}x")
     table = run(main.app, ["hardness", str(tmp_path), "--csv", "--top", "100"]).output
     assert table == (tmp_path / "hardness.csv").read_text()
-    missing = run(main.app, ["hardness", str(tmp_path / "nothing")])
-    assert isinstance(missing.exception, FileNotFoundError)
-    assert "expected a fold's folder of a HardnessWeightedTrainer" in str(missing.exception)
-    missing = run(main.app, ["hardness", str(tmp_path / "hardness.csv")])
-    assert str(missing.exception).startswith(f"{tmp_path / 'hardness.csv'} is a file: expected a fold's folder")
+    (tmp_path / "begun").mkdir()
+    for place, said in (
+        ("nothing", "{} is not a folder: expected a fold's folder of a HardnessWeightedTrainer"),
+        ("hardness.csv", "{} is not a folder: expected a fold's folder"),
+        ("begun", "no hardness.csv, which the first epoch writes, in {}: expected a fold's folder"),
+    ):
+        missing = run(main.app, ["hardness", str(tmp_path / place)]).exception
+        assert isinstance(missing, FileNotFoundError)
+        assert str(missing).startswith(said.format(tmp_path / place))
