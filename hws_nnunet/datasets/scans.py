@@ -10,11 +10,13 @@ from pathlib import Path
 
 from hws_nnunet.datasets.cases import Collection, DatasetError
 from hws_nnunet.datasets.raw import place_images
-from hws_nnunet.facts.versions import FILE_ENDING
+from hws_nnunet.facts.versions import DATASET, FILE_ENDING
 from hws_nnunet.files import atomic_folder, check_room
 from hws_nnunet.messages import some_of
 from hws_nnunet.processes import on_all_cores
 
+TO_PREDICT = "imagesTs"
+"""Name of a raw data set's folder of scans without labels."""
 _NAMES = {
     "T1": ("t1n", "t1w", "t1native"),
     "T1ce": ("t1c", "t1gd", "t1cew", "t1post", "t1contrast"),
@@ -93,10 +95,14 @@ def check_scans_target(folder: Path, *, overwrite: bool) -> None:
     """Raise unless the folder can be written: it holds nothing, or with ``overwrite`` only scans for nnU-Net.
 
     Raises:
-        FileExistsError: it holds files; with ``overwrite``, files other than scans for nnU-Net.
+        FileExistsError: it holds files; with ``overwrite``, files other than scans for nnU-Net; or it is another folder
+            of a raw data set than ``imagesTs``.
         OSError: it cannot be made, or is a file.
     """
     check_room(folder, folder=True)
+    place = folder.absolute()  # the name of ``.``, too
+    if (place.parent / DATASET).is_file() and place.name != TO_PREDICT:
+        raise FileExistsError(f"{folder} lies in a data set, where scans go to {TO_PREDICT}: leave out --out")
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if others := [name for name in there if not re.fullmatch(rf".+_\d{{4}}{re.escape(FILE_ENDING)}", name)]:
         raise FileExistsError(

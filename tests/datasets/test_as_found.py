@@ -81,6 +81,11 @@ def test_what_is_replaced_holds_scans_for_nnunet_alone(tmp_path, raw):
     for place in (tmp_path / "scans", tmp_path / "scans" / "BraTS-GLI-00001-000", folder):
         result = prepare("brats", tmp_path / "scans", "--images", "--overwrite", "--out", str(place))
         assert f"{place} holds more than scans for nnU-Net, as " in str(result.exception)
+    save(image(), folder / "imagesTr" / "case_0000.nii.gz")
+    before = contents(tmp_path)
+    for place in ("imagesTr", "labelsTr"):
+        result = prepare("brats", tmp_path / "scans", "--images", "--overwrite", "--out", str(folder / place))
+        assert f"{place} lies in a data set, where scans go to imagesTs: leave out --out" in str(result.exception)
     result = prepare("brats", tmp_path / "scans", "--images", "--out", str(folder / "dataset.json"))
     assert "dataset.json is a file, expected a folder" in str(result.exception)
     assert "checking" not in result.output, "before the scans are read"

@@ -106,7 +106,7 @@ class Scans:
                 "--dataset-id; their dataset.json tells the order of the channels"
             )
         self.dataset, self.channels = there[0].name, scans.channels_of(there[0])
-        self.folder = out or there[0] / "imagesTs"
+        self.folder = out or there[0] / scans.TO_PREDICT
         scans.check_scans_target(self.folder, overwrite=overwrite)
 
 
