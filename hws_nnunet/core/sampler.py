@@ -73,7 +73,7 @@ class HardnessWeightedSampler(Readings):
                 raise ValueError(f"{len(values)} {what} given; there are {len(table)} cases")
         self.draws = Draws(table, settings, has_prior=prior is not None)
         # Without one, ones that take no memory.
-        self.prior = np.broadcast_to(1.0, len(table)) if prior is None else _of_mean_1(prior)
+        self.prior = np.broadcast_to(1.0, len(table)) if prior is None else of_mean_1(prior)
         self.groups = None if groups is None else Groups(groups, settings.group_pooling)
         self._tracker = Tracker(table, settings.smoothing, self.groups)
         self._updates = Updates(table, settings, None if prior is None else self.prior, self._tracker)
@@ -156,7 +156,12 @@ class HardnessWeightedSampler(Readings):
             self.refresh()
 
 
-def _of_mean_1(prior: Sequence[float]) -> np.ndarray:
+def of_mean_1(prior: Sequence[float]) -> np.ndarray:
+    """Return weights, ``(n,)``, over their mean.
+
+    Raises:
+        ValueError: they are not finite and above 0, or one is too far below the mean.
+    """
     weights = np.array(prior, dtype=np.float64)
     extent = f"given: {weights.min()} to {weights.max()}"
     if not (np.isfinite(weights).all() and (weights > 0).all()):

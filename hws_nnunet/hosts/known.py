@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from hws_nnunet.core.sampler import of_mean_1
 from hws_nnunet.datasets.case_table import UNNAMED, CaseTableError, missing_cases, read_column, read_groups
 from hws_nnunet.messages import some_of
 
@@ -16,7 +17,7 @@ def read_weights(path: str, cases: Sequence[str], log: Callable[[str], None]) ->
 
     Raises:
         FileNotFoundError: there is no such file.
-        CaseTableError: a training case is not there, or its weight is not a finite number above 0.
+        CaseTableError: a training case is not there, or its weight is not a finite number above 0, or hardly above.
     """
     column = read_column(path, "weight")
     problems = missing_cases(column, cases)
@@ -28,6 +29,10 @@ def read_weights(path: str, cases: Sequence[str], log: Callable[[str], None]) ->
                 problems.append(f"case {case!r}: expected a weight above 0, found {column[case]!r}")
     if problems:
         raise CaseTableError(path, problems)
+    try:
+        of_mean_1(weights)
+    except ValueError as error:
+        raise CaseTableError(path, [str(error)]) from None
     _tell_others(path, column, cases, log)
     return weights
 

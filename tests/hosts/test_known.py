@@ -26,6 +26,7 @@ def test_weights_come_in_the_order_of_the_cases(tmp_path, capsys):
         ("case,weight\na,1\nb,nan\n", "found 'nan'"),
         ("case,weight\na,1\nb,inf\n", "found 'inf'"),
         ("case,weight\na,1\nb,many\n", "found 'many'"),
+        ("case,weight\na,1\nb,1e-12\n", "the smallest weight has to be at least 1e-09 of the mean, given: 1e-12 to 1"),
         ("case,weight\na,1\nb\n", "line 3: 1 of 2 fields"),
         ("case,weight\na,1\nb,\n", "found ''"),
         ("case,weight\na,1\nb,1\na,2\n", "line 4: case 'a' is there twice"),
