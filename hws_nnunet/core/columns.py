@@ -57,7 +57,7 @@ COLUMNS = (
     Column("visits", int, 0, "Answers that came, finite or not."),
     Column("stamp", int, 0, "The version when the warm-up pass drew the case.", saved=False, compared=False),
     Column("order", int, 0, "The warm-up pass's permutation.", compared=False),
-    Column("answers", int, 0, "Stall limit: finite answers."),
+    Column("answers", int, 0, "Answers that were finite."),
     Column("window", float, 0.0, "Stall limit: sum of the losses of the window under way."),
     Column("near", int, 0, "Stall limit: how many of these were not far beyond the other cases."),
     Column("before", float, math.nan, "Stall limit: mean loss of the last window; NaN where there was none."),

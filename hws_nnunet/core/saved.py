@@ -83,6 +83,9 @@ def load_table(table: HardnessTable, saved: HardnessTable) -> None:
                     array[np.ix_(here, structures_here)] = values[np.ix_(there, structures_there)]
                 else:
                     array[here] = values[there]
+        # Earlier versions counted finite answers for the stall limit alone.
+        uncounted = (table.answers == 0) & ~np.isnan(table.offset)
+        table.answers[uncounted] = table.visits[uncounted]
         table.position = 0
         for word in columns.WORDS:
             if word.saved:

@@ -22,8 +22,8 @@ class Tracker:
     """Takes in finite losses, in the training process.
 
     Args:
-        table: gets offsets, level and number of losses.
-        smoothing: m of ``new = m * old + (1 - m) * loss``; the k-th visit's gain is at least 1 / k.
+        table: gets offsets, level and numbers of losses.
+        smoothing: m of ``new = m * old + (1 - m) * loss``; the gain of a case's k-th loss is at least 1 / k.
         groups: None for no groups.
 
     Attributes:
@@ -37,7 +37,7 @@ class Tracker:
         self.groups = groups
         self.reliability = Reliability()
         self._table, self._smoothing = table, smoothing
-        self._visits, self._offset = table.words["visits"], table.words["offset"]
+        self._answers, self._offset = table.words["answers"], table.words["offset"]
         self.load(self.reliability, None)
 
     def load(self, reliability: Reliability, within: Reliability | None) -> None:
@@ -64,11 +64,12 @@ class Tracker:
         return max(0, _FINDING - 1 - self.losses)
 
     def add(self, case: int, loss: float) -> None:
-        """Take in a finite loss of a case whose visit has been counted."""
+        """Take in a finite loss of a case."""
+        self._answers[case] = answers = self._answers[case] + 1
         old, value = self._offset[case], loss - self.level
         has_old = old == old
         innovation = value - old if has_old else value
-        new = old + max(1.0 - self._smoothing, 1.0 / self._visits[case]) * innovation if has_old else value
+        new = old + max(1.0 - self._smoothing, 1.0 / answers) * innovation if has_old else value
         if has_old:  # the mean moves while all losses do: no difference between cases
             tracked = old if self.groups is None else self.groups.learn(case, old, value)
             self.reliability.add(tracked - self.mean, value)
@@ -87,13 +88,12 @@ class Tracker:
             if self.groups is not None:
                 self.groups.add(case, old, new)
 
-    def add_all(self, cases: np.ndarray, losses: np.ndarray, visits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def add_all(self, cases: np.ndarray, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take in many finite losses, as :meth:`add` does one after the other; not while the level is being found.
 
         Args:
             cases: ``(B,)`` ids, each once, at most :data:`LARGEST_BATCH`.
             losses: ``(B,)``.
-            visits: ``(B,)``, of these cases, the losses' own counted.
 
         Returns:
             the cases' offsets now, and the level when each loss came, each ``(B,)``.
@@ -110,7 +110,9 @@ class Tracker:
         levels[1:] += moved[:-1]
         values = losses - levels
         innovation = values - before
-        gain = np.maximum(1.0 - self._smoothing, 1.0 / visits)
+        answers = table.answers[cases] + 1
+        table.answers[cases] = answers
+        gain = np.maximum(1.0 - self._smoothing, 1.0 / answers)
         if not all_known:
             gain[~has_old] = 1.0
         new = before + (gain - _RATE) * innovation

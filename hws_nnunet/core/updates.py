@@ -115,9 +115,9 @@ class Updates:
                 table.unseen -= int((count == 1).sum())
             finite = np.abs(losses) <= LARGEST_LOSS
             if not finite.all():
-                cases, losses, count = cases[finite], losses[finite], count[finite]
+                cases, losses = cases[finite], losses[finite]
             if len(cases):
-                offset, levels = tracker.add_all(cases, losses, count)
+                offset, levels = tracker.add_all(cases, losses)
                 for safeguard in self._learning:
                     turned |= safeguard.learn(cases, losses, levels)
                 if table.weighted:

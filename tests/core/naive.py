@@ -9,14 +9,14 @@ class Tracker:
     """Tracked losses of one measure: each case's smoothed loss, moved by what all losses do in between."""
 
     def __init__(self, n, smoothing):
-        self.hardness, self.visits = np.full(n, np.nan), np.zeros(n, dtype=int)
+        self.hardness, self.answers = np.full(n, np.nan), np.zeros(n, dtype=int)
         self.smoothing, self.losses = smoothing, 0
 
     def update(self, cases, losses):
         for case, loss in zip(cases, losses, strict=True):
-            self.visits[case] += 1
             if not np.isfinite(loss):
                 continue
+            self.answers[case] += 1
             self.losses += 1
             old = self.hardness[case]
             if np.isnan(old):  # the twin knows no level: all have to be seen within the first hundred losses
@@ -24,7 +24,7 @@ class Tracker:
                 continue
             if self.losses >= 100:
                 self.hardness += 0.01 * (loss - old)
-            self.hardness[case] = old + max(1 - self.smoothing, 1 / self.visits[case]) * (loss - old)
+            self.hardness[case] = old + max(1 - self.smoothing, 1 / self.answers[case]) * (loss - old)
 
 
 def softmax(hardness, beta, prior=1.0):

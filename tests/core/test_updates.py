@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hws_nnunet import HardnessWeightedSampler
+from hws_nnunet import HardnessWeightedSampler, Settings
 from hws_nnunet.core.updates import Updates
 
 CASES = 300
@@ -56,3 +56,20 @@ def test_many_at_a_time_are_as_good_as_one_by_one(known, seed, monkeypatch):
     assert fast.reliability == pytest.approx(slow.reliability, rel=1e-9)
     assert [held.cases for held in fast.held] == [held.cases for held in slow.held]
     assert fast.held or seed, "the first trainings stall cases"
+
+
+@pytest.mark.parametrize("size", [2, 40])
+def test_first_losses_count_alike_however_many_patches_between_them_have_none(size):
+    without, between = (HardnessWeightedSampler(range(size), Settings(smoothing=0.8)) for _ in range(2))
+    for sampler in (without, between):
+        for _ in range(100):
+            sampler.update([0], [0.5])  # finds the level
+        for loss in (1.0, 0.5, 0.5):
+            for patch in [loss] if sampler is without else [np.nan, np.nan, loss]:
+                sampler.update(range(1, size), [patch] * (size - 1))
+    assert between.table.hardness == pytest.approx(without.table.hardness)
+    assert size > 2 or without.table.hardness[1] == pytest.approx(2 / 3, abs=0.01)
+    between.load_state_dict(
+        {**between.state_dict(), "answers": np.zeros(size, dtype=int)}
+    )  # as were
+    assert between.table.answers.tolist() == [100, *[9] * (size - 1)]

@@ -63,8 +63,7 @@ class StallLimit(Safeguard):
     def learn_one(self, case: int, loss: float, level: float) -> bool:
         """Take in one loss; return whether the case is now stalled, or no longer."""
         answers, window, near, before, stuck, offset = self._words
-        count, total = answers[case] + 1, window[case] + loss
-        answers[case] = count
+        count, total = answers[case], window[case] + loss
         if loss - level <= self._bound:
             near[case] += 1
         turned = False
@@ -84,8 +83,7 @@ class StallLimit(Safeguard):
     def learn(self, cases: np.ndarray, losses: np.ndarray, levels: np.ndarray) -> bool:
         """Take in the losses of a batch, each case once: :meth:`learn_one` of all of them."""
         table = self.table
-        count, total = table.answers[cases] + 1, table.window[cases] + losses
-        table.answers[cases] = count
+        count, total = table.answers[cases], table.window[cases] + losses
         table.window[cases] = total
         table.near[cases] += losses - levels <= self._bound
         ends = ((count & (count - 1)) == 0) & (count >= _FIRST_WINDOW)
