@@ -69,7 +69,5 @@ def test_first_losses_count_alike_however_many_patches_between_them_have_none(si
                 sampler.update(range(1, size), [patch] * (size - 1))
     assert between.table.hardness == pytest.approx(without.table.hardness)
     assert size > 2 or without.table.hardness[1] == pytest.approx(2 / 3, abs=0.01)
-    between.load_state_dict(
-        {**between.state_dict(), "answers": np.zeros(size, dtype=int)}
-    )  # as were
+    between.load_state_dict({**between.state_dict(), "answers": np.zeros(size, dtype=int)})  # as were
     assert between.table.answers.tolist() == [100, *[9] * (size - 1)]
