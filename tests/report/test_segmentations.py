@@ -138,6 +138,16 @@ def test_nothing_but_background(tmp_path):
         find_labels([find_pairs("x", tmp_path / "p", tmp_path / "r")])
 
 
+def test_images_in_the_place_of_label_maps(tmp_path):
+    """Each of thousands of values would be measured as a structure."""
+    for part in ("p", "r"):
+        (tmp_path / part).mkdir()
+        image = nib.Nifti1Image(np.arange(11**3, dtype=np.int16).reshape(11, 11, 11), np.eye(4))
+        nib.save(image, tmp_path / part / "a.nii.gz")
+    with pytest.raises(ResultError, match=r"a\.nii\.gz.*\n  - expected a label map, found 1331 values, as in an image"):
+        find_labels([find_pairs("x", tmp_path / "p", tmp_path / "r")])
+
+
 def test_labels_that_no_reference_holds(tmp_path):
     predictions, references = tmp_path / "p", tmp_path / "r"
     save(predictions, "a", cube(255))

@@ -24,6 +24,7 @@ from hws_nnunet.report.read.readers import gather
 from hws_nnunet.report.read.results import SIZES, ResultError, ResultSet, short_list
 
 _ENDINGS = (".nii.gz", ".nii")
+_MOST_LABELS = 1000  # each is measured in each case
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,15 @@ def find_labels(sets: Sequence[Pairs], *, progress: bool = False) -> LabelTable:
     """Return all label values of some predictions and references, each called by its number; 0 is background.
 
     Raises:
-        ResultError: there is nothing but background, or a file does not hold whole numbers.
+        ResultError: there is nothing but background, or a file holds other than whole numbers, or more than a thousand.
     """
     paths = sorted({path for pairs in sets for pair in pairs.files.values() for path in pair})
     labels: set[int] = set()
     for path in tqdm(paths, desc="finding labels", unit="file", disable=not progress):
-        labels.update(np.unique(_load(path)).tolist())
+        values = np.unique(_load(path)).tolist()
+        if len(values) > _MOST_LABELS:
+            raise ResultError(path, [f"expected a label map, found {len(values)} values, as in an image"])
+        labels.update(values)
     if not (labels := labels - {0}):
         raise ResultError(sets[0].folder, ["expected label maps, found nothing but zeros"])
     return LabelTable({str(value): (value,) for value in sorted(labels)})
