@@ -68,7 +68,8 @@ def _at_once(criterion: Any, output: Batch, target: Batch) -> Tensor | None:
         losses = criterion(output, target)
     finally:
         vars(criterion)["reduction"] = "mean"
-    return losses.flatten(1).mean(1) if losses.ndim > 1 else losses
+    losses = losses.flatten(1).mean(1) if losses.ndim > 1 else losses
+    return None if bool(losses.isnan().any()) else losses  # a target may be NaN where nothing is annotated
 
 
 def _is_plain_mean(criterion: Any, output: Tensor, target: Tensor) -> bool:

@@ -126,6 +126,17 @@ def test_pytorchs_criteria_of_a_sample_with_nothing_to_count(criterion, nothing)
     assert per_sample(criterion, output, target).isnan().tolist() == [False, False, True, False]
 
 
+@pytest.mark.parametrize("criterion", [nn.MSELoss(), nn.BCEWithLogitsLoss()], ids=["squares", "binary"])
+def test_pytorchs_criteria_of_a_sample_whose_target_is_nan(criterion):
+    output, target = values()
+    target[2] = torch.nan
+    losses = per_sample(criterion, output, target)
+    assert losses.isnan().tolist() == [False, False, True, False]
+    losses.mean().backward()
+    assert output.grad.isfinite().all()
+    assert output.grad[2].count_nonzero() == 0
+
+
 def test_a_batch_with_nothing_to_count():
     output, target = classes()
     losses = per_sample(nn.CrossEntropyLoss(ignore_index=1), output, torch.ones_like(target))
