@@ -83,9 +83,10 @@ def load_table(table: HardnessTable, saved: HardnessTable) -> None:
                     array[np.ix_(here, structures_here)] = values[np.ix_(there, structures_there)]
                 else:
                     array[here] = values[there]
-        # Earlier versions counted finite answers for the stall limit alone.
+        # Earlier versions counted finite answers for the stall limit alone, and none where it was off.
         uncounted = (table.answers == 0) & ~np.isnan(table.offset)
         table.answers[uncounted] = table.visits[uncounted]
+        table.window[uncounted] = np.nan  # it lacks losses, so that no verdict is given on it
         table.position = 0
         for word in columns.WORDS:
             if word.saved:

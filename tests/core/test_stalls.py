@@ -116,6 +116,28 @@ def test_travels_with_the_state():
     assert resumed.stalled == ()
 
 
+def test_is_switched_on_in_a_resumed_training():
+    off, on = with_outlier(0.9, stall_limit=False), sampler_of(12, smoothing=0.0)
+    visit(off, 11, [0.9] * 17)
+    on.load_state_dict(off.state_dict())
+    visit(on, 11, [0.9] * 11)
+    assert on.stalled == ()
+    visit(on, 11, [0.9])  # the 32nd
+    assert on.stalled == (11,)
+
+
+def test_no_verdict_is_given_on_a_window_that_lacks_losses():
+    """As in a state of an earlier version, which kept none of them where the stall limit was off."""
+    off, on = with_outlier(0.9), sampler_of(12, smoothing=0.0)
+    visit(off, 11, [0.9] * 15)
+    nothing = np.zeros(12, dtype=int)
+    on.load_state_dict({**off.state_dict(), "answers": nothing, "window": nothing.astype(float), "near": nothing})
+    visit(on, 11, [0.9] * 14)  # of 16
+    visit(on, 11, [0.9 * 14 / 16] * 32)
+    assert on.table.answers[11] == 64
+    assert on.stalled == ()
+
+
 def test_is_matched_by_name():
     names = [f"case{i}" for i in range(12)]
     sampler = HardnessWeightedSampler(names, Settings(smoothing=0.0))

@@ -45,20 +45,13 @@ class StallLimit(Safeguard):
         self._median, self._bound = 0.0, math.inf  # of the known ones, from the level; beyond the bound is far harder
         self._words = tuple(table.words[name] for name in ("answers", "window", "near", "before", "stuck", "offset"))
 
-    @property
-    def learns(self) -> bool:
-        """Whether it is switched on."""
-        return self.settings.stall_limit
-
     def hold(self, offset: np.ndarray) -> np.ndarray:
-        """Return which cases are stalled, ``(n,)``."""
-        if not self.settings.stall_limit:
-            return np.zeros(len(offset), dtype=bool)
+        """Return which cases are stalled, ``(n,)``; none where it is switched off, but it learns for a resume with it."""
         tracked = offset[~np.isnan(self.table.offset)]
         if len(tracked):  # the others took one value in the place of a loss: many of them would let the spread vanish
             self._median = float(np.median(tracked))
             self._bound = self._median + _FAR * _NORMAL * float(np.median(np.abs(tracked - self._median)))
-        return (self.table.stuck > 0) & (offset > self._bound)
+        return (self.table.stuck > 0) & (offset > self._bound) & self.settings.stall_limit
 
     def learn_one(self, case: int, loss: float, level: float) -> bool:
         """Take in one loss; return whether the case is now stalled, or no longer."""
