@@ -44,6 +44,7 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
     _weights = V1.weights
     _wrapper = MultipleOutputLoss2
     _softmax = staticmethod(softmax_helper)
+    _weighed_data: dict | None = None
 
     def __new__(cls, *args: object, **kwargs: object) -> HardnessWeightingMixin:
         """Check what was asked for, before the host's constructor makes a folder."""
@@ -89,11 +90,12 @@ class HardnessWeightingMixin(WeightingMixin, HostClass):
         """Return the host's loaders, the training one drawing by hardness."""
 
         def make(original: type, data: dict, *args: object, **kwargs: object) -> object:
-            if data is not self.dataset_tr or original not in LOADERS or self.weighting is not None:
+            if data is not self.dataset_tr or original not in LOADERS or data is self._weighed_data:
                 return original(data, *args, **kwargs)
             self._tell_left_out(self.dataset, self.dataset_tr, self.dataset_val, file=V1.splits_file)
             loader = LOADERS[original](data, *args, **kwargs)
             self._weigh(loader.list_of_keys)
+            self._weighed_data = data
             return self._attach(loader)
 
         with replaced_in(type(self), "get_basic_generators", {loader.__name__: make for loader in LOADERS}):

@@ -183,6 +183,18 @@ def test_a_trainer_with_another_loader_is_refused(workspace, monkeypatch, one_th
     assert module.DataLoader3D is OtherLoader, "what is replaced is put back"
 
 
+def test_loaders_that_are_made_again_leave_what_was_learnt(workspace, monkeypatch, one_thread):
+    from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
+
+    trainer = trainer_of(workspace, monkeypatch, HardnessWeightedTrainer)
+    trainer.initialize()
+    trainer.sampler.update([0, 1], [0.5, 0.6])
+    training, validation = trainer.get_basic_generators()
+    assert training.draws is trainer.sampler.draws
+    assert training.draws.table.version == 1
+    assert not hasattr(validation, "draws")
+
+
 def test_cases_that_were_added_after_the_folds_are_told(workspace, monkeypatch, one_thread, capsys):
     from hws_nnunet.nnunetv1.trainer import HardnessWeightedTrainer
 
