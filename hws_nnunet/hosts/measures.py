@@ -79,7 +79,7 @@ def sums_by_structure(
         logits: ``(B, C, *spatial)``, of classes, 0 the background, or of regions; any floating type.
         target: of classes ``(B, 1, *spatial)``, numbers 0 to C - 1 (or ``ignore_label``); of regions
             ``(B, C, *spatial)`` of 0 and 1, with one more channel where voxels are to be ignored, 1 there. Any type.
-        probabilities: float32 softmax or sigmoid of the logits where it is known; None computes it.
+        probabilities: softmax or sigmoid of the logits where it is known; None computes it, as float32.
         ignore_label: voxels of this class count nowhere.
         out: as :func:`room_for_sums` returns it, to write them to; saves a kernel that puts them together.
 
@@ -212,7 +212,8 @@ def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits
 
     Args:
         loss: the host's.
-        nonlinearity: the one whose float32 results are wanted; a loss with another one is left alone.
+        nonlinearity: the one whose results are wanted, of half precision, too, where what is smaller is 0, and moves
+            the Dice of an absent structure; a loss with another one is left alone.
         logits: of the full resolution; calls with other ones are not kept.
     """
     kept: list[Tensor] = []
@@ -222,7 +223,7 @@ def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits
 
     def watched(original: Callable, values: Tensor) -> Tensor:
         probabilities = original(values)
-        if values is logits and probabilities.dtype == torch.float32:
+        if values is logits:
             kept[:] = [probabilities.detach()]
         return probabilities
 

@@ -201,7 +201,20 @@ def test_under_autocast_and_nothing_is_kept(monkeypatch, device, regions):
     value.backward()
     assert value.item() == expected
     assert recorder.take().structures == pytest.approx(own, abs=1e-4, nan_ok=True)
-    used = device == "cuda" and not regions  # elsewhere autocast leaves probabilities in half precision
-    assert len(kept) == 2 + used
+    assert len(kept) == 3, "the host's probabilities are used, of half precision or not"
     del outputs, targets, value
     assert all(reference() is None for reference in kept)
+
+
+def test_a_region_that_is_absent_is_no_other_loss_in_half_precision_late_in_a_training(monkeypatch):
+    """The host's sigmoid is 0 below the smallest half, of which Dice of an absent region is 1, and less above."""
+    monkeypatch.setattr(module, "_OFTEN", 2)
+    lines = []
+    recorder = recorded(build(nnUNetTrainer, regions=True, deep=False), softmax=torch.sigmoid, log=lines.append)
+    target = torch.zeros(2, CLASSES, 8, 8, 8)
+    target[:, :2, 2:6, 2:6, 2:6] = 1
+    for confidence in (1.0, 19.0):
+        recorder((confidence * (2 * target - 1)).half().requires_grad_(), target)
+        loss = recorder.take().dice_ce
+    assert lines == []
+    assert loss == pytest.approx(-1.0, abs=1e-3)
