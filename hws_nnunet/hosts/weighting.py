@@ -188,6 +188,7 @@ class Weighting:
         with logged_warnings(self._log):
             self.sampler.load_state_dict(state)
         self._ranks.share_sweep(self.sampler.table)
+        self.start_epoch()  # earlier visits are not the epoch's, in which a trainer may make its loaders again
         if "record" in state:
             self.record.load_state_dict(state["record"])
         before = {**state.get("settings", {}), **state.get("made_by", {})}

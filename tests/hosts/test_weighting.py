@@ -162,6 +162,14 @@ def test_what_changed_since_a_checkpoint_is_told(capsys):
     assert "was saved: ess: 0.8 -> 0.3\n" in capsys.readouterr().out
 
 
+def test_an_epoch_that_goes_on_from_a_state_counts_its_own_visits(made):
+    made.sampler.update([0, 1, 2], [0.1, 0.2, 0.3])
+    again = weighting.Weighting(["a", "b", "c"], Settings(), print)
+    again.load_state_dict(made.state_dict())
+    again.sampler.update([1], [0.2])
+    assert again.end_epoch(4).visited == 1
+
+
 def test_values_reach_tensorboard_if_asked(monkeypatch, tmp_path):
     seen = []
 
