@@ -29,7 +29,11 @@ class Learnt:
         ranks.share_sweep(sampler.table)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return plain numbers, names and tensors, in copies; ``torch.load(..., weights_only=True)`` reads them."""
+        """Return plain numbers, names and tensors, in copies; ``torch.load(..., weights_only=True)`` reads them.
+
+        Where there are several ranks, all have to ask at the same step, even if one alone writes it: weights are
+        computed anew.
+        """
         return {"sampler": with_tensors(self._sampler.state_dict()), "random": self._rng.bit_generator.state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -44,6 +44,24 @@ def test_resume_loses_nothing(midpoint, tmp_path):
         assert p == p_again
 
 
+def test_tables_of_several_ranks_stay_equal_if_all_are_asked_for_their_state():
+    first, second, alone = (HardnessWeightedSampler(range(40)) for _ in range(3))
+    rng = np.random.default_rng(0)
+    for step in range(400):
+        cases = rng.integers(0, 40, 2)
+        losses = rng.normal(0.3 + 0.01 * cases, 0.02)
+        for sampler in (first, second, alone):
+            sampler.update(cases, losses)
+        if step == 200:
+            assert first.table.digest() == second.table.digest() == alone.table.digest()
+            first.state_dict()
+            second.state_dict()
+        assert first.table.digest() == second.table.digest()
+    assert alone.table.digest() != first.table.digest(), "weights were computed anew at another step"
+    assert alone.table.hardness == pytest.approx(first.table.hardness)
+    assert alone.probabilities() == pytest.approx(first.probabilities(), rel=0.05)
+
+
 def test_numbers_for_names_are_saved_as_texts():
     numbered = HardnessWeightedSampler(range(3))
     teach(numbered, [0.1, 0.2, 0.3])
