@@ -218,3 +218,24 @@ def test_a_region_that_is_absent_is_no_other_loss_in_half_precision_late_in_a_tr
         loss = recorder.take().dice_ce
     assert lines == []
     assert loss == pytest.approx(-1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_a_sample_without_annotation_does_not_put_off_the_comparison(regions):
+    host, lines = build(nnUNetTrainer, regions=regions, ignore=CLASSES, deep=False), []
+    (outputs, *_), (targets, *_) = batch(regions=regions, ignore=CLASSES)
+    if regions:
+        targets[0] = False
+        targets[0, -1] = True
+    else:
+        targets[0] = CLASSES
+    calls = []
+    host.register_forward_hook(lambda *given: calls.append(1))
+    softmax = torch.sigmoid if regions else softmax_helper_dim1
+    recorder = recorded(host, softmax=softmax, ignore_label=CLASSES, log=lines.append)
+    for _ in range(3):
+        calls.clear()
+        recorder(outputs, targets)
+        assert np.isnan(recorder.take().dice_ce).tolist() == [True, False, False]
+    assert calls == [1]
+    assert lines == []
