@@ -190,10 +190,10 @@ class LossRecorder(nn.Module):
         if formula is not None:
             losses = formula.of_samples(sums)
             expected = np.empty(0) if step.expected is None else step.expected.cpu().double().numpy()
-            if not (known := np.isfinite(expected)).any():
+            if not (usable := np.isfinite(expected)).any():
                 return losses
             self._compared = True
-            if np.allclose(losses[known], expected[known], rtol=step.tolerance, atol=step.tolerance):
+            if np.allclose(losses[usable], expected[usable], rtol=step.tolerance, atol=step.tolerance):
                 return losses
             self._standard = False
             told = (
