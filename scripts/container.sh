@@ -7,8 +7,8 @@
 # temporary one) gets the base and the demonstration's files. It needs Debian's buildah and debootstrap, root, 20 GB and
 # a quarter of an hour. The image is kept: buildah rmi hws-nnunet base-of-hws-nnunet
 set -euo pipefail
+work=$(realpath -m "${1:-$(mktemp -d)}")
 cd "$(dirname "$0")/.."
-work=${1:-$(mktemp -d)}
 mkdir -p "$work/data"
 debootstrap --variant=minbase --include=python3,python3-pip,ca-certificates trixie "$work/base"
 rm "$work"/base/usr/lib/python3*/EXTERNALLY-MANAGED # as in the image of Python, where pip may install

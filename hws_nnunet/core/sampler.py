@@ -133,8 +133,8 @@ class HardnessWeightedSampler(Readings):
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs: plain numbers, names, and arrays that are copies.
 
-        Weights are computed anew first, here and where the state is loaded: both go on with the same ones. So of
-        several ranks, whose tables are to stay equal, all ask at the same step, even if one alone writes it.
+        Weights are computed anew first, here and where the state is loaded: both go on with the same ones.
+        Several ranks therefore all ask at the same step, so that their tables stay equal, even if one alone writes it.
         """
         if self.table.weighted:
             self.refresh()

@@ -48,7 +48,8 @@ def check_target(
         raise FileExistsError(f"data set number {int(prefix[-3:])} is taken by {', '.join(others)} in {parent}")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; --overwrite replaces it")
-    if inside := [path for path in sources if path.resolve().is_relative_to(target.resolve())]:
+    replaced = target.resolve()
+    if inside := [path for path in sources if path.resolve().is_relative_to(replaced)]:
         raise FileExistsError(
             f"{target} holds what is to be read, as {inside[0]}, and is not replaced: move it elsewhere"
         )

@@ -47,7 +47,7 @@ class DrawingLoader(HostClass):
         self._rng = ProcessGenerator()
 
     def _draw_cases(self) -> DrawnCases:
-        """Draw a batch's cases, in random order: drawn likely ones first, the host forces foreground on the last."""
+        """Draw a batch's cases and shuffle them: likely ones come first, the host forces foreground on the last."""
         rng = self._rng()
         drawn = self.draws.draw_cases(self.batch_size, rng)
         return drawn._replace(ids=rng.permutation(drawn.ids))

@@ -212,8 +212,8 @@ def watched_probabilities(loss: nn.Module, nonlinearity: Callable | None, logits
 
     Args:
         loss: the host's.
-        nonlinearity: the one whose results are wanted, of half precision, too, where what is smaller is 0, and moves
-            the Dice of an absent structure; a loss with another one is left alone.
+        nonlinearity: the one whose results are wanted, in half precision, too: what it rounds to 0 there changes the
+            Dice of an absent structure. A loss with another one is left alone.
         logits: of the full resolution; calls with other ones are not kept.
     """
     kept: list[Tensor] = []

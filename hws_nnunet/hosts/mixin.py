@@ -68,7 +68,7 @@ class WeightingMixin(Adapter):
         return self.weighting
 
     def _weigh(self, names: Sequence[str]) -> None:
-        """Make a new sampler over the training cases; it goes on where a checkpoint, or the one before it, has come."""
+        """Make a new sampler over the training cases; it goes on from a checkpoint, or from the one it replaces."""
         if self._saved_state is None and self.weighting is not None:
             self._saved_state, self._saved_in = self.weighting.state_dict(), "the training so far"
         structures = list(self._structures())

@@ -24,7 +24,7 @@ from hws_nnunet.hosts.measures import (
 from hws_nnunet.loop.alone import Resolutions
 
 _TOLERANCE, _HALF = 2e-4, 5e-3  # of a loss from sums against the host's own; where its sigmoid has half precision
-_OFTEN = 250  # steps after which they are compared again: a trainer may add a term by and by
+_OFTEN = 250  # steps after which they are compared again: a trainer may add a term later
 
 
 class SampleValues(NamedTuple):

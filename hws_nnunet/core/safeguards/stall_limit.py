@@ -46,7 +46,7 @@ class StallLimit(Safeguard):
         self._words = tuple(table.words[name] for name in ("answers", "window", "near", "before", "stuck", "offset"))
 
     def hold(self, offset: np.ndarray) -> np.ndarray:
-        """Return which cases are stalled, ``(n,)``; none where it is switched off, and learns for a later resume."""
+        """Return which cases are stalled, ``(n,)``; none where it is off, though it learns, for a resume with it on."""
         tracked = offset[~np.isnan(self.table.offset)]
         if len(tracked):  # the others took one value in the place of a loss: many of them would let the spread vanish
             self._median = float(np.median(tracked))

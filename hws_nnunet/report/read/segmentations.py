@@ -145,7 +145,7 @@ def evaluate(pairs: Pairs, labels: LabelTable, *, tolerance: float = 1.0, progre
     tool = f"MONAI {importlib.metadata.version('monai')}, tolerance {tolerance:g} mm"
     notes = list(pairs.notes)
     if lost := pairs.without_prediction:
-        text = f"no prediction for {number(len(lost), 'reference')}, counted for nothing: {short_list(lost)}"
+        text = f"no prediction for {number(len(lost), 'reference')}, left out: {short_list(lost)}"
         notes.append(f"{pairs.name}: {text}")
     frame, names = pd.DataFrame(rows), tuple(labels.regions)
     sizes = frame.groupby("label")[list(SIZES)].sum()
