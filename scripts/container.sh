@@ -5,7 +5,7 @@
 #
 # The base is Debian 13 with its Python 3.13, made here, in place of the recipe's image of Python. FOLDER (default: a
 # temporary one) gets the base and the demonstration's files. It needs Debian's buildah and debootstrap, root, 20 GB and
-# a quarter of an hour. The image is kept: buildah rmi hws-nnunet base-of-hws-nnunet
+# some minutes. The image is kept: buildah rmi hws-nnunet base-of-hws-nnunet
 set -euo pipefail
 work=$(realpath -m "${1:-$(mktemp -d)}")
 cd "$(dirname "$0")/.."
